@@ -1,0 +1,264 @@
+//! Which requests share stored responses.
+//!
+//! A key is a list of parts (scheme, authority, raw path, raw query, then whatever the policy adds),
+//! each with its length before it, so that no two lists of parts make the same bytes. In memory a
+//! key is found by a 64-bit hash, seeded anew in every process, and then compared byte for byte;
+//! outside the process it is named by its SHA-256 digest and compared there too.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
+
+/// The key of a stored response, owned.
+#[derive(Clone)]
+pub struct Key {
+    hash: u64,
+    bytes: Box<[u8]>,
+}
+
+/// A key on its way to a lookup: borrowed, and free to copy.
+#[derive(Clone, Copy)]
+pub struct KeyRef<'a> {
+    hash: u64,
+    bytes: &'a [u8],
+}
+
+/// Writes a key part by part, on the stack for keys of ordinary length.
+#[derive(Debug, Default)]
+pub(crate) struct KeyBuilder {
+    bytes: SmallVec<[u8; 256]>,
+}
+
+impl Key {
+    /// Borrows this key for a lookup.
+    #[must_use]
+    pub fn borrow(&self) -> KeyRef<'_> {
+        KeyRef {
+            hash: self.hash,
+            bytes: &self.bytes,
+        }
+    }
+
+    /// Returns the key's bytes: every part behind its length.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<'a> KeyRef<'a> {
+    /// Returns the key's bytes: every part behind its length.
+    #[must_use]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Returns the hash of the bytes. It is seeded per process: never let it leave.
+    #[must_use]
+    pub fn hash64(self) -> u64 {
+        self.hash
+    }
+
+    /// Returns the SHA-256 digest of the bytes, to name the key outside this process.
+    #[must_use]
+    pub fn digest(self) -> [u8; 32] {
+        Sha256::digest(self.bytes).into()
+    }
+
+    /// Copies the key. Costs one allocation.
+    #[must_use]
+    pub fn to_owned(self) -> Key {
+        Key {
+            hash: self.hash,
+            bytes: self.bytes.into(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_hash(bytes: &'a [u8], hash: u64) -> Self {
+        Self { hash, bytes }
+    }
+}
+
+impl KeyBuilder {
+    /// Adds one part.
+    pub(crate) fn part(&mut self, part: &[u8]) -> &mut Self {
+        // A part of 4 GiB cannot come out of a request head.
+        self.bytes
+            .extend_from_slice(&(part.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(part);
+        self
+    }
+
+    /// Adds one part in lower case (an authority, a scheme).
+    pub(crate) fn part_lowercase(&mut self, part: &[u8]) -> &mut Self {
+        let start = self.bytes.len() + size_of::<u32>();
+        self.part(part);
+        self.bytes[start..].make_ascii_lowercase();
+        self
+    }
+
+    /// Adds one part that may be absent; an absent part differs from an empty one.
+    pub(crate) fn optional(&mut self, part: Option<&[u8]>) -> &mut Self {
+        match part {
+            Some(part) => self.part(part),
+            None => {
+                self.bytes.extend_from_slice(&u32::MAX.to_le_bytes());
+                self
+            }
+        }
+    }
+
+    /// Goes on from an existing key: a variant's key begins with the key it is a variant of.
+    pub(crate) fn extend(key: KeyRef<'_>) -> Self {
+        Self {
+            bytes: SmallVec::from_slice(key.bytes),
+        }
+    }
+
+    /// Returns the key that has been written so far.
+    pub(crate) fn key(&self) -> KeyRef<'_> {
+        KeyRef {
+            hash: seed().hash_one(&self.bytes[..]),
+            bytes: &self.bytes,
+        }
+    }
+}
+
+fn seed() -> &'static foldhash::quality::RandomState {
+    static SEED: OnceLock<foldhash::quality::RandomState> = OnceLock::new();
+    SEED.get_or_init(foldhash::quality::RandomState::default)
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.borrow() == other.borrow()
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for KeyRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.bytes == other.bytes
+    }
+}
+
+impl Eq for KeyRef<'_> {}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq<Key> for KeyRef<'_> {
+    fn eq(&self, other: &Key) -> bool {
+        *self == other.borrow()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.borrow().fmt(f)
+    }
+}
+
+impl fmt::Debug for KeyRef<'_> {
+    /// Shows the digest's beginning: the key itself may hold what a log must not.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digest = self.digest();
+        f.write_str("Key(")?;
+        for byte in &digest[..6] {
+            write!(f, "{byte:02x}")?;
+        }
+        f.write_str("…)")
+    }
+}
+
+/// Hands a key's own hash to a hash map.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KeyHasher;
+
+/// See [`KeyHasher`].
+#[derive(Debug, Default)]
+pub(crate) struct PassThrough(u64);
+
+impl BuildHasher for KeyHasher {
+    type Hasher = PassThrough;
+
+    fn build_hasher(&self) -> PassThrough {
+        PassThrough(0)
+    }
+}
+
+impl Hasher for PassThrough {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Only keys are hashed with this hasher, and a key writes one u64; anything else is folded
+        // in so that a mistake is slow rather than wrong.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(5) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(parts: &[Option<&str>]) -> Key {
+        let mut builder = KeyBuilder::default();
+        for part in parts {
+            builder.optional(part.map(str::as_bytes));
+        }
+        builder.key().to_owned()
+    }
+
+    #[test]
+    fn parts_never_run_into_each_other() {
+        assert_ne!(key(&[Some("ab"), Some("c")]), key(&[Some("a"), Some("bc")]));
+        assert_ne!(key(&[Some("")]), key(&[None]));
+        assert_ne!(key(&[Some(""), Some("")]), key(&[Some("")]));
+        assert_eq!(key(&[Some("a"), None]), key(&[Some("a"), None]));
+    }
+
+    #[test]
+    fn keys_of_equal_hash_are_told_apart_by_their_bytes() {
+        let one = KeyRef::with_hash(b"one", 7).to_owned();
+        let two = KeyRef::with_hash(b"two", 7).to_owned();
+        assert_ne!(one, two);
+        assert_ne!(one.borrow(), two.borrow());
+    }
+
+    #[test]
+    fn a_part_in_lower_case_equals_its_upper_case_spelling() {
+        let mut upper = KeyBuilder::default();
+        upper.part_lowercase(b"EXAMPLE.com");
+        let mut lower = KeyBuilder::default();
+        lower.part_lowercase(b"example.COM");
+        assert_eq!(upper.key(), lower.key());
+    }
+
+    #[test]
+    fn debug_output_shows_no_part_of_the_request() {
+        let shown = format!("{:?}", key(&[Some("secret-token")]));
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,133 @@
+//! Where stored responses live: the [`Store`] trait and its homes.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::entry::{StoredResponse, Variants};
+use crate::error::Error;
+use crate::invalidate::{Invalidation, Log};
+use crate::key::{Key, KeyRef};
+
+mod memory;
+mod noop;
+
+pub use memory::MemoryStore;
+pub use noop::NoStore;
+
+/// A home for stored responses.
+///
+/// A store is a map from [`Key`] to [`Stored`] beside a [`Log`] of invalidations. It decides what to
+/// keep and for how long at the most, but never whether a response is too old: that is judged by
+/// the layer, for every store alike, from the position each stored response carries and the log.
+///
+/// What a store must keep to:
+///
+/// - [`get`](Self::get) answers with what was [`put`](Self::put) under exactly that key, or with
+///   nothing. Losing entries is always allowed; changing or mixing them never is.
+/// - When [`invalidate`](Self::invalidate) has answered `Ok`, the log that [`log`](Self::log)
+///   returns holds the invalidation, and so does the log of every other node once a `get` that
+///   began later has answered there.
+/// - No call blocks the thread. What takes time answers [`Answer::Later`]. The layer bounds the
+///   time it waits for a store.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Looks up what is stored under a key, and brings [`log`](Self::log) up to date with every
+    /// invalidation that was acknowledged before the call.
+    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>>;
+
+    /// Stores a value under a key, in place of what was there.
+    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>>;
+
+    /// Removes what is stored under a key.
+    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>>;
+
+    /// Returns this node's copy of the log of invalidations.
+    fn log(&self) -> &Log;
+
+    /// Records invalidations: in the log of this node and, where the store is shared, in the log
+    /// that the other nodes read.
+    ///
+    /// The default is right for a store that no other process shares.
+    fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
+        self.log().append(invalidations);
+        Answer::Now(Ok(()))
+    }
+
+    /// Reclaims the room of stored responses that nothing may serve any more. The layer calls this
+    /// from a background task soon after an invalidation, and now and then besides.
+    ///
+    /// Does a bounded piece of work and returns whether there is more to do.
+    fn sweep(&self) -> bool {
+        false
+    }
+
+    /// Returns how much is stored.
+    fn usage(&self) -> Usage;
+}
+
+/// What a store keeps under one key.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// A response.
+    Response(Arc<StoredResponse>),
+    /// The names of the request fields that select among several responses, each of which is
+    /// stored under a key of its own
+    /// ([RFC 9111 §4.1](https://www.rfc-editor.org/rfc/rfc9111#section-4.1)).
+    Variants(Arc<Variants>),
+}
+
+impl Stored {
+    /// Returns about how many bytes this takes in memory, headers, body and overhead together,
+    /// without its key.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Response(response) => response.size(),
+            Self::Variants(variants) => variants.size(),
+        }
+    }
+}
+
+/// How much a store holds, and what it gave up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Values stored now.
+    pub entries: u64,
+    /// Bytes they take, keys and overhead included.
+    pub bytes: u64,
+    /// The most bytes the store will take; zero where it has no such bound of its own.
+    pub capacity: u64,
+    /// Values given up for lack of room since the store was made.
+    pub evictions: u64,
+}
+
+/// A store's answer: at once, as memory's, or after some waiting.
+///
+/// A memory store answers without a future, so that a hit allocates nothing for it.
+pub enum Answer<T> {
+    /// The answer.
+    Now(T),
+    /// A future of the answer.
+    Later(Pin<Box<dyn Future<Output = T> + Send>>),
+}
+
+impl<T> Answer<T> {
+    /// Waits for the answer.
+    pub async fn get(self) -> T {
+        match self {
+            Self::Now(answer) => answer,
+            Self::Later(answer) => answer.await,
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(answer) => f.debug_tuple("Now").field(answer).finish(),
+            Self::Later(_) => f.debug_tuple("Later").finish_non_exhaustive(),
+        }
+    }
+}
