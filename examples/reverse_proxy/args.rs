@@ -1,0 +1,189 @@
+//! The command line. Everything is checked here, before a port is opened.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+
+use clap::Parser;
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+use crate::rules::{EvictRule, TtlRule};
+
+/// A caching reverse proxy for one HTTP/1.1 origin.
+///
+/// Without --ttl or --origin-decides nothing is cached.
+#[derive(Debug, Parser)]
+#[command(name = "reverse_proxy")]
+pub(crate) struct Args {
+    /// The address to listen on; port 0 takes a free one, which is printed.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+
+    /// The origin, as http://host:port.
+    #[arg(long, value_name = "URL", value_parser = origin)]
+    pub(crate) origin: Authority,
+
+    /// Where responses are stored: memory, none, redis://… or tiered+redis://….
+    #[arg(long, default_value = "memory", value_parser = store)]
+    pub(crate) store: StoreChoice,
+
+    /// How many threads serve requests [default: one per core].
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+
+    /// The most bytes the memory store takes.
+    #[arg(long, value_name = "N", default_value_t = 256 * 1024 * 1024,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_bytes: u64,
+
+    /// Caches what matches PATTERN for SECONDS, unless the response says otherwise itself.
+    ///
+    /// `*` stands for anything within a segment, `**` for any number of segments. May be given many
+    /// times: of the patterns that match a request, the one with the longest part before its first
+    /// `*` counts. 0 seconds means never.
+    #[arg(long, value_name = "PATTERN=SECONDS")]
+    pub(crate) ttl: Vec<TtlRule>,
+
+    /// Evicts what matches the right pattern when a write to the left route succeeds.
+    ///
+    /// The left side is a route as axum writes it, the right an eviction pattern that may use the
+    /// captures: '/catalog/{cat}/items/{id}=/catalog/{cat}/**'. May be given many times.
+    #[arg(long, value_name = "ROUTE=PATTERN")]
+    pub(crate) on_write: Vec<EvictRule>,
+
+    /// Lets the origin's Cache-Control, Expires and validators decide, as RFC 9111 has it.
+    #[arg(long)]
+    pub(crate) origin_decides: bool,
+
+    /// Stores responses with Set-Cookie too, and gives their cookies to everyone.
+    #[arg(long)]
+    pub(crate) store_set_cookie: bool,
+
+    /// How far a near cache may lag behind Redis: strict or lease:MS.
+    #[arg(long, value_name = "MODE", value_parser = redis_only)]
+    pub(crate) near_cache: Option<String>,
+
+    /// The address of the admin endpoints; a loopback address unless there is a token.
+    #[arg(long, value_name = "ADDR", value_parser = admin_only)]
+    pub(crate) admin: Option<String>,
+
+    /// The token that the admin endpoints ask for.
+    #[arg(long, value_name = "TOKEN", requires = "admin")]
+    pub(crate) admin_token: Option<String>,
+}
+
+/// The stores that this build offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreChoice {
+    Memory,
+    None,
+}
+
+fn store(value: &str) -> Result<StoreChoice, String> {
+    match value {
+        "memory" => Ok(StoreChoice::Memory),
+        "none" => Ok(StoreChoice::None),
+        _ if value.starts_with("redis://") || value.starts_with("tiered+redis://") => {
+            redis_only(value).map(|_| StoreChoice::None)
+        }
+        _ => Err("expected memory, none, redis://… or tiered+redis://…".into()),
+    }
+}
+
+fn redis_only(_: &str) -> Result<String, String> {
+    Err("this comes with the feature `redis`, which this build does not have".into())
+}
+
+fn admin_only(_: &str) -> Result<String, String> {
+    Err("this comes with the feature `admin`, which this build does not have".into())
+}
+
+fn threads(value: &str) -> Result<usize, String> {
+    let threads: NonZeroUsize = value.parse().map_err(|_| "expected a number from 1 up")?;
+    Ok(threads.get())
+}
+
+fn origin(value: &str) -> Result<Authority, String> {
+    let uri: Uri = value.parse().map_err(|error| format!("{error}"))?;
+    if uri.scheme() != Some(&Scheme::HTTP) {
+        return Err("expected http://host:port; other schemes are not spoken here".into());
+    }
+    if uri.path() != "/" || uri.query().is_some() {
+        return Err("the origin is a host and a port; leave out the path".into());
+    }
+    let authority = uri.into_parts().authority.ok_or("there is no host in it")?;
+    if authority.as_str().contains('@') {
+        return Err("a user name or password in the URL is not passed on; leave it out".into());
+    }
+    Ok(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Args, String> {
+        let line = ["reverse_proxy", "--listen", "127.0.0.1:0"]
+            .iter()
+            .chain(args);
+        Args::try_parse_from(line).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_full_command_line_is_understood() {
+        let args = parse(&[
+            "--origin",
+            "http://localhost:9000",
+            "--threads",
+            "2",
+            "--ttl",
+            "/a/*=0.5",
+            "--ttl",
+            "/**=60",
+            "--on-write",
+            "/a/{id}=/a/**",
+            "--store",
+            "none",
+            "--store-set-cookie",
+        ])
+        .unwrap();
+        assert_eq!(args.origin.as_str(), "localhost:9000");
+        assert_eq!(args.threads, Some(2));
+        assert_eq!(args.store, StoreChoice::None);
+        assert_eq!((args.ttl.len(), args.on_write.len()), (2, 1));
+        assert!(args.store_set_cookie && !args.origin_decides);
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_its_flag_and_itself() {
+        for (flag, value, hint) in [
+            ("--origin", "https://a", "http://host:port"),
+            ("--origin", "http://a/path", "leave out the path"),
+            ("--origin", "http://me:secret@a", "user name"),
+            ("--origin", "a b", "invalid"),
+            ("--store", "disk", "expected memory"),
+            ("--store", "redis://localhost", "feature `redis`"),
+            ("--store", "tiered+redis://localhost", "feature `redis`"),
+            ("--near-cache", "strict", "feature `redis`"),
+            ("--admin", "127.0.0.1:9", "feature `admin`"),
+            ("--threads", "0", "from 1 up"),
+            ("--max-bytes", "0", "1.."),
+            ("--ttl", "/a", "PATTERN=SECONDS"),
+            ("--ttl", "/a=soon", "seconds"),
+            ("--ttl", "/a=-1", "seconds"),
+            ("--ttl", "a=1", "/"),
+            ("--on-write", "/a/{id}", "ROUTE=PATTERN"),
+            ("--on-write", "/a/{id}=b", "/"),
+        ] {
+            let error = if flag == "--origin" {
+                parse(&[flag, value])
+            } else {
+                parse(&["--origin", "http://a", flag, value])
+            }
+            .unwrap_err();
+            for part in [flag, value, hint] {
+                assert!(error.contains(part), "{flag} {value}: {error}");
+            }
+        }
+    }
+}

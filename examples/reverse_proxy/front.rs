@@ -1,0 +1,321 @@
+//! What every request must pass before it reaches the cache.
+//!
+//! The cache has to judge the request that the origin will see, or two requests that the origin
+//! tells apart could share one stored response. So whatever is dropped is dropped here.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, TE, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use tower::{Service, ServiceExt};
+
+use crate::fields::{self, X_FORWARDED_FOR};
+
+/// A response of the proxy's own, with a line of text.
+pub(crate) type Notice = Full<Bytes>;
+
+/// Passes a request on to the cache, or refuses it.
+pub(crate) async fn pass<S, B>(
+    cache: S,
+    client: HeaderValue,
+    request: Request<Incoming>,
+) -> Result<Response<Either<B, Notice>>, Infallible>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
+{
+    match prepare(request.map(RequestBody::from), client) {
+        Ok(request) => Ok(cache.oneshot(request).await?.map(Either::Left)),
+        Err(refusal) => Ok(refusal.response().map(Either::Right)),
+    }
+}
+
+/// Renders a client's address the way `X-Forwarded-For` wants it; done once per connection.
+pub(crate) fn client_field(client: SocketAddr) -> HeaderValue {
+    HeaderValue::try_from(client.ip().to_canonical().to_string())
+        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Why a request is not passed on.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal(StatusCode, &'static str);
+
+impl Refusal {
+    fn response(self) -> Response<Notice> {
+        notice(self.0, self.1)
+    }
+}
+
+fn bad_request(reason: &'static str) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, reason)
+}
+
+/// Makes a response with a line of text.
+pub(crate) fn notice(status: StatusCode, line: &'static str) -> Response<Notice> {
+    let mut response = Response::new(Full::from(line));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+fn prepare<B>(mut request: Request<B>, client: HeaderValue) -> Result<Request<B>, Refusal> {
+    check_method(request.method())?;
+    check_host(&request)?;
+    to_origin_form(&mut request)?;
+    let version = request.version();
+    let headers = request.headers_mut();
+    if fields::needs_cleaning(headers) {
+        clean(headers);
+    }
+    headers.insert(X_FORWARDED_FOR, client);
+    fields::add_via(headers, version);
+    Ok(request)
+}
+
+/// Tunnels to anywhere are not this proxy's business, and TRACE would show a client what proxies
+/// add to its requests.
+fn check_method(method: &Method) -> Result<(), Refusal> {
+    match *method {
+        Method::CONNECT => Err(Refusal(
+            StatusCode::NOT_IMPLEMENTED,
+            "CONNECT is not supported\n",
+        )),
+        Method::TRACE => Err(Refusal(
+            StatusCode::NOT_IMPLEMENTED,
+            "TRACE is not supported\n",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// One valid `Host`, and the same as in the request target where that names one
+/// ([RFC 9112 §3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)): the cache and the origin
+/// must not be able to disagree about whose page this is.
+fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Err(bad_request("more than one Host\n")),
+        (None, None) if request.version() >= Version::HTTP_11 => Err(bad_request("no Host\n")),
+        (None, None) => Ok(()),
+        (Some(host), None) => {
+            let host = authority(host).ok_or_else(|| bad_request("not a valid Host\n"))?;
+            match request.uri().authority() {
+                Some(target) if !same_place(target, &host) => {
+                    Err(bad_request("Host and the request target disagree\n"))
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+fn authority(host: &HeaderValue) -> Option<Authority> {
+    let host = Authority::try_from(host.as_bytes()).ok()?;
+    let named = !host.host().is_empty() && !host.as_str().contains('@');
+    named.then_some(host)
+}
+
+fn same_place(one: &Authority, other: &Authority) -> bool {
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(80);
+    one.host().eq_ignore_ascii_case(other.host())
+        && port(one) == port(other)
+        && !one.as_str().contains('@')
+}
+
+/// Turns `GET http://host/path` into `GET /path` with a `Host`, so that both are one to the cache.
+fn to_origin_form<B>(request: &mut Request<B>) -> Result<(), Refusal> {
+    let uri = request.uri();
+    if uri.path() == "*" && *request.method() != Method::OPTIONS {
+        return Err(bad_request("only OPTIONS has the target *\n"));
+    }
+    let Some(authority) = uri.authority() else {
+        return Ok(());
+    };
+    if uri.scheme() != Some(&Scheme::HTTP) {
+        return Err(Refusal(
+            StatusCode::MISDIRECTED_REQUEST,
+            "only http is served here\n",
+        ));
+    }
+    if authority.as_str().contains('@') {
+        return Err(bad_request("a user name in the request target\n"));
+    }
+    let host = HeaderValue::try_from(authority.as_str())
+        .map_err(|_| bad_request("not a valid request target\n"))?;
+    let path = uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or(PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(path);
+    request.headers_mut().entry(HOST).or_insert(host);
+    Ok(())
+}
+
+/// Removes what is meant for this proxy alone or claims what only this proxy can know, and states
+/// again the two wishes it can fulfil: trailers, and a WebSocket. Other upgrades are optional to
+/// honour, and `h2c` would carry requests past the cache.
+fn clean(headers: &mut HeaderMap) {
+    let trailers = fields::has_token(headers, &TE, "trailers");
+    let websocket = fields::has_token(headers, &CONNECTION, "upgrade")
+        && fields::has_token(headers, &UPGRADE, "websocket");
+    fields::remove_hop_by_hop(headers);
+    fields::remove_forwarded(headers);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if websocket {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+}
+
+/// A request body: the client's, or the empty one of a request that the cache makes by itself.
+#[derive(Debug, Default)]
+pub(crate) struct RequestBody(Option<Incoming>);
+
+impl From<Incoming> for RequestBody {
+    fn from(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Request<()>, StatusCode> {
+        let request = fields
+            .iter()
+            .fold(
+                Request::builder().method(method).uri(target),
+                |request, &(name, value)| request.header(name, value),
+            )
+            .body(())
+            .unwrap();
+        prepare(request, HeaderValue::from_static("192.0.2.1")).map_err(|refusal| refusal.0)
+    }
+
+    #[test]
+    fn the_cache_sees_one_target_for_each_form_of_it() {
+        for (target, seen) in [
+            ("/a?b", "/a?b"),
+            ("http://shop.example/a?b", "/a?b"),
+            ("http://SHOP.example:80/a", "/a"),
+            ("http://shop.example", "/"),
+            ("http://shop.example?q", "/?q"),
+            ("//a", "//a"),
+        ] {
+            let request = prepared("GET", target, &[("host", "shop.example")]).unwrap();
+            assert_eq!(request.uri().to_string(), seen, "{target}");
+            assert_eq!(request.headers()[HOST], "shop.example", "{target}");
+        }
+        let request = prepared("OPTIONS", "*", &[("host", "a")]).unwrap();
+        assert_eq!(request.uri().path(), "*");
+    }
+
+    #[test]
+    fn a_request_that_could_mean_two_places_is_refused() {
+        for (method, target, hosts, status) in [
+            ("GET", "/", &[][..], 400),
+            ("GET", "/", &["a", "a"], 400),
+            ("GET", "/", &["a", "b"], 400),
+            ("GET", "/", &[""], 400),
+            ("GET", "/", &["a/b"], 400),
+            ("GET", "/", &["me@a"], 400),
+            ("GET", "/", &["a, b"], 400),
+            ("GET", "http://a/", &["b"], 400),
+            ("GET", "http://a/", &["a:8080"], 400),
+            ("GET", "http://me@a/", &["a"], 400),
+            ("GET", "http://a/", &[], 400),
+            ("GET", "https://a/", &["a"], 421),
+            ("GET", "*", &["a"], 400),
+            ("CONNECT", "a:443", &["a"], 501),
+            ("TRACE", "/", &["a"], 501),
+        ] {
+            let hosts: Vec<_> = hosts.iter().map(|&host| ("host", host)).collect();
+            let refused = prepared(method, target, &hosts).unwrap_err();
+            assert_eq!(refused, status, "{method} {target} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn an_http_1_0_request_may_do_without_a_host() {
+        let request = Request::builder()
+            .version(Version::HTTP_10)
+            .body(())
+            .unwrap();
+        let request = prepare(request, HeaderValue::from_static("192.0.2.1")).unwrap();
+        assert_eq!(request.headers()["via"], "1.0 reverse_proxy");
+    }
+
+    #[test]
+    fn the_client_is_who_the_connection_says() {
+        let claims = [
+            ("host", "a"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("forwarded", "for=10.0.0.3"),
+        ];
+        let request = prepared("GET", "/", &claims).unwrap();
+        let said: Vec<_> = request.headers().get_all(X_FORWARDED_FOR).iter().collect();
+        assert_eq!(said, ["192.0.2.1"]);
+        assert!(!request.headers().contains_key("forwarded"));
+    }
+
+    #[test]
+    fn only_the_wishes_that_can_be_fulfilled_are_passed_on() {
+        let wishes = [
+            ("host", "a"),
+            ("connection", "Upgrade, TE, HTTP2-Settings, x-mine"),
+            ("upgrade", "h2c, websocket"),
+            ("http2-settings", "AAMAAABkAAQCAAAAAAIAAAAA"),
+            ("te", "gzip, trailers"),
+            ("x-mine", "1"),
+        ];
+        let request = prepared("GET", "/", &wishes).unwrap();
+        let headers = request.headers();
+        assert_eq!(headers[UPGRADE], "websocket");
+        assert_eq!(headers[CONNECTION], "upgrade");
+        assert_eq!(headers[TE], "trailers");
+        assert!(!headers.contains_key("http2-settings") && !headers.contains_key("x-mine"));
+    }
+}

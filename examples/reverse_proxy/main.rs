@@ -1,0 +1,98 @@
+//! The cache in front of any HTTP/1.1 origin: a reverse proxy with the layer in the middle.
+//!
+//! ```text
+//! cargo run --release --example reverse_proxy -- \
+//!     --listen 127.0.0.1:8080 --origin http://127.0.0.1:3000 \
+//!     --ttl '/products/**=60' --on-write '/products/{id}=/products/**'
+//! curl -i http://127.0.0.1:8080/products      # X-Cache: MISS
+//! curl -i http://127.0.0.1:8080/products      # X-Cache: HIT
+//! ```
+//!
+//! With `--origin-decides` it is a plain RFC 9111 shared cache. Without `--ttl` or
+//! `--origin-decides` nothing is cached. `--help` explains every option.
+//!
+//! A request goes through three steps, one file each:
+//!
+//! - `front` refuses what no proxy should pass on and drops what is not the origin's business, so
+//!   that the cache judges exactly the request that the origin would see;
+//! - the cache layer of this crate, with the routes that `rules` makes of the command line;
+//! - `origin` sends the request on and turns an origin that fails into a 502 or 504, which the
+//!   cache may answer with a stale response instead.
+
+mod args;
+mod connector;
+mod fields;
+mod front;
+mod origin;
+mod rules;
+mod server;
+mod tunnel;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tower::Layer;
+use tower_response_cache::{CacheLayer, MemoryStore, NoStore, Routes};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Args, StoreChoice};
+use crate::origin::Origin;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let routes = rules::routes(&args).unwrap_or_else(|error| error.exit());
+    log_to_stderr();
+    match runtime(args.threads).and_then(|runtime| runtime.block_on(run(args, routes))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args, routes: Routes) -> io::Result<()> {
+    let builder = CacheLayer::builder().routes(routes);
+    let builder = match args.store {
+        StoreChoice::Memory => builder.store(MemoryStore::new(args.max_bytes)),
+        StoreChoice::None => builder.store(NoStore::new()),
+    };
+    let cache = builder.build().map_err(io::Error::other)?;
+    let service = cache.layer(Origin::new(args.origin));
+
+    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot listen on {}: {error}", args.listen),
+        )
+    })?;
+    let address = listener.local_addr()?;
+    let stop = server::stop_signal()?;
+    // A closed stdout is no reason to stop serving.
+    let _ = writeln!(io::stdout(), "listening on http://{address}");
+    server::serve(listener, service, stop).await;
+    Ok(())
+}
+
+/// One thread runs everything on itself, which spares the wake-ups between threads.
+fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
+    let mut builder = match threads {
+        Some(1) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if let Some(threads) = threads.filter(|&threads| threads > 1) {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build()
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+}

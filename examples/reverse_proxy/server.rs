@@ -1,0 +1,116 @@
+//! Accepting connections, and stopping without cutting any answer short.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tower::Service;
+
+use crate::front::{self, RequestBody};
+
+/// How long a client may take for the head of a request, and keep a connection without one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long answers under way may take once the proxy was told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A pause when no connection can be accepted, for want of file descriptors for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves clients until `stop` is ready, then lets the answers under way finish.
+pub(crate) async fn serve<S, B>(listener: TcpListener, cache: S, stop: impl Future<Output = ()>)
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    // Each connection holds a receiver: a message tells it to stop, its end is seen by the sender.
+    let (stopping, stopped) = watch::channel(());
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, client)) => {
+                tokio::spawn(connection(stream, client, cache.clone(), stopped.clone()));
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    tracing::info!("stopping");
+    drop((listener, stopped));
+    stopping.send_replace(());
+    if tokio::time::timeout(DRAIN_TIMEOUT, stopping.closed())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some connections were still open");
+    }
+}
+
+async fn connection<S, B>(
+    stream: TcpStream,
+    client: SocketAddr,
+    cache: S,
+    mut stop: watch::Receiver<()>,
+) where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%client, "connection lost: {error}");
+        return;
+    }
+    let client_field = front::client_field(client);
+    let service =
+        service_fn(move |request| front::pass(cache.clone(), client_field.clone(), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = &mut connection => ended,
+        _ = stop.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%client, ?error, "connection ended");
+    }
+}
+
+/// Returns a future that is ready once the process is asked to stop, by SIGTERM or ctrl-c.
+pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
