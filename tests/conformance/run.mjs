@@ -1,0 +1,209 @@
+// Starts the suite's origin and the proxy, runs the suite's client, and scores its answers.
+// Called by `run`, which explains the options.
+
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const HERE = dirname(fileURLToPath(import.meta.url))
+const MUST_PASS = join(HERE, 'must-pass.txt')
+const KINDS = ['required', 'optimal', 'check']
+// Nothing here may be tuned to the suite.
+const PROXY_OPTIONS = ['--origin-decides', '--store-set-cookie']
+
+const { values: options, positionals: [suite] } = parseArgs({
+  allowPositionals: true,
+  options: {
+    proxy: { type: 'string' },
+    base: { type: 'string' },
+    'origin-port': { type: 'string' },
+    test: { type: 'string' },
+    update: { type: 'boolean' }
+  }
+})
+
+const scratch = mkdtempSync(join(tmpdir(), 'conformance-'))
+const children = []
+try {
+  const originPort = options['origin-port'] ?? await freePort()
+  await start('node', ['--no-warnings', 'server/server.mjs'], /Listening on/, {
+    cwd: suite,
+    env: {
+      ...process.env,
+      npm_config_protocol: 'http',
+      npm_config_port: originPort,
+      npm_config_pidfile: join(scratch, 'origin.pid')
+    }
+  })
+  const base = options.base ?? await startProxy(originPort)
+  if (options.test) {
+    process.stdout.write(await client(base, options.test))
+  } else {
+    const results = JSON.parse(await client(base, ''))
+    process.exitCode = report(await score(results))
+  }
+} finally {
+  await Promise.all(children.map(stop))
+  rmSync(scratch, { recursive: true })
+}
+
+function freePort () {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.on('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address()
+      server.close(() => resolve(String(port)))
+    })
+  })
+}
+
+async function startProxy (originPort) {
+  const said = await start(
+    options.proxy,
+    ['--listen', '127.0.0.1:0', '--origin', `http://127.0.0.1:${originPort}`, ...PROXY_OPTIONS],
+    /listening on (http:\S+)/,
+    { env: { ...process.env, RUST_LOG: process.env.RUST_LOG ?? 'error' } }
+  )
+  return said[1]
+}
+
+// Starts a program that runs until the end, and waits for it to say that it is ready.
+function start (program, args, ready, settings) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { ...settings, stdio: ['ignore', 'pipe', 'inherit'] })
+    children.push(child)
+    let said = ''
+    const timer = setTimeout(() => reject(new Error(`${program} did not start: ${said}`)), 30000)
+    child.on('error', reject)
+    child.on('exit', code => reject(new Error(`${program} ended early, with ${code}: ${said}`)))
+    child.stdout.on('data', chunk => {
+      said = (said + chunk).slice(-4096)
+      const match = said.match(ready)
+      if (match) {
+        clearTimeout(timer)
+        resolve(match)
+      }
+    })
+  })
+}
+
+function stop (child) {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  return new Promise(resolve => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), 15000)
+    child.on('exit', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    child.kill('SIGTERM')
+  })
+}
+
+function client (base, id) {
+  return new Promise((resolve, reject) => {
+    const child = spawn('node', ['--no-warnings', 'cli.mjs'], {
+      cwd: suite,
+      env: { ...process.env, npm_config_base: base, npm_config_id: id, npm_package_config_id: '' },
+      stdio: ['ignore', 'pipe', 'inherit']
+    })
+    children.push(child)
+    let said = ''
+    child.stdout.on('data', chunk => { said += chunk })
+    child.on('error', reject)
+    child.on('exit', code => code === 0 ? resolve(said) : reject(new Error(`client: ${code}`)))
+  })
+}
+
+// Returns every test that counts, in the suite's order, with its kind and what came of it.
+async function score (results) {
+  const { default: suites } = await import(pathToFileURL(join(suite, 'tests/index.mjs')))
+  const tests = new Map()
+  for (const test of suites.flatMap(suite => suite.tests)) {
+    if (!test.browser_only) tests.set(test.id, test)
+  }
+  const passed = id => results[id] === true &&
+    (tests.get(id)?.depends_on ?? []).every(passed)
+  return Array.from(tests.values(), test => {
+    const failed = (test.depends_on ?? []).find(id => !passed(id))
+    const [kind, message] = results[test.id] === true ? [] : results[test.id] ?? ['', 'not run']
+    return {
+      id: test.id,
+      kind: test.kind ?? 'required',
+      passed: passed(test.id),
+      // Without its setup or what it builds on, a test says nothing.
+      open: failed !== undefined || (kind !== undefined && kind !== 'Assertion'),
+      message: failed ? `builds on ${failed}` : `${kind}: ${message}`
+    }
+  })
+}
+
+function report (scores) {
+  const wanted = wantedAnswers()
+  const answer = test => test.passed ? 'Y' : test.open ? '?' : 'n'
+  const good = test => test.kind === 'check'
+    ? answer(test) === wanted.get(test.id)
+    : test.passed
+
+  for (const kind of KINDS.slice(0, 2)) {
+    const failed = scores.filter(test => test.kind === kind && !test.passed)
+    if (failed.length) console.log(`\n${kind}, not passed:`)
+    for (const test of failed) console.log(`  ${test.id}: ${test.message}`)
+  }
+  console.log('\nchecks (answer, and the one we want):')
+  for (const test of scores.filter(test => test.kind === 'check')) {
+    const want = wanted.get(test.id) ?? 'either'
+    const mark = ['Y', 'n'].includes(want) && !good(test) ? '   <- differs' : ''
+    console.log(`  ${answer(test)} ${want.padEnd(6)} ${test.id}${mark}`)
+  }
+  const strict = scores.filter(test => ['Y', 'n'].includes(wanted.get(test.id)))
+  console.log()
+  for (const kind of KINDS) {
+    const tests = scores.filter(test => test.kind === kind)
+    const passed = tests.filter(test => test.passed).length
+    console.log(`${kind}: ${passed}/${tests.length}${kind === 'check' ? ' answered yes' : ' passed'}`)
+  }
+  console.log(`checks answered as we want: ${strict.filter(good).length}/${strict.length}`)
+
+  if (options.update) {
+    writeFileSync(MUST_PASS, mustPassText(scores.filter(good)))
+    console.log(`${MUST_PASS} rewritten`)
+    return 0
+  }
+  return compare(new Set(scores.filter(good).map(test => test.id)))
+}
+
+// Lines of `test-id answer reason`.
+function wantedAnswers () {
+  return new Map(lines(join(HERE, 'checks.txt')).map(line => line.split(/\s+/, 2)))
+}
+
+function mustPassText (scores) {
+  const section = kind => [
+    '',
+    kind === 'check' ? '# check, answered as checks.txt wants' : `# ${kind}`,
+    ...scores.filter(test => test.kind === kind).map(test => test.id)
+  ]
+  return ['# Tests that must go on passing. Rewritten by `tests/conformance/run --update`.']
+    .concat(KINDS.flatMap(section), '').join('\n')
+}
+
+function compare (good) {
+  const must = lines(MUST_PASS)
+  const lost = must.filter(id => !good.has(id))
+  const gained = [...good].filter(id => !must.includes(id))
+  if (gained.length) console.log(`not yet on must-pass.txt: ${gained.join(' ')}`)
+  for (const id of lost) console.log(`NO LONGER PASSING: ${id}`)
+  console.log(`must pass: ${must.length - lost.length} passed, ${lost.length} failed`)
+  return lost.length ? 1 : 0
+}
+
+function lines (file) {
+  return readFileSync(file, 'utf8').split('\n')
+    .map(line => line.trim())
+    .filter(line => line && !line.startsWith('#'))
+}
