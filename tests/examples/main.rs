@@ -1,0 +1,12 @@
+//! The programs in `examples/`, built, started and used as their readers would.
+//!
+//! `cargo test` builds them first; with `cargo test --test examples` alone, run
+//! `cargo build --examples` before.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod proxy;
+mod proxy_failures;
+mod proxy_messages;
+mod quickstart;
+mod support;

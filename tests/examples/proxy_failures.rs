@@ -1,0 +1,155 @@
+//! `examples/reverse_proxy` when the origin fails, and when it is told to stop.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{Program, raw_origin, read_until};
+
+fn start(origin: &str) -> Program {
+    Program::start("reverse_proxy", &["--origin", origin, "--ttl", "/**=60"])
+}
+
+/// Reads one request and answers it with these bytes; false when the client has left.
+async fn serve_one(stream: &mut TcpStream, answer: &str) -> bool {
+    let mut asked = String::new();
+    let mut chunk = [0; 1024];
+    while !asked.contains("\r\n\r\n") {
+        match stream.read(&mut chunk).await {
+            Ok(count) if count > 0 => asked.push_str(&String::from_utf8_lossy(&chunk[..count])),
+            _ => return false,
+        }
+    }
+    stream.write_all(answer.as_bytes()).await.is_ok()
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: no-store\r\n\r\nok";
+
+#[tokio::test]
+async fn an_origin_that_refuses_is_a_502_that_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let proxy = start(&url);
+    let answer = proxy.get("/").await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(
+        answer.field("proxy-status"),
+        "reverse_proxy; error=connection_refused"
+    );
+    assert!(answer.body().contains("origin"));
+}
+
+#[tokio::test]
+async fn an_origin_that_closes_early_is_a_502_and_asked_once() {
+    let (url, connections) = raw_origin(async |_, mut stream| {
+        serve_one(&mut stream, "").await;
+    })
+    .await;
+    let proxy = start(&url);
+    let answer = proxy.get("/").await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(
+        answer.field("proxy-status"),
+        "reverse_proxy; error=connection_terminated"
+    );
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_origin_that_does_not_speak_http_is_a_502() {
+    let (url, _) = raw_origin(async |_, mut stream| {
+        serve_one(&mut stream, "SSH-2.0-OpenSSH_9.2\r\n").await;
+    })
+    .await;
+    let answer = start(&url).get("/").await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(
+        answer.field("proxy-status"),
+        "reverse_proxy; error=http_protocol_error"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_closed_while_idle_costs_the_client_nothing() {
+    // Each connection answers once and closes at the next request, as one does whose keep-alive
+    // time has just run out.
+    let (url, connections) = raw_origin(async |_, mut stream| {
+        if serve_one(&mut stream, OK).await {
+            serve_one(&mut stream, "").await;
+        }
+    })
+    .await;
+    let proxy = start(&url);
+    for expected in 1..=3 {
+        assert_eq!(proxy.get("/").await.body(), "ok");
+        assert_eq!(connections.load(Ordering::SeqCst), expected);
+    }
+    // What may have had an effect is not sent twice.
+    let posted = proxy.send(Method::POST, "/", &[], "").await;
+    assert_eq!(posted.status(), 502);
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn connections_to_the_origin_are_kept_for_the_next_request() {
+    let (url, connections) =
+        raw_origin(async |_, mut stream| while serve_one(&mut stream, OK).await {}).await;
+    let proxy = start(&url);
+    for _ in 0..5 {
+        assert_eq!(proxy.get("/").await.body(), "ok");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_body_cut_short_is_cut_short_for_the_client_and_not_stored() {
+    let (url, connections) = raw_origin(async |_, mut stream| {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this";
+        serve_one(&mut stream, answer).await;
+    })
+    .await;
+    let proxy = start(&url);
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    for _ in 0..2 {
+        let said = proxy.raw(request).await;
+        assert!(
+            said.to_lowercase().contains("content-length: 100\r\n"),
+            "{said}"
+        );
+        assert!(said.ends_with("only this"), "{said}");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn an_answer_under_way_is_finished_before_the_program_stops() {
+    let (url, _) = raw_origin(async |_, mut stream| {
+        serve_one(
+            &mut stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst",
+        )
+        .await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        stream.write_all(b"-last").await.unwrap();
+    })
+    .await;
+    let proxy = start(&url);
+    let idle = TcpStream::connect(proxy.address).await.unwrap();
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    read_until(&mut stream, "first").await;
+    proxy.terminate();
+    let rest = read_until(&mut stream, "-last").await;
+    assert!(rest.ends_with("-last"), "{rest}");
+    drop(idle);
+    let address = proxy.address;
+    assert!(proxy.stop().success());
+    assert!(TcpStream::connect(address).await.is_err());
+}

@@ -1,0 +1,339 @@
+//! `examples/reverse_proxy` as a proxy: what it passes on, changes and refuses.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::routing::{any, get};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{Program, listing, origin, raw_origin, read_until};
+
+fn start(origin: &str, options: &[&str]) -> Program {
+    Program::start("reverse_proxy", &[&["--origin", origin], options].concat())
+}
+
+/// A proxy that caches everything, before an origin that answers with what it was sent.
+async fn echo() -> Program {
+    let echo = async |uri: Uri, headers: HeaderMap, body: Bytes| {
+        format!(
+            "{uri}\n{}\n{}",
+            listing(&headers),
+            String::from_utf8_lossy(&body)
+        )
+    };
+    let url = origin(Router::new().fallback(any(echo))).await;
+    start(&url, &["--ttl", "/**=60"])
+}
+
+#[tokio::test]
+async fn the_origin_is_told_who_asks_and_not_what_the_client_claims() {
+    let proxy = echo().await;
+    let claims = [
+        ("host", "shop.example:8080"),
+        ("forwarded", "for=evil;host=evil"),
+        ("x-forwarded-for", "evil"),
+        ("x-forwarded-host", "evil"),
+        ("x-forwarded-proto", "evil"),
+        ("x-forwarded-prefix", "/evil"),
+        ("x-real-ip", "evil"),
+    ];
+    let told = proxy.get_with("/", &claims).await;
+    assert!(!told.body().contains("evil"), "{}", told.body());
+    for line in [
+        "host: shop.example:8080\n",
+        "forwarded: for=127.0.0.1;host=\"shop.example:8080\";proto=http\n",
+        "x-forwarded-for: 127.0.0.1\n",
+        "x-forwarded-host: shop.example:8080\n",
+        "x-forwarded-proto: http\n",
+        "via: 1.1 reverse_proxy\n",
+    ] {
+        assert!(
+            told.body().contains(line),
+            "{line:?} is not in {}",
+            told.body()
+        );
+    }
+    assert_eq!(told.field("via"), "1.1 reverse_proxy");
+    // None of the claims made it another page.
+    assert_eq!(proxy.get_with("/", &claims[..1]).await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn fields_for_one_connection_go_no_further() {
+    let proxy = echo().await;
+    let request = "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close, X-Mine, TE, Cache-Control\r\n\
+                   Keep-Alive: 5\r\nTE: gzip, trailers\r\nX-Mine: 1\r\nProxy-Connection: close\r\n\
+                   Cache-Control: no-transform\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n";
+    let told = proxy.raw(request).await;
+    for gone in [
+        "x-mine",
+        "keep-alive:",
+        "proxy-connection",
+        "gzip",
+        "h2c",
+        "http2-settings",
+    ] {
+        assert!(!told.to_lowercase().contains(gone), "{gone} in {told}");
+    }
+    assert!(told.contains("te: trailers\n"), "{told}");
+    assert!(told.contains("cache-control: no-transform\n"), "{told}");
+
+    let (url, _) = raw_origin(async |_, mut stream| {
+        read_until(&mut stream, "\r\n\r\n").await;
+        let answer = "HTTP/1.1 200 OK\r\nConnection: X-Mine, Cache-Control\r\nX-Mine: 1\r\n\
+                      Keep-Alive: timeout=5\r\nX-Yours: 2\r\nCache-Control: no-store\r\n\
+                      Proxy-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nok";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    })
+    .await;
+    let proxy = start(&url, &["--ttl", "/**=60"]);
+    for _ in 0..2 {
+        let answer = proxy.get("/").await;
+        for gone in ["x-mine", "keep-alive", "proxy-authenticate", "connection"] {
+            assert!(!answer.headers().contains_key(gone), "{gone}: {answer:?}");
+        }
+        assert_eq!(answer.field("x-yours"), "2");
+        assert_eq!(
+            answer.x_cache(),
+            "MISS",
+            "Connection must not switch no-store off"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_names_no_place_or_two_is_refused() {
+    let proxy = echo().await;
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
+        ("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", 400),
+        ("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 421),
+        ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 501),
+        ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+            400,
+        ),
+    ] {
+        let close = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+        let said = proxy.raw(&close).await;
+        assert!(
+            said.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request:?}: {said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_framed_in_two_ways_is_one_request() {
+    let proxy = echo().await;
+    let said = proxy
+        .raw(
+            "POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 6\r\n\
+             Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        )
+        .await;
+    assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{said}");
+    assert!(!said.contains("smuggled"), "{said}");
+}
+
+#[tokio::test]
+async fn each_form_of_a_target_is_one_page_to_the_cache() {
+    let proxy = echo().await;
+    let get = async |target: &str| {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: A.example\r\nConnection: close\r\n\r\n");
+        proxy.raw(&request).await.to_lowercase()
+    };
+    let first = get("/p?q").await;
+    assert!(
+        first.contains("x-cache: miss") && first.contains("\n/p?q\n"),
+        "{first}"
+    );
+    for target in ["/p?q", "http://a.example/p?q", "http://A.EXAMPLE:80/p?q"] {
+        assert!(get(target).await.contains("x-cache: hit"), "{target}");
+    }
+    assert!(get("/P?q").await.contains("x-cache: miss"));
+
+    let star = "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert!(proxy.raw(star).await.contains("\r\n*\n"));
+}
+
+#[tokio::test]
+async fn an_old_client_without_a_host_is_served() {
+    let proxy = echo().await;
+    let said = proxy.raw("GET /a HTTP/1.0\r\n\r\n").await;
+    assert!(
+        said.contains(" 200 OK") && said.contains("via: 1.0 reverse_proxy"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn head_and_conditional_requests_have_the_fields_and_no_body() {
+    let page = async |headers: HeaderMap| {
+        if headers.contains_key("if-none-match") {
+            let fields = [("etag", "\"1\""), ("content-length", "5")];
+            return (StatusCode::NOT_MODIFIED, fields, String::new());
+        }
+        let fields = [("etag", "\"1\""), ("content-type", "text/x")];
+        (StatusCode::OK, fields, "hello".to_owned())
+    };
+    let url = origin(Router::new().route("/", get(page))).await;
+    for options in [&[][..], &["--ttl", "/**=60"]] {
+        let proxy = start(&url, options);
+        for _ in 0..2 {
+            let head = proxy.send(Method::HEAD, "/", &[], "").await;
+            assert_eq!(
+                (head.field("content-length"), head.body()),
+                ("5".into(), "")
+            );
+            let known = proxy.get_with("/", &[("if-none-match", "\"1\"")]).await;
+            assert_eq!((known.status(), known.body()), (304, ""));
+            let whole = proxy.get("/").await;
+            assert_eq!((whole.status(), whole.body()), (200, "hello"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_date_and_server_of_the_origin_are_kept() {
+    let (url, _) = raw_origin(async |number, mut stream| {
+        read_until(&mut stream, "\r\n\r\n").await;
+        let date = ["", "Date: Mon, 02 Jan 2006 15:04:05 GMT\r\n"][number.min(1)];
+        let answer = format!("HTTP/1.1 200 OK\r\nServer: mine\r\n{date}Connection: close\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let proxy = start(&url, &[]);
+    let dated = proxy.get("/").await;
+    assert_eq!(dated.headers().get_all("date").iter().count(), 1);
+    assert_eq!(dated.field("server"), "mine");
+    assert_eq!(
+        proxy.get("/").await.field("date"),
+        "Mon, 02 Jan 2006 15:04:05 GMT"
+    );
+}
+
+#[tokio::test]
+async fn bodies_stream_both_ways() {
+    let echo = async |body: Body| {
+        Body::from_stream(body.into_data_stream().map(|chunk| {
+            let mut text = chunk?.to_vec();
+            text.make_ascii_uppercase();
+            Ok::<_, axum::Error>(text)
+        }))
+    };
+    let url = origin(Router::new().route("/", any(echo))).await;
+    let proxy = start(&url, &["--ttl", "/**=60"]);
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for (chunk, echo) in [
+        ("3\r\none\r\n", "ONE"),
+        ("3\r\ntwo\r\n", "TWO"),
+        ("0\r\n\r\n", "0\r\n"),
+    ] {
+        stream.write_all(chunk.as_bytes()).await.unwrap();
+        read_until(&mut stream, echo).await;
+    }
+}
+
+#[tokio::test]
+async fn every_byte_of_a_large_body_arrives_stored_or_not() {
+    let bytes: Bytes = (0..3_000_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let (small, large) = (bytes.slice(..700_000), bytes.clone());
+    let url = origin(
+        Router::new()
+            .route("/small", get(async move || small))
+            .route("/large", get(async move || large)),
+    )
+    .await;
+    let proxy = start(&url, &["--ttl", "/**=60"]);
+    for _ in 0..2 {
+        assert_eq!(*proxy.get("/small").await.response.body(), bytes[..700_000]);
+        assert_eq!(*proxy.get("/large").await.response.body(), bytes[..]);
+    }
+    assert_eq!(proxy.get("/small").await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn a_client_that_expects_100_gets_it_before_it_sends() {
+    let proxy = echo().await;
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\
+                Connection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    read_until(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
+    stream.write_all(b"body").await.unwrap();
+    assert!(
+        read_until(&mut stream, "\nbody")
+            .await
+            .starts_with("HTTP/1.1 200 OK")
+    );
+}
+
+#[tokio::test]
+async fn trailers_pass() {
+    let (url, _) = raw_origin(async |_, mut stream| {
+        read_until(&mut stream, "\r\n\r\n").await;
+        let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+                      2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.ok();
+    })
+    .await;
+    let proxy = start(&url, &[]);
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n";
+    let said = proxy.raw(request).await.to_lowercase();
+    assert!(said.ends_with("0\r\nx-sum: 7\r\n\r\n"), "{said}");
+}
+
+#[tokio::test]
+async fn a_websocket_is_a_tunnel_both_ways() {
+    let (url, _) = raw_origin(async |_, mut stream| {
+        let asked = read_until(&mut stream, "\r\n\r\n").await.to_lowercase();
+        assert!(asked.contains("upgrade: websocket") && asked.contains("connection: upgrade"));
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                      Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nfirst";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        assert_eq!(read_until(&mut stream, "ping").await, "ping");
+        stream.write_all(b"pong").await.unwrap();
+        stream.shutdown().await.unwrap();
+    })
+    .await;
+    let proxy = start(&url, &["--ttl", "/**=60"]);
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    let request = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
+                   Upgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let said = read_until(&mut stream, "first").await.to_lowercase();
+    assert!(said.starts_with("http/1.1 101 "), "{said}");
+    assert!(said.contains("upgrade: websocket\r\n") && said.contains("connection: upgrade\r\n"));
+    assert!(said.contains("sec-websocket-accept: x\r\n"));
+    stream.write_all(b"ping").await.unwrap();
+    assert_eq!(read_until(&mut stream, "pong").await, "pong");
+    drop(stream);
+    assert!(
+        tokio::time::timeout(Duration::from_secs(5), async { proxy.stop() })
+            .await
+            .is_ok()
+    );
+}
