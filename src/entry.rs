@@ -216,11 +216,36 @@ pub struct Variants {
 #[derive(Clone, Debug)]
 pub(crate) struct Variant {
     pub(crate) key: Key,
+    /// The key of what was selected apart from the language, where the language selects.
+    pub(crate) any_language: Option<Key>,
     pub(crate) etag: Option<HeaderValue>,
     pub(crate) content_language: Option<HeaderValue>,
 }
 
 impl Variants {
+    /// Adds names to those that select. If any is new, what was stored without it is given up and
+    /// returned.
+    pub(crate) fn nominate(&mut self, names: &[HeaderName]) -> Vec<Variant> {
+        let before = self.names.len();
+        for name in names {
+            if !self.names.contains(name) {
+                self.names.push(name.clone());
+            }
+        }
+        self.names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        match self.names.len() == before {
+            true => Vec::new(),
+            false => mem::take(&mut self.known),
+        }
+    }
+
+    /// Adds a response to those known, and returns the one that has to go for it.
+    pub(crate) fn add(&mut self, variant: Variant, most: usize) -> Option<Variant> {
+        self.known.retain(|known| known.key != variant.key);
+        self.known.push(variant);
+        (self.known.len() > most).then(|| self.known.remove(0))
+    }
+
     /// Returns about how many bytes this takes in memory.
     #[must_use]
     pub fn size(&self) -> usize {
