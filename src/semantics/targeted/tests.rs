@@ -42,7 +42,12 @@ fn seconds(seconds: u64) -> Option<Duration> {
 
 #[test]
 fn the_first_valid_target_decides_alone() {
-    let cases: &[(&[(&'static str, &str)], Option<Duration>, bool)] = &[
+    type Case = (
+        &'static [(&'static str, &'static str)],
+        Option<Duration>,
+        bool,
+    );
+    let cases: &[Case] = &[
         // RFC 9213 §2.2
         (&[("cache-control", "max-age=1")], seconds(1), false),
         (
@@ -221,7 +226,7 @@ proptest! {
 
     #[test]
     fn order_does_not_matter(max_age in 0_u32..100, public in any::<bool>(), rotated in 0_usize..4) {
-        let mut members = vec![
+        let mut members = [
             format!("max-age={max_age}"),
             format!("public=?{}", u8::from(public)),
             "no-cache=\"a, b\"".to_owned(),
