@@ -39,13 +39,15 @@ pub(crate) enum RangeVerdict {
 /// Evaluates the conditions of a GET or HEAD in their order of precedence
 /// ([RFC 9110 §13.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2)).
 ///
+/// `now` settles the century of a two-digit year.
+///
 /// Only for a stored response with a 2xx status: conditions are ignored where the answer without
 /// them would be another ([§13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
-pub(crate) fn evaluate(request: &HeaderMap, stored: &Stored<'_>) -> Precondition {
+pub(crate) fn evaluate(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime) -> Precondition {
     let holds = if request.contains_key(header::IF_MATCH) {
         if_match(request, stored)
     } else {
-        if_unmodified_since(request, stored)
+        if_unmodified_since(request, stored, now)
     };
     if !holds {
         return Precondition::Failed;
@@ -53,7 +55,7 @@ pub(crate) fn evaluate(request: &HeaderMap, stored: &Stored<'_>) -> Precondition
     let holds = if request.contains_key(header::IF_NONE_MATCH) {
         if_none_match(request, stored)
     } else {
-        if_modified_since(request, stored)
+        if_modified_since(request, stored, now)
     };
     if holds {
         Precondition::Proceed
@@ -67,16 +69,17 @@ pub(crate) fn evaluate(request: &HeaderMap, stored: &Stored<'_>) -> Precondition
 ///
 /// Only strong validators will do: an equal strong entity tag, or exactly the stored
 /// `Last-Modified` if that is old enough to be strong.
-pub(crate) fn if_range(request: &HeaderMap, stored: &Stored<'_>) -> RangeVerdict {
+pub(crate) fn if_range(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime) -> RangeVerdict {
     if !request.contains_key(header::IF_RANGE) {
         return RangeVerdict::Use;
     }
-    let holds = single(request, &header::IF_RANGE).is_some_and(|value| match parse_date(value) {
-        Some(_) => stored.last_modified == Some(value) && has_strong_date(stored),
-        None => stored
-            .etag
-            .is_some_and(|etag| EntityTag::parse(value).matches_strongly(EntityTag::parse(etag))),
-    });
+    let holds =
+        single(request, &header::IF_RANGE).is_some_and(|value| match parse_date(value, now) {
+            Some(_) => stored.last_modified == Some(value) && has_strong_date(stored, now),
+            None => stored.etag.is_some_and(|etag| {
+                EntityTag::parse(value).matches_strongly(EntityTag::parse(etag))
+            }),
+        });
     if holds {
         RangeVerdict::Use
     } else {
@@ -148,9 +151,12 @@ fn if_none_match(request: &HeaderMap, stored: &Stored<'_>) -> bool {
 /// [RFC 9110 §13.1.3](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.3); without a stored
 /// `Last-Modified` the `Date` stands in for it
 /// ([RFC 9111 §4.3.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.3.2)).
-fn if_modified_since(request: &HeaderMap, stored: &Stored<'_>) -> bool {
-    let since = single(request, &header::IF_MODIFIED_SINCE).and_then(parse_date);
-    let modified = stored.last_modified.and_then(parse_date).or(stored.date);
+fn if_modified_since(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime) -> bool {
+    let since = single(request, &header::IF_MODIFIED_SINCE).and_then(|date| parse_date(date, now));
+    let modified = stored
+        .last_modified
+        .and_then(|date| parse_date(date, now))
+        .or(stored.date);
     match (modified, since) {
         (Some(modified), Some(since)) => modified > since,
         _ => true,
@@ -158,9 +164,10 @@ fn if_modified_since(request: &HeaderMap, stored: &Stored<'_>) -> bool {
 }
 
 /// [RFC 9110 §13.1.4](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.4)
-fn if_unmodified_since(request: &HeaderMap, stored: &Stored<'_>) -> bool {
-    let since = single(request, &header::IF_UNMODIFIED_SINCE).and_then(parse_date);
-    let modified = stored.last_modified.and_then(parse_date);
+fn if_unmodified_since(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime) -> bool {
+    let since =
+        single(request, &header::IF_UNMODIFIED_SINCE).and_then(|date| parse_date(date, now));
+    let modified = stored.last_modified.and_then(|date| parse_date(date, now));
     match (modified, since) {
         (Some(modified), Some(since)) => modified <= since,
         _ => true,
@@ -182,8 +189,8 @@ fn any_tag(
 /// ([RFC 9110 §8.8.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.2)).
 ///
 /// The minute, which was the rule before RFC 9110, covers clocks that do not quite agree.
-fn has_strong_date(stored: &Stored<'_>) -> bool {
-    let modified = stored.last_modified.and_then(parse_date);
+fn has_strong_date(stored: &Stored<'_>, now: SystemTime) -> bool {
+    let modified = stored.last_modified.and_then(|date| parse_date(date, now));
     let (Some(modified), Some(date)) = (modified, stored.date) else {
         return false;
     };
@@ -200,7 +207,7 @@ fn single<'a>(request: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     }
 }
 
-fn parse_date(value: &[u8]) -> Option<SystemTime> {
+fn parse_date(value: &[u8], _now: SystemTime) -> Option<SystemTime> {
     httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
 }
 

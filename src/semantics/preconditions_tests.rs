@@ -1,7 +1,7 @@
 use http::HeaderValue;
 
 use super::Precondition::{Failed, NotModified, Proceed};
-use super::*;
+use super::{evaluate as evaluate_at, if_range as if_range_at, *};
 
 const EARLY: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
 const LATE: &str = "Wed, 01 Jan 2020 00:00:59 GMT";
@@ -16,12 +16,20 @@ fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
     headers
 }
 
+fn evaluate(request: &HeaderMap, stored: &Stored<'_>) -> Precondition {
+    evaluate_at(request, stored, SystemTime::now())
+}
+
+fn if_range(request: &HeaderMap, stored: &Stored<'_>) -> RangeVerdict {
+    if_range_at(request, stored, SystemTime::now())
+}
+
 fn stored(etag: &'static str, last_modified: &'static str, date: &str) -> Stored<'static> {
     let some = |value: &'static str| (!value.is_empty()).then_some(value.as_bytes());
     Stored {
         etag: some(etag),
         last_modified: some(last_modified),
-        date: parse_date(date.as_bytes()),
+        date: parse_date(date.as_bytes(), SystemTime::now()),
     }
 }
 
