@@ -141,11 +141,12 @@ pub(crate) fn freshen(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     let mut fresh = stored.clone();
     for name in update.keys().filter(|name| !KEPT.contains(name)) {
         let mut lines = update.get_all(name).iter().cloned();
+        // Both fail only for a section of more than 32,768 fields, which then stays as it is.
         if let Some(first) = lines.next() {
-            fresh.insert(name, first);
+            let _ = fresh.try_insert(name, first);
         }
         for line in lines {
-            fresh.append(name, line);
+            let _ = fresh.try_append(name, line);
         }
     }
     fresh
