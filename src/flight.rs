@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, StatusCode};
 use http::header::HeaderName;
+use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 
 use crate::body::Fill;
@@ -166,7 +166,9 @@ impl Flight {
     pub(crate) async fn landing(&self) -> Result<Landing, Freed> {
         let mut state = self.state.subscribe();
         // The sender lives in this very flight, so the channel cannot close while we wait.
-        let state = state.wait_for(|state| !matches!(state, State::Calling)).await;
+        let state = state
+            .wait_for(|state| !matches!(state, State::Calling))
+            .await;
         match state.as_deref() {
             Ok(State::Landed(landing)) => Ok(landing.clone()),
             Ok(State::Freed(freed)) => Err(*freed),
@@ -197,7 +199,9 @@ impl Leader {
 
     /// Frees those who wait: each makes its own call.
     pub(crate) fn not_for_others(&self) {
-        self.flight.state.send_replace(State::Freed(Freed::NotForOthers));
+        self.flight
+            .state
+            .send_replace(State::Freed(Freed::NotForOthers));
     }
 }
 

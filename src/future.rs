@@ -12,7 +12,8 @@ use pin_project_lite::pin_project;
 
 use crate::body::{BoxError, CacheBody};
 use crate::directive::Invalidate;
-use crate::exchange::{self, Begun, Bypass, Core, Journey};
+use crate::exchange::{self, Begun, Core, Journey};
+use crate::status::{BypassReason, Outcome};
 
 pin_project! {
     /// The future of [`Cache`](crate::Cache)'s response.
@@ -33,7 +34,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<F, B, E> {
         Done { response: Option<Response<CacheBody<B>>> },
-        Passing { #[pin] future: F, bypass: Bypass },
+        Passing { #[pin] future: F, bypass: BypassReason },
         Journey { journey: Journey<B, E> },
     }
 }
@@ -41,7 +42,9 @@ pin_project! {
 impl<F, B, E> ResponseFuture<F, B, E> {
     pub(crate) fn new(core: Arc<Core>, begun: Begun<F, B, E>) -> Self {
         let state = match begun {
-            Begun::Done(response) => State::Done { response: Some(response) },
+            Begun::Done(response) => State::Done {
+                response: Some(response),
+            },
             Begun::Passing(future, bypass) => State::Passing { future, bypass },
             Begun::Journey(journey) => State::Journey { journey },
         };
@@ -75,7 +78,11 @@ where
                     let response = ready!(future.poll(cx))?;
                     let bypass = *bypass;
                     if response.extensions().get::<Invalidate>().is_none() {
-                        return Poll::Ready(Ok(exchange::pass(this.core, bypass, response)));
+                        return Poll::Ready(Ok(exchange::pass(
+                            this.core,
+                            Outcome::Bypass(bypass),
+                            response,
+                        )));
                     }
                     exchange::invalidate_and_pass(this.core.clone(), bypass, response)
                 }

@@ -15,9 +15,8 @@ use crate::exchange::{Core, Place};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Pattern};
 use crate::policy::{Policy, Route, Routes};
-use crate::semantics::targeted;
 use crate::service::Cache;
-use crate::status::Show;
+use crate::status::{CacheStatusWriter, Show};
 use crate::store::{MemoryStore, Store};
 use crate::telemetry::{CacheStats, Stats};
 
@@ -56,7 +55,9 @@ impl CacheLayer {
     /// Returns a handle to this cache, to keep where it is needed.
     #[must_use]
     pub fn handle(&self) -> CacheHandle {
-        CacheHandle { core: self.core.clone() }
+        CacheHandle {
+            core: self.core.clone(),
+        }
     }
 }
 
@@ -99,7 +100,7 @@ impl Default for CacheLayerBuilder {
             store: None,
             routes: Routes::new(),
             fields: FieldRules::default(),
-            targets: targeted::default_targets(),
+            targets: vec![HeaderName::from_static("cdn-cache-control")],
             clock: Clock::default(),
             show: Show::default(),
             name: None,
@@ -208,12 +209,23 @@ impl CacheLayerBuilder {
     pub fn build(self) -> Result<CacheLayer, Error> {
         let mut show = self.show;
         if let Some(name) = &self.name {
-            show.set_name(name)?;
+            show.writer = CacheStatusWriter::new(name).ok_or_else(|| {
+                Error::config(format!(
+                    "name `{name}` cannot stand in `Cache-Status`: take a token, which begins with a \
+                     letter and has no spaces, such as `edge-cache`"
+                ))
+            })?;
         }
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let store = self
+            .store
+            .unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let capacity = usize::try_from(store.usage().capacity).unwrap_or(usize::MAX);
         let core = Core {
-            max_body: if capacity == 0 { usize::MAX } else { capacity / 8 },
+            max_body: if capacity == 0 {
+                usize::MAX
+            } else {
+                capacity / 8
+            },
             store,
             routes: self.routes.build()?,
             fields: self.fields,
@@ -226,7 +238,10 @@ impl CacheLayerBuilder {
             stats: Stats::default(),
             sweeping: AtomicBool::new(false),
         };
-        Ok(CacheLayer { core: Arc::new(core), route: None })
+        Ok(CacheLayer {
+            core: Arc::new(core),
+            route: None,
+        })
     }
 }
 

@@ -61,13 +61,19 @@ pub(crate) enum Miss {
     Request,
     /// Only a part of what was asked for is stored.
     Partial,
+    /// What is stored is not for requests with `Authorization`.
+    Authorization,
+    /// What is stored is not for requests with `Cookie`.
+    Cookie,
 }
 
-/// Why the cache was never asked.
+/// Why the cache was never asked, or could not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum BypassReason {
     /// The method is not one whose responses are stored.
     Method,
+    /// No route matches the path.
+    NoRoute,
     /// The route's policy says so.
     Policy,
     /// The operator has switched the cache off.
@@ -82,6 +88,12 @@ pub(crate) enum BypassReason {
     Content,
     /// The request asks for another protocol.
     Upgrade,
+    /// The request names several hosts.
+    Host,
+    /// The path can be read in two ways that come under different routes.
+    Path,
+    /// The policy's function gave the request no partition.
+    Partition,
     /// The store did not answer.
     Store,
 }
@@ -146,17 +158,24 @@ impl Miss {
             Self::Stale | Self::Invalidated => Forward::Stale,
             Self::Request => Forward::Request,
             Self::Partial => Forward::Partial,
+            Self::Authorization | Self::Cookie => Forward::Bypass,
         }
     }
 
     fn detail(self) -> Option<&'static str> {
-        (self == Self::Invalidated).then_some("invalidated")
+        match self {
+            Self::Invalidated => Some("invalidated"),
+            Self::Authorization => Some("authorization"),
+            Self::Cookie => Some("cookie"),
+            _ => None,
+        }
     }
 }
 
 impl BypassReason {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Method,
+        Self::NoRoute,
         Self::Policy,
         Self::Disabled,
         Self::Authorization,
@@ -164,6 +183,9 @@ impl BypassReason {
         Self::Header,
         Self::Content,
         Self::Upgrade,
+        Self::Host,
+        Self::Path,
+        Self::Partition,
         Self::Store,
     ];
 
@@ -171,6 +193,7 @@ impl BypassReason {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Method => "method",
+            Self::NoRoute => "no-route",
             Self::Policy => "policy",
             Self::Disabled => "disabled",
             Self::Authorization => "authorization",
@@ -178,6 +201,9 @@ impl BypassReason {
             Self::Header => "header",
             Self::Content => "content",
             Self::Upgrade => "upgrade",
+            Self::Host => "host",
+            Self::Path => "path",
+            Self::Partition => "partition",
             Self::Store => "store",
         }
     }
@@ -255,22 +281,76 @@ pub(crate) struct CacheStatusWriter {
     bypasses: [HeaderValue; BypassReason::ALL.len()],
 }
 
+/// What is added to responses to tell what happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Show {
+    pub(crate) x_cache: bool,
+    pub(crate) cache_status: bool,
+    pub(crate) age: bool,
+    pub(crate) writer: CacheStatusWriter,
+}
+
+/// The name in `Cache-Status` unless the operator gives another.
+const NAME: &str = "tower-response-cache";
+
+impl Default for Show {
+    fn default() -> Self {
+        Self {
+            x_cache: true,
+            cache_status: true,
+            age: true,
+            writer: CacheStatusWriter::unchecked(NAME),
+        }
+    }
+}
+
+impl Show {
+    /// Adds the fields that tell a client what happened to its request.
+    pub(crate) fn stamp(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
+        if self.x_cache {
+            // Fails in a header section of more than 32,768 fields, which goes out as it is.
+            let _ = headers.try_insert(X_CACHE, outcome.x_cache());
+        }
+        if self.cache_status {
+            let value = match outcome {
+                Outcome::Bypass(reason) if told == Told::default() => self.writer.bypass(reason),
+                _ => self.writer.value(&CacheStatus {
+                    ttl: told.ttl,
+                    fwd_status: told.fwd_status,
+                    detail: told.detail.or(outcome.cache_status().detail),
+                    ..outcome.cache_status()
+                }),
+            };
+            append(headers, value);
+        }
+    }
+}
+
+/// What is told about one response beyond its outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) ttl: Option<i64>,
+    pub(crate) fwd_status: Option<StatusCode>,
+    pub(crate) detail: Option<&'static str>,
+}
+
 type Text = SmallVec<[u8; 128]>;
 
 impl CacheStatusWriter {
     /// Takes the cache's name; `None` if that is not a token by
     /// [RFC 8941 §3.3.4](https://www.rfc-editor.org/rfc/rfc8941#section-3.3.4).
     pub(crate) fn new(name: &str) -> Option<Self> {
-        if !is_sf_token(name) {
-            return None;
-        }
+        is_sf_token(name).then(|| Self::unchecked(name))
+    }
+
+    fn unchecked(name: &str) -> Self {
         let mut writer = Self {
             name: name.into(),
             bypasses: BypassReason::ALL.map(|_| HeaderValue::from_static("")),
         };
         writer.bypasses =
             BypassReason::ALL.map(|reason| writer.value(&Outcome::Bypass(reason).cache_status()));
-        Some(writer)
+        writer
     }
 
     /// Returns the field's value, in one allocation.

@@ -123,7 +123,11 @@ impl Fill {
         let ended = body.is_end_stream();
         let fill = Self {
             shared: Mutex::new(Shared {
-                source: Place::Here(body.map_frame(into_bytes).map_err(Into::into).boxed_unsync()),
+                source: Place::Here(
+                    body.map_frame(into_bytes)
+                        .map_err(Into::into)
+                        .boxed_unsync(),
+                ),
                 chunks: VecDeque::new(),
                 gone: 0,
                 held: 0,
@@ -187,7 +191,10 @@ impl Fill {
             }
         };
         drop(shared);
-        let mut polling = Polling { fill: self, source: Some(source) };
+        let mut polling = Polling {
+            fill: self,
+            source: Some(source),
+        };
         let polled = polling.poll();
         let source = polling.source.take();
         let mut shared = self.lock();
@@ -235,7 +242,10 @@ impl Fill {
         shared.received += data.len() as u64;
         shared.held += data.len();
         let too_large = shared.held > self.limits.max_body;
-        let too_long = self.limits.expected.is_some_and(|expected| shared.received > expected);
+        let too_long = self
+            .limits
+            .expected
+            .is_some_and(|expected| shared.received > expected);
         let refused = shared.commit.is_some() && !self.limits.budget.take(data.len());
         if too_large || too_long || refused {
             let given_up = shared.give_up(&self.limits, if refused { data.len() } else { 0 });
@@ -264,7 +274,10 @@ impl Fill {
             return;
         }
         let whole = matches!(end, End::Clean)
-            && self.limits.expected.is_none_or(|expected| expected == shared.received);
+            && self
+                .limits
+                .expected
+                .is_none_or(|expected| expected == shared.received);
         shared.end = Some(end);
         let source = std::mem::replace(&mut shared.source, Place::Gone);
         let held = shared.held;
@@ -317,10 +330,16 @@ impl Shared {
         if self.commit.is_some() || self.end.is_some() {
             return;
         }
-        let slowest = self.readers.iter().filter(|reader| !reader.cut).map(|reader| reader.next);
+        let slowest = self
+            .readers
+            .iter()
+            .filter(|reader| !reader.cut)
+            .map(|reader| reader.next);
         let slowest = slowest.min().unwrap_or(usize::MAX);
         while self.gone < slowest {
-            let Some(chunk) = self.chunks.pop_front() else { break };
+            let Some(chunk) = self.chunks.pop_front() else {
+                break;
+            };
             self.held -= chunk.len();
             self.gone += 1;
         }
@@ -336,7 +355,9 @@ impl Shared {
     }
 
     fn progress(&mut self, reader: u64) -> Option<&mut Progress> {
-        self.readers.iter_mut().find(|progress| progress.reader == reader)
+        self.readers
+            .iter_mut()
+            .find(|progress| progress.reader == reader)
     }
 
     /// Cuts off readers that have been behind, and still, for too long.
@@ -358,9 +379,7 @@ struct Polling<'a> {
 impl Polling<'_> {
     fn poll(&mut self) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.source {
-            Some(source) => {
-                Pin::new(source).poll_frame(&mut Context::from_waker(&self.fill.waker))
-            }
+            Some(source) => Pin::new(source).poll_frame(&mut Context::from_waker(&self.fill.waker)),
             None => Poll::Ready(None),
         }
     }
@@ -370,7 +389,8 @@ impl Drop for Polling<'_> {
     fn drop(&mut self) {
         if self.source.is_some() {
             let error: BoxError = "the response body panicked".into();
-            self.fill.finish(self.fill.lock(), End::Failed(error.into()));
+            self.fill
+                .finish(self.fill.lock(), End::Failed(error.into()));
             self.fill.bell.ring();
         }
     }
@@ -422,7 +442,10 @@ impl Reader {
             if let Some(end) = shared.end.clone() {
                 self.finished = true;
                 return Poll::Ready(match end {
-                    End::Clean => shared.trailers.clone().map(|fields| Ok(Frame::trailers(fields))),
+                    End::Clean => shared
+                        .trailers
+                        .clone()
+                        .map(|fields| Ok(Frame::trailers(fields))),
                     End::Failed(error) => Some(Err(Box::new(BodyFailed(error)))),
                 });
             }
@@ -442,7 +465,9 @@ impl Reader {
 
     /// Waits for a while, during which the others may catch up and ring the bell.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL / 4)));
+        let stall = self
+            .stall
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL / 4)));
         ready!(stall.as_mut().poll(cx));
         self.stall = None;
         Poll::Ready(())
@@ -529,7 +554,10 @@ impl Wake for Bell {
 
 impl Budget {
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), most })
+        Arc::new(Self {
+            held: AtomicUsize::new(0),
+            most,
+        })
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -577,6 +605,8 @@ impl StdError for FellBehind {}
 
 impl fmt::Debug for Fill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fill").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Fill")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http_body::{Body, Frame, SizeHint};
 use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
@@ -50,11 +50,15 @@ pub(crate) type Chunks = SmallVec<[Bytes; 1]>;
 
 impl<B> CacheBody<B> {
     pub(crate) fn pass(body: B) -> Self {
-        Self { kind: Kind::Pass { body } }
+        Self {
+            kind: Kind::Pass { body },
+        }
     }
 
     pub(crate) fn filling(reader: Reader) -> Self {
-        Self { kind: Kind::Filling { reader } }
+        Self {
+            kind: Kind::Filling { reader },
+        }
     }
 
     pub(crate) fn stored(body: Bytes, trailers: Option<Box<HeaderMap>>) -> Self {
@@ -62,13 +66,20 @@ impl<B> CacheBody<B> {
         if !body.is_empty() {
             chunks.push(body);
         }
-        Self { kind: Kind::Stored { chunks, trailers } }
+        Self {
+            kind: Kind::Stored { chunks, trailers },
+        }
     }
 
     pub(crate) fn chunks(mut chunks: Chunks) -> Self {
         // Taken from the end, so that taking the next one moves nothing.
         chunks.reverse();
-        Self { kind: Kind::Stored { chunks, trailers: None } }
+        Self {
+            kind: Kind::Stored {
+                chunks,
+                trailers: None,
+            },
+        }
     }
 
     pub(crate) fn empty() -> Self {
@@ -96,7 +107,9 @@ where
             KindProjection::Filling { reader } => reader.poll_frame(cx),
             KindProjection::Stored { chunks, trailers } => Poll::Ready(match chunks.pop() {
                 Some(chunk) => Some(Ok(Frame::data(chunk))),
-                None => trailers.take().map(|trailers| Ok(Frame::trailers(*trailers))),
+                None => trailers
+                    .take()
+                    .map(|trailers| Ok(Frame::trailers(*trailers))),
             }),
         }
     }

@@ -4,13 +4,13 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
-use http::StatusCode;
 use http_body::SizeHint;
 
-use super::lookup::{any_language_key, variant_key};
 use super::Asked;
+use super::lookup::{any_language_key, variant_key};
 use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::CacheDirective;
@@ -18,7 +18,7 @@ use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
 use crate::invalidate::{Position, Subject, Verdict};
 use crate::policy::{Identity, OriginSays, SetCookie};
 use crate::semantics::freshness::{self, Lifetime};
-use crate::semantics::storable::{self, RequestFacts, Storable, Unstorable};
+use crate::semantics::storable::{self, Grants, RequestFacts, Storable, Unstorable};
 use crate::semantics::targeted::{self, Directives};
 use crate::semantics::vary::Vary;
 use crate::semantics::{age, date, invalidation};
@@ -51,6 +51,8 @@ pub(super) enum Refusal {
     Status,
     Vary,
     TooLarge,
+    /// More tags than can be kept.
+    Tags,
     /// Neither the handler nor the route gives it a freshness lifetime, and it cannot be validated.
     NoFreshness,
     Standard(Unstorable),
@@ -68,9 +70,17 @@ impl Refusal {
             Self::Status => "status",
             Self::Vary => "vary",
             Self::TooLarge => "too-large",
+            Self::Tags => "tags",
             Self::NoFreshness => "no-freshness",
             Self::Standard(reason) => reason.as_str(),
         }
+    }
+}
+
+impl Refusal {
+    /// Whether the next response for the same key will be refused as well, as far as one can tell.
+    pub(super) fn lasts(self, status: StatusCode) -> bool {
+        self != Self::Request && !status.is_server_error()
     }
 }
 
@@ -115,7 +125,7 @@ pub(super) fn admit(
     let directives = targeted::directives(&head.headers, &asked.core().targets);
     let storable = judge(asked, head, &directives)?;
     let times = times(asked, head, &directives, &storable, directive, interval)?;
-    let mut headers = storable::stored_headers(&head.headers, &directives.cache_control);
+    let mut headers = storable::stored_headers(&head.headers, &directives.cache_control.no_cache);
     if policy.set_cookie == SetCookie::StoredWithout {
         headers.remove(header::SET_COOKIE);
     }
@@ -125,7 +135,7 @@ pub(super) fn admit(
         headers,
         times,
         reuse: reuse(asked, &storable, &directives),
-        subject: subject(asked, &head.headers, directive),
+        subject: subject(asked, &head.headers, directive).ok_or(Refusal::Tags)?,
         nominated,
         expected,
     })
@@ -133,12 +143,19 @@ pub(super) fn admit(
 
 /// Whether a response is one that must not be held back, or that another protocol follows.
 fn is_stream(head: &Parts) -> bool {
-    let media_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let media_type = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
     let streams = media_type.is_some_and(|media_type| {
         let starts = |prefix: &[u8]| {
-            media_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            media_type
+                .get(..prefix.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
-        starts(b"text/event-stream") || starts(b"application/grpc") || starts(b"multipart/x-mixed-replace")
+        starts(b"text/event-stream")
+            || starts(b"application/grpc")
+            || starts(b"multipart/x-mixed-replace")
     });
     streams || head.status == StatusCode::SWITCHING_PROTOCOLS || head.status.is_informational()
 }
@@ -147,7 +164,10 @@ fn is_stream(head: &Parts) -> bool {
 fn announced(headers: &HeaderMap, length: &SizeHint) -> Option<u64> {
     let mut announced = length.exact();
     for value in headers.get_all(header::CONTENT_LENGTH) {
-        let value = value.to_str().ok().and_then(|value| value.trim().parse().ok());
+        let value = value
+            .to_str()
+            .ok()
+            .and_then(|value| value.trim().parse().ok());
         match (announced, value) {
             (None, Some(value)) => announced = Some(value),
             (Some(known), Some(value)) if known == value => {}
@@ -166,7 +186,16 @@ fn judge(asked: &Asked, head: &Parts, directives: &Directives) -> Result<Storabl
         authorization: cautious && asked.flags.authorization,
         cookie: cautious && asked.flags.cookie,
     };
-    let storable = storable::judge(head.status, &head.headers, directives, &request)
+    let grants = Grants {
+        partial: false,
+        lifetime: asked
+            .route
+            .policy
+            .ttl
+            .for_status(head.status, asked.ttl)
+            .is_some(),
+    };
+    let storable = storable::judge(head.status, &head.headers, directives, &request, &grants)
         .map_err(Refusal::Standard)?;
     if request.cookie && !with_cookie(asked, &storable, directives) {
         return Err(Refusal::Credentials);
@@ -206,7 +235,11 @@ fn times(
     let control = &directives.cache_control;
     let stated = freshness::lifetime(head.status, &head.headers, directives, interval.received);
     let by_route = policy.ttl.for_status(head.status, asked.ttl);
-    let lifetime = match (directive.and_then(|directive| directive.ttl), policy.ttl.origin, stated) {
+    let lifetime = match (
+        directive.and_then(|directive| directive.ttl),
+        policy.ttl.origin,
+        stated,
+    ) {
         (Some(ttl), _, _) => Some(ttl),
         (None, OriginSays::OnlyWhether, stated) => by_route.or(explicit(stated)),
         (None, OriginSays::First, stated) => explicit(stated).or(by_route),
@@ -215,15 +248,15 @@ fn times(
             Lifetime::Unstated => None,
         }),
     };
-    let can_be_validated = head.headers.contains_key(header::ETAG)
-        || head.headers.contains_key(header::LAST_MODIFIED);
+    let can_be_validated =
+        head.headers.contains_key(header::ETAG) || head.headers.contains_key(header::LAST_MODIFIED);
     let staleness = policy.staleness;
     let window = |stated: Option<Duration>, ours: Option<Duration>| match storable.never_stale {
         true => Duration::ZERO,
         false => stated.or(ours).unwrap_or_default(),
     };
-    let stale_while_revalidate = window(control.stale_while_revalidate(), staleness.while_revalidate);
-    let stale_if_error = window(control.stale_if_error(), staleness.if_error);
+    let stale_while_revalidate = window(control.stale_while_revalidate, staleness.while_revalidate);
+    let stale_if_error = window(control.stale_if_error, staleness.if_error);
     let lifetime = match (lifetime, storable.always_validate) {
         (_, true) if can_be_validated => Duration::ZERO,
         (Some(lifetime), false) if !lifetime.is_zero() => lifetime,
@@ -257,17 +290,37 @@ fn seed(asked: &Asked, interval: Interval) -> u64 {
 /// stored), and its true length where it announced one.
 fn complete(headers: &mut HeaderMap, sent: &HeaderMap, expected: Option<u64>, received: Now) {
     if !headers.contains_key(header::DATE) {
-        headers.insert(header::DATE, date::format(received.wall));
+        if let Ok(date) = HeaderValue::try_from(date::format(received.wall)) {
+            headers.insert(header::DATE, date);
+        }
     }
     if let (true, Some(length)) = (sent.contains_key(header::CONTENT_LENGTH), expected) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
-fn subject(asked: &Asked, headers: &HeaderMap, directive: Option<&CacheDirective>) -> Subject {
-    let by_handler = directive.into_iter().flat_map(|directive| directive.tags.iter().cloned());
-    let by_field = invalidation::tags(headers).into_iter();
-    asked.subject.with_tags(by_handler.chain(by_field).map(String::into_boxed_str))
+/// Adds the handler's tags to those of the policy. `None` where it named more than can be kept: an
+/// invalidation by one of those left out would pass the response by.
+fn subject(
+    asked: &Asked,
+    headers: &HeaderMap,
+    directive: Option<&CacheDirective>,
+) -> Option<Subject> {
+    let by_field = invalidation::tags(headers);
+    let by_group = invalidation::groups(headers);
+    if by_field.overflow || by_group.overflow {
+        return None;
+    }
+    let by_handler = directive
+        .into_iter()
+        .flat_map(|directive| directive.tags.iter().cloned());
+    let mut tags = asked.subject.tags().to_vec();
+    for tag in by_handler.chain(by_field.names).chain(by_group.names) {
+        if !tags.iter().any(|known| **known == *tag) {
+            tags.push(tag.into());
+        }
+    }
+    Some(asked.subject.clone().with_tags(tags))
 }
 
 impl Plan {
@@ -334,7 +387,12 @@ impl Asked {
     }
 
     fn variant(&self, stored: &StoredResponse, names: &[HeaderName]) -> Variant {
-        let value = |name| stored.head.get(name).and_then(|value| HeaderValue::from_bytes(value).ok());
+        let value = |name| {
+            stored
+                .head
+                .get(name)
+                .and_then(|value| HeaderValue::from_bytes(value).ok())
+        };
         Variant {
             key: variant_key(self.key.borrow(), names, &self.headers),
             any_language: any_language_key(self.key.borrow(), names, &self.headers),

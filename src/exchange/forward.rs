@@ -23,10 +23,11 @@ use crate::directive::Invalidate;
 use crate::entry::StoredResponse;
 use crate::flight::{Flight, Freed, Join, Landing, Leader, Streaming};
 use crate::invalidate::{Position, Verdict};
-use crate::semantics::preconditions::Precondition;
-use crate::semantics::vary;
 use crate::key::Key;
-use crate::status::{CacheStatus, Forward, XCache};
+use crate::semantics::preconditions::Precondition;
+use crate::semantics::validation::{self, Validators};
+use crate::semantics::vary;
+use crate::status::{BypassReason, Miss, Outcome, Told};
 use crate::store::Answer;
 use crate::telemetry::Event;
 
@@ -65,7 +66,11 @@ where
         Err(error) => {
             core.store_failed(&error);
             let response = Inner::Ready(inner).call(request).await?;
-            return Ok(respond::pass(&core, respond::Bypass::Store, response));
+            return Ok(respond::pass(
+                &core,
+                Outcome::Bypass(BypassReason::Store),
+                response,
+            ));
         }
     };
     asked.variants.clone_from(&found.variants);
@@ -76,11 +81,11 @@ where
             refresh::in_background(asked, inner, request, stored);
             return Ok(response);
         }
-        Lookup::Validate(stored) => (Forward::Stale, Some(stored)),
+        Lookup::Validate(stored) => (Miss::Stale, Some(stored)),
         Lookup::Missing(why) => (why, None),
     };
     if asked.directives.only_if_cached {
-        return Ok(respond::gateway_timeout(&core, why));
+        return Ok(respond::gateway_timeout(&core));
     }
     fetch(asked, inner, request, why, stale).await
 }
@@ -90,7 +95,7 @@ pub(super) async fn fetch<S, Q, B>(
     asked: Asked,
     inner: S,
     request: Request<Q>,
-    why: Forward,
+    why: Miss,
     stale: Option<Arc<StoredResponse>>,
 ) -> Result<Response<CacheBody<B>>, S::Error>
 where
@@ -111,10 +116,15 @@ where
             Join::Lead(leader) => {
                 if let Some(stored) = asked.stored_meanwhile() {
                     leader.land(Landing::Stored(stored.clone()));
-                    return Ok(asked.replay_hit(&stored));
+                    return Ok(asked.replay(&stored, Outcome::Hit, Told::default()));
                 }
                 let finish = asked.route.policy.collapsing.finish_abandoned;
-                let fetch = Fetch { asked, why, stale, leader: Some(Arc::new(leader)) };
+                let fetch = Fetch {
+                    asked,
+                    why,
+                    stale,
+                    leader: Some(Arc::new(leader)),
+                };
                 let led = fetch.lead(Call { inner, request });
                 return Detached::new(Box::pin(led), finish).await;
             }
@@ -128,7 +138,12 @@ where
             }
         }
     }
-    let fetch = Fetch { asked, why, stale, leader: None };
+    let fetch = Fetch {
+        asked,
+        why,
+        stale,
+        leader: None,
+    };
     fetch.lead(Call { inner, request }).await
 }
 
@@ -155,7 +170,7 @@ impl Asked {
     fn may_share(&self) -> bool {
         self.route.policy.collapsing.on
             && self.method == http::Method::GET
-            && !self.has_credentials()
+            && self.credentials().is_none()
             && !self.flags.range
             && !self.flags.precondition
             && !self.directives.no_store
@@ -184,7 +199,7 @@ impl Asked {
     fn may_join(&self, position: Position, tags: &[Box<str>]) -> bool {
         let mut subject = self.subject.borrow();
         if !tags.is_empty() {
-            subject.tags = tags;
+            subject = subject.with_tags(tags);
         }
         self.core().verdict_on(position, subject) == Verdict::Valid
     }
@@ -213,7 +228,10 @@ impl Asked {
             Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
             Ok(Err(Freed::Abandoned)) => Waited::Again,
             Ok(Ok(Landing::Stored(stored))) => match core.verdict(&stored) {
-                Verdict::Valid => Waited::Answered(self.replay_collapsed(&stored)),
+                Verdict::Valid => {
+                    let outcome = Outcome::Revalidated { collapsed: true };
+                    Waited::Answered(self.replay(&stored, outcome, Told::default()))
+                }
                 _ => Waited::Again,
             },
             Ok(Ok(Landing::Streaming(streaming))) => self.read_along(flight, &streaming),
@@ -230,34 +248,27 @@ impl Asked {
         let Some(reader) = streaming.fill.reader() else {
             return Waited::Alone;
         };
-        self.core().stats.count(Event::Miss);
-        let status = CacheStatus::forwarded(Forward::Miss).collapsed();
+        let outcome = Outcome::Miss {
+            why: Miss::Uri,
+            stored: false,
+            collapsed: true,
+            detail: None,
+        };
         let mut response = respond::respond(
             streaming.status,
             streaming.headers.clone(),
             CacheBody::filling(reader),
         );
-        self.core().show.stamp(response.headers_mut(), XCache::Miss, &status);
+        self.core()
+            .tell(response.headers_mut(), outcome, Told::default());
         Waited::Answered(self.conditionally(&self.headers, response))
-    }
-
-    fn replay_hit<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
-        self.core().stats.count(Event::Hit);
-        let status = CacheStatus::hit(stored.ttl(self.now().instant));
-        self.replay(stored, XCache::Hit, status)
-    }
-
-    fn replay_collapsed<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
-        self.core().stats.count(Event::Revalidated);
-        let status = CacheStatus::forwarded(Forward::Stale).collapsed();
-        self.replay(stored, XCache::Revalidated, status)
     }
 }
 
 /// A call of the handler, and what is to become of its response.
 pub(super) struct Fetch {
     pub(super) asked: Arc<Asked>,
-    pub(super) why: Forward,
+    pub(super) why: Miss,
     /// What is stored but may not be used as it is.
     pub(super) stale: Option<Arc<StoredResponse>>,
     /// The flight that others wait for.
@@ -296,14 +307,19 @@ impl Fetch {
         let received = core.clock.now();
         let (head, body) = response.into_parts();
         if let Some(Invalidate(invalidations)) = head.extensions.get() {
-            if let Err(error) = core.bounded(core.store.invalidate(invalidations)).await {
-                core.store_failed(&error);
-            }
+            let invalidations = invalidations.clone();
+            // A failure is counted; the response does not wait for the store to come back.
+            let _ = core.invalidate(&invalidations).await;
         }
-        let interval = Interval { requested, received };
+        let interval = Interval {
+            requested,
+            received,
+        };
         match self.validated(&head, interval, position) {
             refresh::Validated::Confirmed(response) => Ok(response),
-            refresh::Validated::New => Ok(self.take_in(head, body, interval, position, &conditions)),
+            refresh::Validated::New => {
+                Ok(self.take_in(head, body, interval, position, &conditions))
+            }
         }
     }
 
@@ -316,13 +332,17 @@ impl Fetch {
         }
         let conditions = take_conditions(headers);
         if let Some(stale) = &self.stale {
-            refresh::add_validators(headers, stale, self.asked.variants.as_deref());
+            let validators = Validators {
+                etag: stale.head.etag(),
+                last_modified: stale.head.last_modified(),
+            };
+            validation::make_conditional(headers, &[validators]);
         }
         conditions
     }
 
     fn in_place_of_error<B>(&self) -> Option<Response<CacheBody<B>>> {
-        let response = self.stale_in_place_of_error("error");
+        let response = self.stale_in_place_of_error(None);
         if response.is_none() {
             self.free();
         }
@@ -369,17 +389,27 @@ impl Fetch {
         B::Data: Buf,
         B::Error: Into<BoxError>,
     {
-        let Self { asked, why, leader, .. } = self;
+        let Self {
+            asked, why, leader, ..
+        } = self;
         let core = asked.core().clone();
-        core.stats.count(Event::Miss);
-        asked.place.flights.is_cacheable(asked.flight_key().borrow());
+        asked
+            .place
+            .flights
+            .is_cacheable(asked.flight_key().borrow());
         let limits = Limits {
             max_body: asked.route.policy.max_body.min(core.max_body),
             expected: plan.expected,
             finish_abandoned: asked.route.policy.collapsing.finish_abandoned,
             budget: core.budget.clone(),
         };
-        let landing = leader.is_some().then(|| (plan.headers().clone(), plan.nominated.clone(), plan.subject.tags()));
+        let landing = leader.is_some().then(|| {
+            (
+                plan.headers().clone(),
+                plan.nominated.clone(),
+                plan.subject.tags().into(),
+            )
+        });
         let commit = {
             let (asked, leader) = (asked.clone(), leader.clone());
             Box::new(move |captured| {
@@ -403,10 +433,19 @@ impl Fetch {
                 tags,
             })));
         }
-        let status = CacheStatus::forwarded(why).fwd_status(head.status).stored();
+        let outcome = Outcome::Miss {
+            why,
+            stored: true,
+            collapsed: false,
+            detail: None,
+        };
+        let told = Told {
+            fwd_status: Some(head.status),
+            ..Told::default()
+        };
         let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
         let mut response = Response::from_parts(head, body);
-        core.show.stamp(response.headers_mut(), XCache::Miss, &status);
+        core.tell(response.headers_mut(), outcome, told);
         asked.conditionally(conditions, response)
     }
 
@@ -421,20 +460,30 @@ impl Fetch {
         let core = asked.core();
         self.free();
         if self.leader.is_some() && refusal.lasts(head.status) {
-            asked.place.flights.is_uncacheable(asked.flight_key().borrow(), core.clock.instant());
+            asked
+                .place
+                .flights
+                .is_uncacheable(asked.flight_key().borrow(), core.clock.instant());
         }
         // The handler's latest word on this key: what was stored before is no longer its answer.
         if self.stale.is_some() && head.status.is_success() {
             asked.discard();
         }
-        let bypassed = asked.has_credentials();
-        core.stats.count(if bypassed { Event::Bypass } else { Event::Miss });
-        let shown = if bypassed { XCache::Bypass } else { XCache::Miss };
-        let status = CacheStatus::forwarded(self.why)
-            .fwd_status(head.status)
-            .detail(refusal.detail());
+        let outcome = match asked.credentials() {
+            Some(reason) => Outcome::Bypass(reason),
+            None => Outcome::Miss {
+                why: self.why,
+                stored: false,
+                collapsed: false,
+                detail: Some(refusal.detail()),
+            },
+        };
+        let told = Told {
+            fwd_status: Some(head.status),
+            ..Told::default()
+        };
         let mut response = Response::from_parts(head, CacheBody::pass(body));
-        core.show.stamp(response.headers_mut(), shown, &status);
+        core.tell(response.headers_mut(), outcome, told);
         asked.conditionally(conditions, response)
     }
 }
@@ -449,7 +498,12 @@ impl Asked {
         if !self.flags.conditional || conditions.is_empty() || response.status() != StatusCode::OK {
             return response;
         }
-        match respond::evaluate(response.status(), response.headers(), conditions) {
+        match respond::evaluate(
+            response.status(),
+            response.headers(),
+            conditions,
+            self.now(),
+        ) {
             Precondition::NotModified => {
                 let (head, body) = response.into_parts();
                 drop(body);
@@ -464,7 +518,7 @@ impl Asked {
 
 /// A handler call that goes on in the background when the one who waits for it goes away: others
 /// may wait for it, and what it brings can be stored.
-struct Detached<B, E> {
+struct Detached<B: 'static, E: 'static> {
     journey: Option<Journey<B, E>>,
     finish: bool,
 }
@@ -500,7 +554,9 @@ where
 
 impl<B, E> Drop for Detached<B, E> {
     fn drop(&mut self) {
-        let Some(journey) = self.journey.take() else { return };
+        let Some(journey) = self.journey.take() else {
+            return;
+        };
         if !self.finish || std::thread::panicking() {
             return;
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName};
 
-use super::respond::{Bypass, Client};
 use super::Core;
+use super::respond::Client;
 use crate::clock::Now;
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
@@ -18,7 +18,7 @@ use crate::policy::{Identity, Route, RouteTable};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::reuse::{self, Permit};
 use crate::semantics::vary;
-use crate::status::Forward;
+use crate::status::{BypassReason, Miss};
 use crate::store::{Answer, Stored};
 
 /// What is stored for a request's key.
@@ -39,7 +39,7 @@ pub(crate) enum Lookup {
     ServeStale(Arc<StoredResponse>),
     /// To be validated with the handler before it is used; of use still if the handler fails.
     Validate(Arc<StoredResponse>),
-    Missing(Forward),
+    Missing(Miss),
 }
 
 /// Finds the route of a read.
@@ -47,13 +47,16 @@ pub(crate) enum Lookup {
 /// A path that says the same in two ways (`/%61` for `/a`, `/b/../a`) may be one thing to this
 /// table and another to the handler. Where the two ways come under different routes the request is
 /// passed by.
-pub(super) fn route<'a>(routes: &'a RouteTable, path: &str) -> Result<&'a Arc<Route>, Bypass> {
-    let route = routes.read(path).ok_or(Bypass::NoRoute)?;
+pub(super) fn route<'a>(
+    routes: &'a RouteTable,
+    path: &str,
+) -> Result<&'a Arc<Route>, BypassReason> {
+    let route = routes.read(path).ok_or(BypassReason::NoRoute)?;
     let canonical = canonical(path);
     if canonical != path {
         match routes.read(&canonical) {
             Some(same) if Arc::ptr_eq(same, route) => {}
-            _ => return Err(Bypass::AmbiguousPath),
+            _ => return Err(BypassReason::Path),
         }
     }
     Ok(route)
@@ -70,7 +73,9 @@ pub(super) fn find(
         Answer::Now(Ok(Some(Stored::Variants(variants)))) => {
             let chosen = choose(&variants, key, headers);
             match core.store.get(chosen.borrow()) {
-                Answer::Now(stored) => Answer::Now(stored.map(|stored| Found::among(variants, stored))),
+                Answer::Now(stored) => {
+                    Answer::Now(stored.map(|stored| Found::among(variants, stored)))
+                }
                 Answer::Later(stored) => Answer::Later(Box::pin(async move {
                     Ok(Found::among(variants, stored.await?))
                 })),
@@ -122,7 +127,12 @@ pub(super) fn any_language_key(
     names: &[HeaderName],
     headers: &HeaderMap,
 ) -> Option<Key> {
-    let others = || names.iter().filter(|name| **name != header::ACCEPT_LANGUAGE).cloned();
+    let others = || {
+        names
+            .iter()
+            .filter(|name| **name != header::ACCEPT_LANGUAGE)
+            .cloned()
+    };
     (others().count() < names.len())
         .then(|| variant_key(key, &others().collect::<Vec<_>>(), headers))
 }
@@ -137,8 +147,14 @@ pub(super) fn variant_key(key: KeyRef<'_>, names: &[HeaderName], headers: &Heade
 impl Found {
     fn alone(stored: Option<Stored>) -> Self {
         match stored {
-            Some(Stored::Response(response)) => Self { response: Some(response), variants: None },
-            Some(Stored::Variants(variants)) => Self { response: None, variants: Some(variants) },
+            Some(Stored::Response(response)) => Self {
+                response: Some(response),
+                variants: None,
+            },
+            Some(Stored::Variants(variants)) => Self {
+                response: None,
+                variants: Some(variants),
+            },
             None => Self::default(),
         }
     }
@@ -149,7 +165,10 @@ impl Found {
             // A key leads to variants once; a store that says otherwise mixed something up.
             Some(Stored::Variants(_)) | None => None,
         };
-        Self { response, variants: Some(variants) }
+        Self {
+            response,
+            variants: Some(variants),
+        }
     }
 }
 
@@ -168,16 +187,23 @@ impl Ask<'_> {
     pub(super) fn judge(&self, found: Found) -> Lookup {
         let Some(stored) = found.response else {
             return Lookup::Missing(match found.variants {
-                Some(_) => Forward::VaryMiss,
-                None => Forward::UriMiss,
+                Some(_) => Miss::Vary,
+                None => Miss::Uri,
             });
         };
         if !self.is_for_client(&stored) {
-            return Lookup::Missing(Forward::Bypass);
+            return Lookup::Missing(self.credentials());
         }
         match self.core.verdict(&stored) {
-            Verdict::Invalid => Lookup::Missing(Forward::Stale),
+            Verdict::Invalid => Lookup::Missing(Miss::Invalidated),
             verdict => self.judge_freshness(stored, verdict == Verdict::Soft),
+        }
+    }
+
+    fn credentials(&self) -> Miss {
+        match self.client.flags.authorization {
+            true => Miss::Authorization,
+            false => Miss::Cookie,
         }
     }
 
@@ -202,7 +228,12 @@ impl Ask<'_> {
                 true => Duration::ZERO,
                 false => stored.times.lifetime,
             };
-            match reuse::permitted(&request, stored.age(now), lifetime, stored.reuse.never_stale) {
+            match reuse::permitted(
+                &request,
+                stored.age(now),
+                lifetime,
+                stored.reuse.never_stale,
+            ) {
                 Permit::Validate if stale_by.is_none() => return Lookup::Validate(stored),
                 Permit::StaleAllowed => return Lookup::Fresh(stored),
                 _ => {}

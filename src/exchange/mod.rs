@@ -18,13 +18,13 @@ use crate::clock::{Clock, Now};
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
 use crate::flight::Flights;
-use crate::invalidate::{Position, Subject, SubjectRef, Verdict};
+use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::policy::{Identity, Requested, Route, RouteTable};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{Forward, Show};
+use crate::status::{BypassReason, Miss, Show};
 use crate::store::{Answer, Store};
-use crate::telemetry::Stats;
+use crate::telemetry::{Event, Stats};
 
 mod admit;
 mod forward;
@@ -32,12 +32,14 @@ mod lookup;
 mod refresh;
 pub(crate) mod request;
 mod respond;
+mod sweep;
 mod write;
 
 use lookup::Lookup;
 use request::{FieldRules, Flags, Kind, Signals};
 
-pub(crate) use respond::Bypass;
+pub(crate) use respond::pass;
+pub(crate) use write::invalidate_and_pass;
 
 /// What all services and handles of one cache share.
 #[derive(Debug)]
@@ -54,7 +56,8 @@ pub(crate) struct Core {
     pub(crate) store_deadline: Duration,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
-    pub(crate) sweeping: Arc<AtomicBool>,
+    /// Whether a background sweep runs.
+    pub(crate) sweeping: AtomicBool,
 }
 
 /// What one layered service adds to the [`Core`].
@@ -71,7 +74,7 @@ pub(crate) enum Begun<F, B, E> {
     /// It is answered.
     Done(Response<CacheBody<B>>),
     /// It goes to the inner service as it is.
-    Passing(F, Bypass),
+    Passing(F, BypassReason),
     /// It takes some waiting.
     Journey(Journey<B, E>),
 }
@@ -136,36 +139,40 @@ where
         }
         Course::Wait(asked, found) => {
             let request = Request::from_parts(parts, body);
-            Begun::Journey(Box::pin(forward::wait_and_fetch(asked, found, inner, request)))
+            Begun::Journey(Box::pin(forward::wait_and_fetch(
+                asked, found, inner, request,
+            )))
         }
     }
 }
 
 /// What is to be done with a request.
 enum Course<B> {
-    Pass(Bypass),
+    Pass(BypassReason),
     Write,
     Replay(Box<Response<CacheBody<B>>>),
     ReplayAndRefresh(Box<Response<CacheBody<B>>>, Asked, Arc<StoredResponse>),
-    Fetch(Asked, Forward, Option<Arc<StoredResponse>>),
+    Fetch(Asked, Miss, Option<Arc<StoredResponse>>),
     Wait(Asked, lookup::Waiting),
 }
 
 impl Place {
     fn ask<B>(&self, parts: &Parts, has_body: bool) -> Course<B> {
         match Kind::of(&parts.method) {
-            Kind::Read => self.ask_for_read(parts, has_body).unwrap_or_else(Course::Pass),
+            Kind::Read => self
+                .ask_for_read(parts, has_body)
+                .unwrap_or_else(Course::Pass),
             Kind::Write => Course::Write,
-            Kind::OtherSafe => Course::Pass(Bypass::Method),
-            Kind::Tunnel => Course::Pass(Bypass::Tunnel),
+            Kind::OtherSafe => Course::Pass(BypassReason::Method),
+            Kind::Tunnel => Course::Pass(BypassReason::Method),
         }
     }
 
-    fn ask_for_read<B>(&self, parts: &Parts, has_body: bool) -> Result<Course<B>, Bypass> {
+    fn ask_for_read<B>(&self, parts: &Parts, has_body: bool) -> Result<Course<B>, BypassReason> {
         let core = &*self.core;
         // Relaxed: a switch thrown by hand, which orders nothing.
         if core.bypass.load(Ordering::Relaxed) {
-            return Err(Bypass::SwitchedOff);
+            return Err(BypassReason::Disabled);
         }
         let uri = request::original_uri(parts);
         let route = self.route(uri.path())?;
@@ -180,7 +187,7 @@ impl Place {
             .policy
             .key
             .write(target, parts, &route.policy.identity, &mut key)
-            .map_err(|_| Bypass::NoPartition)?;
+            .map_err(|_| BypassReason::Partition)?;
 
         let began = core.clock.now();
         let ask = lookup::Ask {
@@ -198,37 +205,37 @@ impl Place {
             Answer::Now(Ok(found)) => found,
             Answer::Now(Err(error)) => {
                 core.store_failed(&error);
-                return Err(Bypass::Store);
+                return Err(BypassReason::Store);
             }
             Answer::Later(waiting) => return Ok(Course::Wait(asked(), waiting)),
         };
         let variants = found.variants.clone();
-        let asked = || Asked { variants, ..asked() };
+        let asked = || Asked {
+            variants,
+            ..asked()
+        };
         Ok(match ask.judge(found) {
             Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored))),
             Lookup::ServeStale(stored) => {
                 let response = Box::new(ask.replay_stale(&stored));
                 Course::ReplayAndRefresh(response, asked(), stored)
             }
-            Lookup::Missing(why) if ask.only_if_cached() => {
-                Course::Replay(Box::new(respond::gateway_timeout(core, why)))
+            Lookup::Missing(_) | Lookup::Validate(_) if ask.only_if_cached() => {
+                Course::Replay(Box::new(respond::gateway_timeout(core)))
             }
-            Lookup::Validate(..) if ask.only_if_cached() => {
-                Course::Replay(Box::new(respond::gateway_timeout(core, Forward::Stale)))
-            }
-            Lookup::Validate(stored) => Course::Fetch(asked(), Forward::Stale, Some(stored)),
+            Lookup::Validate(stored) => Course::Fetch(asked(), Miss::Stale, Some(stored)),
             Lookup::Missing(why) => Course::Fetch(asked(), why, None),
         })
     }
 
     /// Finds the route of a read, and takes the request by if it has none.
-    fn route(&self, path: &str) -> Result<Arc<Route>, Bypass> {
+    fn route(&self, path: &str) -> Result<Arc<Route>, BypassReason> {
         let route = match &self.route {
             Some(route) => route,
             None => lookup::route(&self.core.routes, path)?,
         };
         match route.policy.bypass {
-            true => Err(Bypass::Policy),
+            true => Err(BypassReason::Policy),
             false => Ok(route.clone()),
         }
     }
@@ -252,7 +259,7 @@ impl Place {
             place: self.clone(),
             route: route.clone(),
             key: key.key().to_owned(),
-            subject: Subject::new(uri.path(), uri.query(), tags.into_iter()),
+            subject: Subject::new(uri.path(), uri.query(), tags.into_vec()),
             method: parts.method.clone(),
             headers: parts.headers.clone(),
             flags,
@@ -270,44 +277,37 @@ fn admissible(
     signals: &Signals<'_>,
     parts: &Parts,
     has_body: bool,
-) -> Result<Requested, Bypass> {
+) -> Result<Requested, BypassReason> {
     let flags = signals.flags;
     let policy = &route.policy;
     if flags.upgrade {
-        return Err(Bypass::Upgrade);
+        return Err(BypassReason::Upgrade);
     }
     if flags.bypassed {
-        return Err(Bypass::Field);
+        return Err(BypassReason::Header);
     }
     if flags.body || has_body {
-        return Err(Bypass::RequestBody);
+        return Err(BypassReason::Content);
     }
     if flags.ambiguous_host {
-        return Err(Bypass::AmbiguousHost);
+        return Err(BypassReason::Host);
     }
-    if policy.condition.as_ref().is_some_and(|condition| !(condition.0)(parts)) {
-        return Err(Bypass::Condition);
+    if policy
+        .condition
+        .as_ref()
+        .is_some_and(|condition| !(condition.0)(parts))
+    {
+        return Err(BypassReason::Policy);
     }
     match policy.ttl.of(parts) {
-        Requested::Declined => Err(Bypass::Condition),
+        Requested::Declined => Err(BypassReason::Policy),
         ttl => Ok(ttl),
     }
 }
 
 impl Core {
-    /// Asks the log whether anything that matches a stored response was invalidated after its
-    /// handler was called.
     fn verdict(&self, stored: &StoredResponse) -> Verdict {
-        let log = self.store.log();
-        let checked = stored.checked();
-        if checked == log.position() {
-            return Verdict::Valid;
-        }
-        let (verdict, position) = log.verdict_at(checked, stored.subject.borrow());
-        if verdict == Verdict::Valid {
-            stored.set_checked(position);
-        }
-        verdict
+        stored.verdict(self.store.log())
     }
 
     fn verdict_on(&self, position: Position, subject: SubjectRef<'_>) -> Verdict {
@@ -318,10 +318,12 @@ impl Core {
     async fn bounded<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
         match answer {
             Answer::Now(answer) => answer,
-            Answer::Later(answer) => match tokio::time::timeout(self.store_deadline, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Error::store("the store did not answer in time")),
-            },
+            Answer::Later(answer) => {
+                match tokio::time::timeout(self.store_deadline, answer).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(Error::store("the store did not answer in time")),
+                }
+            }
         }
     }
 
@@ -339,13 +341,26 @@ impl Core {
                         }
                     });
                 }
-                Err(_) => self.store_failed(&Error::store("no runtime to finish a store's work on")),
+                Err(_) => {
+                    self.store_failed(&Error::store("no runtime to finish a store's work on"))
+                }
             },
         }
     }
 
+    /// Records invalidations, and has what they hit swept up.
+    pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
+        let recorded = self.bounded(self.store.invalidate(what)).await;
+        match &recorded {
+            Ok(()) => self.stats.count(Event::Invalidation),
+            Err(error) => self.store_failed(error),
+        }
+        sweep::soon(self);
+        recorded
+    }
+
     fn store_failed(&self, error: &Error) {
-        self.stats.store_error();
+        self.stats.count(Event::StoreError);
         tracing::warn!(%error, "the store failed; the request goes on without it");
     }
 }
@@ -355,10 +370,19 @@ impl Asked {
         &self.place.core
     }
 
-    /// Whether the request carries credentials that the policy is cautious about.
-    fn has_credentials(&self) -> bool {
-        matches!(self.route.policy.identity, Identity::Cautious)
-            && (self.flags.authorization || self.flags.cookie)
+    /// Returns which credentials the request carries that the policy is cautious about.
+    fn credentials(&self) -> Option<BypassReason> {
+        match (&self.route.policy.identity, self.flags) {
+            (
+                Identity::Cautious,
+                Flags {
+                    authorization: true,
+                    ..
+                },
+            ) => Some(BypassReason::Authorization),
+            (Identity::Cautious, Flags { cookie: true, .. }) => Some(BypassReason::Cookie),
+            _ => None,
+        }
     }
 
     fn now(&self) -> Now {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use http::header::HeaderMap;
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
@@ -16,12 +15,13 @@ use super::admit::{self, Interval};
 use super::forward::{Call, Fetch};
 use super::{Asked, Inner};
 use crate::body::{BoxError, CacheBody, Captured};
-use crate::entry::{StoredResponse, Variants};
+use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing};
 use crate::invalidate::{Position, Verdict};
-use crate::semantics::{reuse, validation};
-use crate::status::{CacheStatus, Forward, XCache};
-use crate::telemetry::Event;
+use crate::semantics::cache_control::Scope;
+use crate::semantics::validation::{self, Validators};
+use crate::semantics::{reuse, storable};
+use crate::status::{Miss, Outcome, Staleness, Told};
 
 /// What the handler's answer says about what is stored.
 pub(super) enum Validated<B> {
@@ -29,17 +29,6 @@ pub(super) enum Validated<B> {
     Confirmed(Response<CacheBody<B>>),
     /// The answer stands for itself.
     New,
-}
-
-/// Adds the conditions that let the handler confirm a stored response (RFC 9111 §4.3.1).
-pub(super) fn add_validators(
-    headers: &mut HeaderMap,
-    stale: &StoredResponse,
-    variants: Option<&Variants>,
-) {
-    let others = variants.into_iter().flat_map(|variants| &variants.known);
-    let others = others.filter_map(|variant| variant.etag.as_ref());
-    validation::add_conditions(headers, stale.head.etag(), stale.head.last_modified(), others);
 }
 
 /// Refreshes a stored response that was served stale, unless that is under way or was found
@@ -66,14 +55,17 @@ pub(super) fn in_background<S, Q, B>(
     };
     let fetch = Fetch {
         asked: Arc::new(asked),
-        why: Forward::Stale,
+        why: Miss::Stale,
         stale: Some(stale),
         leader: Some(Arc::new(leader)),
     };
     let refresh = async move {
-        let call = Call { inner: Inner::Ready(inner), request };
+        let call = Call {
+            inner: Inner::Ready(inner),
+            request,
+        };
         if let Ok(response) = fetch.lead(call).await {
-            let mut body = response.into_body();
+            let mut body = std::pin::pin!(response.into_body());
             // To the end, so that it is stored; an error ends it like an end.
             while let Some(Ok(_)) = body.frame().await {}
         }
@@ -95,7 +87,7 @@ impl Fetch {
             }
         }
         if reuse::stale_if_error(head.status) {
-            if let Some(response) = self.stale_in_place_of_error("stale-if-error") {
+            if let Some(response) = self.stale_in_place_of_error(Some(head.status)) {
                 return Validated::Confirmed(response);
             }
         }
@@ -112,18 +104,21 @@ impl Fetch {
     ) -> Option<Response<CacheBody<B>>> {
         let stale = self.stale.as_ref()?;
         let before = stale.head.to_map(head.headers.len());
-        if !validation::selects(&head.headers, &before) {
-            return None;
-        }
+        validation::select(&head.headers, &[Validators::of(&before)])?;
         let mut fresh = Response::new(());
         *fresh.status_mut() = stale.status;
-        *fresh.headers_mut() = validation::freshen(&before, &head.headers);
+        // What this connection says of itself is no news of the stored response.
+        let update = storable::stored_headers(&head.headers, &Scope::Absent);
+        *fresh.headers_mut() = validation::freshen(&before, &update);
         *fresh.extensions_mut() = head.extensions.clone();
         let (fresh, ()) = fresh.into_parts();
         let length = SizeHint::with_exact(stale.body.len() as u64);
         let asked = &self.asked;
-        asked.core().stats.count(Event::Revalidated);
-        let status = CacheStatus::forwarded(Forward::Stale).fwd_status(head.status);
+        let outcome = Outcome::Revalidated { collapsed: false };
+        let told = Told {
+            fwd_status: Some(head.status),
+            ..Told::default()
+        };
         let captured = Captured {
             body: stale.body.clone(),
             trailers: stale.trailers.as_deref().cloned(),
@@ -136,14 +131,18 @@ impl Fetch {
                 if let Some(leader) = &self.leader {
                     leader.land(Landing::Stored(stored.clone()));
                 }
-                Some(asked.replay(&stored, XCache::Revalidated, status.stored()))
+                Some(asked.replay(&stored, outcome, told))
             }
             Err(refusal) => {
                 // Confirmed for this once, and not to be stored any longer.
                 self.free();
                 asked.discard();
-                let once = StoredResponse::once(&fresh, captured, stale, interval.received.instant);
-                Some(asked.replay(&once, XCache::Revalidated, status.detail(refusal.detail())))
+                let once = stale.once(&fresh.headers, interval.received.instant);
+                let told = Told {
+                    detail: Some(refusal.detail()),
+                    ..told
+                };
+                Some(asked.replay(&once, outcome, told))
             }
         }
     }
@@ -152,7 +151,7 @@ impl Fetch {
     /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
     pub(super) fn stale_in_place_of_error<B>(
         &self,
-        detail: &'static str,
+        fwd_status: Option<StatusCode>,
     ) -> Option<Response<CacheBody<B>>> {
         let stale = self.stale.as_ref()?;
         let asked = &self.asked;
@@ -167,8 +166,10 @@ impl Fetch {
         if let Some(leader) = &self.leader {
             leader.land(Landing::Stored(stale.clone()));
         }
-        asked.core().stats.count(Event::Stale);
-        let status = CacheStatus::hit(stale.ttl(asked.now().instant)).detail(detail);
-        Some(asked.replay(stale, XCache::Stale, status))
+        let told = Told {
+            fwd_status,
+            ..Told::default()
+        };
+        Some(asked.replay(stale, Outcome::Stale(Staleness::IfError), told))
     }
 }

@@ -1,7 +1,5 @@
 //! The responses this layer makes itself, and what it adds to those it passes on.
 
-use std::sync::Arc;
-
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 
@@ -11,56 +9,9 @@ use super::{Asked, Core};
 use crate::body::CacheBody;
 use crate::clock::Now;
 use crate::entry::StoredResponse;
+use crate::semantics::date;
 use crate::semantics::preconditions::{self, Precondition};
-use crate::semantics::{date, range};
-use crate::status::{CacheStatus, Forward, XCache};
-use crate::telemetry::Event;
-
-/// Why the cache was not asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bypass {
-    SwitchedOff,
-    NoRoute,
-    Policy,
-    Method,
-    Tunnel,
-    Upgrade,
-    Field,
-    RequestBody,
-    AmbiguousHost,
-    AmbiguousPath,
-    Condition,
-    NoPartition,
-    Store,
-}
-
-impl Bypass {
-    /// The reason as `Cache-Status` gives it.
-    fn detail(self) -> &'static str {
-        match self {
-            Self::SwitchedOff => "switched-off",
-            Self::NoRoute => "no-route",
-            Self::Policy => "policy",
-            Self::Method | Self::Tunnel => "method",
-            Self::Upgrade => "upgrade",
-            Self::Field => "request-field",
-            Self::RequestBody => "request-body",
-            Self::AmbiguousHost => "ambiguous-host",
-            Self::AmbiguousPath => "ambiguous-path",
-            Self::Condition => "condition",
-            Self::NoPartition => "no-partition",
-            Self::Store => "store-error",
-        }
-    }
-
-    /// What `Cache-Status` says of a request that was passed by.
-    pub(crate) fn status(self) -> CacheStatus {
-        match self {
-            Self::Method | Self::Tunnel => CacheStatus::forwarded(Forward::Method),
-            _ => CacheStatus::forwarded(Forward::Bypass).detail(self.detail()),
-        }
-    }
-}
+use crate::status::{Outcome, Staleness, Told};
 
 /// The side of a request that a replay looks at.
 #[derive(Clone, Copy, Debug)]
@@ -72,15 +23,19 @@ pub(super) struct Client<'a> {
 
 impl Ask<'_> {
     pub(super) fn replay<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
-        self.core.stats.count(Event::Hit);
-        let status = CacheStatus::hit(stored.ttl(self.began.instant));
-        self.core.replay(stored, self.client, self.began, XCache::Hit, status)
+        self.core.replay(
+            stored,
+            self.client,
+            self.began,
+            Outcome::Hit,
+            Told::default(),
+        )
     }
 
     pub(super) fn replay_stale<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
-        self.core.stats.count(Event::Stale);
-        let status = CacheStatus::hit(stored.ttl(self.began.instant)).detail("stale-while-revalidate");
-        self.core.replay(stored, self.client, self.began, XCache::Stale, status)
+        let outcome = Outcome::Stale(Staleness::WhileRevalidating);
+        self.core
+            .replay(stored, self.client, self.began, outcome, Told::default())
     }
 }
 
@@ -88,10 +43,11 @@ impl Asked {
     pub(super) fn replay<B>(
         &self,
         stored: &StoredResponse,
-        shown: XCache,
-        status: CacheStatus,
+        outcome: Outcome,
+        told: Told,
     ) -> Response<CacheBody<B>> {
-        self.core().replay(stored, self.client(), self.now(), shown, status)
+        self.core()
+            .replay(stored, self.client(), self.now(), outcome, told)
     }
 
     pub(super) fn client(&self) -> Client<'_> {
@@ -119,15 +75,25 @@ impl Core {
         stored: &StoredResponse,
         client: Client<'_>,
         now: Now,
-        shown: XCache,
-        status: CacheStatus,
+        outcome: Outcome,
+        told: Told,
     ) -> Response<CacheBody<B>> {
-        let mut response = selected(stored, client);
-        let age = stored.age(now.instant).as_secs().min(MOST_AGE);
-        let headers = response.headers_mut();
-        headers.insert(header::AGE, HeaderValue::from(age));
-        self.show.stamp(headers, shown, &status);
+        let mut response = selected(stored, client, now);
+        if self.show.age {
+            let age = stored.age(now.instant).as_secs().min(MOST_AGE);
+            response
+                .headers_mut()
+                .insert(header::AGE, HeaderValue::from(age));
+        }
+        let ttl = Some(stored.ttl(now.instant));
+        self.tell(response.headers_mut(), outcome, Told { ttl, ..told });
         response
+    }
+
+    /// Counts an outcome and adds the fields that tell it.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
+        self.stats.count(outcome);
+        self.show.stamp(headers, outcome, told);
     }
 }
 
@@ -137,19 +103,13 @@ const MOST_AGE: u64 = (1 << 31) - 1;
 /// Fields that are added to a replay, besides those stored.
 const ADDED: usize = 3;
 
-fn selected<B>(stored: &StoredResponse, client: Client<'_>) -> Response<CacheBody<B>> {
+fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Response<CacheBody<B>> {
     let headers = stored.head.to_map(ADDED);
     if client.flags.conditional || client.flags.precondition {
-        match evaluate(stored.status, &headers, client.headers) {
+        match evaluate(stored.status, &headers, client.headers, now) {
             Precondition::Proceed => {}
             Precondition::NotModified => return not_modified(headers),
             Precondition::Failed => return precondition_failed(),
-        }
-    }
-    let is_whole_get = *client.method == Method::GET && stored.status == StatusCode::OK;
-    if client.flags.range && is_whole_get {
-        if let Some(partial) = range::answer(client.headers, &headers, &stored.body) {
-            return respond(partial.status, partial.headers, CacheBody::chunks(partial.chunks));
         }
     }
     if *client.method == Method::HEAD {
@@ -164,6 +124,7 @@ pub(super) fn evaluate(
     status: StatusCode,
     response: &HeaderMap,
     request: &HeaderMap,
+    now: Now,
 ) -> Precondition {
     if !status.is_success() {
         // RFC 9110 §13.2.1: only where the answer without them would be a success.
@@ -171,10 +132,14 @@ pub(super) fn evaluate(
     }
     let stored = preconditions::Stored {
         etag: response.get(header::ETAG).map(HeaderValue::as_bytes),
-        last_modified: response.get(header::LAST_MODIFIED).map(HeaderValue::as_bytes),
-        date: date::of(response, header::DATE),
+        last_modified: response
+            .get(header::LAST_MODIFIED)
+            .map(HeaderValue::as_bytes),
+        date: response
+            .get(header::DATE)
+            .and_then(|date| date::parse(date.as_bytes(), now.wall)),
     };
-    preconditions::evaluate(request, &stored)
+    preconditions::evaluate(request, &stored, now.wall)
 }
 
 /// Turns a response's head into that of a 304 (RFC 9110 §15.4.5).
@@ -184,7 +149,11 @@ pub(super) fn not_modified<B>(mut headers: HeaderMap) -> Response<CacheBody<B>> 
 }
 
 fn precondition_failed<B>() -> Response<CacheBody<B>> {
-    respond(StatusCode::PRECONDITION_FAILED, HeaderMap::new(), CacheBody::empty())
+    respond(
+        StatusCode::PRECONDITION_FAILED,
+        HeaderMap::new(),
+        CacheBody::empty(),
+    )
 }
 
 /// Answers HEAD from a stored GET: the same head, with the length its body has (RFC 9110 §9.3.2).
@@ -197,15 +166,25 @@ fn head<B>(stored: &StoredResponse, mut headers: HeaderMap) -> Response<CacheBod
 }
 
 /// Says that the client wanted a stored response or none, and there is none (RFC 9111 §5.2.1.7).
-pub(super) fn gateway_timeout<B>(core: &Core, why: Forward) -> Response<CacheBody<B>> {
-    core.stats.count(Event::OnlyIfCached);
-    let mut response = respond(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new(), CacheBody::empty());
-    let status = CacheStatus::forwarded(why).detail("only-if-cached");
-    core.show.stamp(response.headers_mut(), XCache::Miss, &status);
+pub(super) fn gateway_timeout<B>(core: &Core) -> Response<CacheBody<B>> {
+    let mut response = respond(
+        StatusCode::GATEWAY_TIMEOUT,
+        HeaderMap::new(),
+        CacheBody::empty(),
+    );
+    core.tell(
+        response.headers_mut(),
+        Outcome::Unsatisfied,
+        Told::default(),
+    );
     response
 }
 
-pub(super) fn respond<B>(status: StatusCode, headers: HeaderMap, body: CacheBody<B>) -> Response<CacheBody<B>> {
+pub(super) fn respond<B>(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: CacheBody<B>,
+) -> Response<CacheBody<B>> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -213,11 +192,16 @@ pub(super) fn respond<B>(status: StatusCode, headers: HeaderMap, body: CacheBody
 }
 
 /// Passes on a response that the cache was not asked for.
-pub(crate) fn pass<B>(core: &Arc<Core>, bypass: Bypass, response: Response<B>) -> Response<CacheBody<B>> {
-    core.stats.count(Event::Bypass);
+pub(crate) fn pass<B>(
+    core: &Core,
+    outcome: Outcome,
+    response: Response<B>,
+) -> Response<CacheBody<B>> {
     let mut response = response.map(CacheBody::pass);
-    if bypass != Bypass::Tunnel && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        core.show.stamp(response.headers_mut(), XCache::Bypass, &bypass.status());
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        core.stats.count(outcome);
+    } else {
+        core.tell(response.headers_mut(), outcome, Told::default());
     }
     response
 }

@@ -12,13 +12,12 @@ use smallvec::SmallVec;
 use tower_service::Service;
 
 use super::request::original_uri;
-use super::{Core, Place, respond};
+use super::{Core, Journey, Place, respond, sweep};
 use crate::body::{BoxError, CacheBody};
 use crate::directive::Invalidate;
-use crate::invalidate::{Evicted, Invalidation};
+use crate::invalidate::Invalidation;
 use crate::semantics::invalidation;
-use crate::status::{CacheStatus, Forward, XCache};
-use crate::telemetry::Event;
+use crate::status::{BypassReason, Outcome, Told};
 
 /// A request with an unsafe method.
 pub(super) struct Write {
@@ -26,14 +25,14 @@ pub(super) struct Write {
     uri: Uri,
     authority: Option<HeaderValue>,
     /// What is evicted by it whatever the response says.
-    evicted: Evicted,
+    evicted: SmallVec<[Invalidation; 4]>,
 }
 
 impl Write {
     pub(super) fn new(place: &Place, parts: &Parts) -> Self {
         let uri = original_uri(parts).clone();
         let mut evicted = place.core.routes.evicted_by(uri.path());
-        evicted.push(Invalidation::of_uri(&uri));
+        evicted.push(Invalidation::uri(path_and_query(&uri)));
         Self {
             core: place.core.clone(),
             authority: parts.headers.get(http::header::HOST).cloned(),
@@ -65,31 +64,54 @@ impl Write {
         let mut pending = Pending { write: Some(self) };
         let response = inner.call(request).await?;
         let Some(write) = pending.write.take() else {
-            return Ok(respond::pass(&core, respond::Bypass::Method, response));
+            // Taken nowhere else.
+            return Ok(respond::pass(
+                &core,
+                Outcome::Bypass(BypassReason::Method),
+                response,
+            ));
         };
         let recorded = match invalidation::invalidates(response.status()) {
-            true => write.acknowledge(response.headers(), response.extensions().get()).await,
+            true => {
+                write
+                    .acknowledge(response.headers(), response.extensions().get())
+                    .await
+            }
             false => true,
         };
-        core.stats.count(Event::Bypass);
-        let mut status = CacheStatus::forwarded(Forward::Method);
-        if !recorded {
-            status = status.detail("invalidation-pending");
-        }
+        let detail = (!recorded).then_some("invalidation-pending");
         let mut response = response.map(CacheBody::pass);
-        core.show.stamp(response.headers_mut(), XCache::Bypass, &status);
+        let outcome = Outcome::Bypass(BypassReason::Method);
+        core.tell(
+            response.headers_mut(),
+            outcome,
+            Told {
+                detail,
+                ..Told::default()
+            },
+        );
         Ok(response)
     }
 
     async fn acknowledge(mut self, headers: &HeaderMap, by_handler: Option<&Invalidate>) -> bool {
-        let authority = self.authority.as_ref().and_then(|authority| authority.to_str().ok());
+        let authority = self
+            .authority
+            .as_ref()
+            .and_then(|authority| authority.to_str().ok());
         for target in invalidation::targets(&self.uri, authority, headers) {
             self.evicted.push(Invalidation::uri(&target));
         }
-        for group in invalidation::group_invalidations(headers) {
-            self.evicted.push(Invalidation::tag(group));
+        let groups = invalidation::group_invalidations(headers);
+        if groups.overflow {
+            self.evicted.push(Invalidation::everything());
         }
-        self.evicted.extend(by_handler.into_iter().flat_map(|asked| asked.0.iter().cloned()));
+        self.evicted
+            .extend(groups.names.into_iter().map(Invalidation::tag));
+        self.evicted.extend(
+            by_handler
+                .into_iter()
+                .flat_map(|asked| asked.0.iter().cloned()),
+        );
         self.core.invalidate(&self.evicted).await.is_ok()
     }
 }
@@ -104,7 +126,32 @@ impl Drop for Pending {
         if let Some(write) = self.write.take() {
             let recorded = write.core.store.invalidate(&write.evicted);
             write.core.in_background(recorded);
-            write.core.sweep_soon();
+            sweep::soon(&write.core);
         }
     }
+}
+
+fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
+}
+
+/// Records what a handler asked for on a request that was passed by, then passes its response on.
+pub(crate) fn invalidate_and_pass<B, E>(
+    core: Arc<Core>,
+    bypass: BypassReason,
+    response: Response<B>,
+) -> Journey<B, E>
+where
+    B: Body + Send + 'static,
+    E: Send + 'static,
+{
+    Box::pin(async move {
+        if invalidation::invalidates(response.status()) {
+            if let Some(Invalidate(what)) = response.extensions().get().cloned() {
+                // A failure is counted; the response does not wait for the store to come back.
+                let _ = core.invalidate(&what).await;
+            }
+        }
+        Ok(respond::pass(&core, Outcome::Bypass(bypass), response))
+    })
 }

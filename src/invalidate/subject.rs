@@ -65,6 +65,13 @@ impl Subject {
     }
 }
 
+impl<'a> SubjectRef<'a> {
+    /// Returns the same subject under other tags.
+    pub(crate) fn with_tags(self, tags: &'a [Box<str>]) -> Self {
+        Self { tags, ..self }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

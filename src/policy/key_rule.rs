@@ -94,7 +94,13 @@ impl KeyRule {
         key.part_lowercase(target.scheme.unwrap_or_default().as_bytes())
             .part_lowercase(target.authority.unwrap_or_default())
             .part(target.path.as_bytes())
-            .optional(target.query.map(|query| self.query(query)).as_deref().map(str::as_bytes));
+            .optional(
+                target
+                    .query
+                    .map(|query| self.query(query))
+                    .as_deref()
+                    .map(str::as_bytes),
+            );
     }
 
     fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
@@ -132,7 +138,11 @@ fn cookie<'a>(request: &'a Parts, name: &str) -> Option<&'a [u8]> {
         .get_all(header::COOKIE)
         .iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-        .find_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+        .find_map(|pair| {
+            pair.trim_ascii()
+                .strip_prefix(name.as_bytes())?
+                .strip_prefix(b"=")
+        })
 }
 
 impl fmt::Debug for Part {
@@ -154,12 +164,16 @@ mod tests {
             .into_parts();
         let target = Target {
             scheme: parts.uri.scheme_str(),
-            authority: parts.uri.authority().map(|authority| authority.as_str().as_bytes()),
+            authority: parts
+                .uri
+                .authority()
+                .map(|authority| authority.as_str().as_bytes()),
             path: parts.uri.path(),
             query: parts.uri.query(),
         };
         let mut key = KeyBuilder::default();
-        rule.write(target, &parts, &Identity::Cautious, &mut key).unwrap();
+        rule.write(target, &parts, &Identity::Cautious, &mut key)
+            .unwrap();
         key.key().as_bytes().to_vec()
     }
 
@@ -167,20 +181,40 @@ mod tests {
     fn by_default_the_query_is_taken_as_it_stands() {
         let rule = KeyRule::default();
         let apart = [
-            "/a", "/a?", "/a?a", "/a?a=", "/a?a=%20", "/a?a=+", "/a?a=1&b=2", "/a?b=2&a=1",
-            "//a", "/a/", "/%61", "/a%2Fb", "/a/b", "http://h/a", "https://h/a", "http://h:80/a",
+            "/a",
+            "/a?",
+            "/a?a",
+            "/a?a=",
+            "/a?a=%20",
+            "/a?a=+",
+            "/a?a=1&b=2",
+            "/a?b=2&a=1",
+            "//a",
+            "/a/",
+            "/%61",
+            "/a%2Fb",
+            "/a/b",
+            "http://h/a",
+            "https://h/a",
+            "http://h:80/a",
         ];
         for (index, one) in apart.iter().enumerate() {
             for other in &apart[index + 1..] {
                 assert_ne!(shown(&rule, one), shown(&rule, other), "{one} {other}");
             }
         }
-        assert_eq!(shown(&rule, "http://EXAMPLE.com/a"), shown(&rule, "http://example.com/a"));
+        assert_eq!(
+            shown(&rule, "http://EXAMPLE.com/a"),
+            shown(&rule, "http://example.com/a")
+        );
     }
 
     #[test]
     fn sorting_joins_orders_of_different_names_only() {
-        let rule = KeyRule { sort_query: true, ..KeyRule::default() };
+        let rule = KeyRule {
+            sort_query: true,
+            ..KeyRule::default()
+        };
         assert_eq!(shown(&rule, "/?a=1&b=2"), shown(&rule, "/?b=2&a=1"));
         assert_ne!(shown(&rule, "/?a=1&a=2"), shown(&rule, "/?a=2&a=1"));
     }
@@ -189,7 +223,10 @@ mod tests {
     fn ignored_and_unlisted_parameters_leave_the_key() {
         let mut without = KeyRule::default();
         without.ignore_query(["utm_source".to_owned()].into_iter());
-        assert_eq!(shown(&without, "/?a=1&utm_source=x"), shown(&without, "/?a=1"));
+        assert_eq!(
+            shown(&without, "/?a=1&utm_source=x"),
+            shown(&without, "/?a=1")
+        );
         let mut only = KeyRule::default();
         only.only_query(["a".to_owned()].into_iter());
         assert_eq!(shown(&only, "/?a=1&b=9"), shown(&only, "/?a=1"));
@@ -198,7 +235,10 @@ mod tests {
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name() {
-        let rule = |name: &str| KeyRule { cookies: vec![name.into()], ..KeyRule::default() };
+        let rule = |name: &str| KeyRule {
+            cookies: vec![name.into()],
+            ..KeyRule::default()
+        };
         let contains = |bytes: Vec<u8>, text: &[u8]| bytes.windows(text.len()).any(|at| at == text);
         assert!(contains(shown(&rule("theme"), "/"), b"dark"));
         assert!(!contains(shown(&rule("them"), "/"), b"dark"));

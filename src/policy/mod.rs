@@ -13,9 +13,10 @@ mod route;
 mod ttl;
 
 pub(crate) use key_rule::KeyRule;
-pub(crate) use route::{Route, RouteTable};
+pub(crate) use key_rule::Target;
 pub use route::Routes;
-pub(crate) use ttl::{OriginSays, Ttl};
+pub(crate) use route::{Route, RouteTable};
+pub(crate) use ttl::{OriginSays, Requested, Ttl};
 
 /// How one route is cached.
 ///

@@ -82,7 +82,11 @@ impl Routes {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let rules = rules
                 .into_iter()
-                .map(|evict| evict.compile(&names).map_err(|e| within("on_write", &template, &e)))
+                .map(|evict| {
+                    evict
+                        .compile(&names)
+                        .map_err(|e| within("on_write", &template, &e))
+                })
                 .collect::<Result<Vec<_>, _>>()?;
             let earlier: Vec<String> = table.write_templates.clone();
             table
@@ -163,7 +167,11 @@ impl RouteTable {
         match self.writes.at(path) {
             Ok(found) => {
                 let captures = pairs(&found.params);
-                found.value.iter().flat_map(|rule| rule.bind(&captures)).collect()
+                found
+                    .value
+                    .iter()
+                    .flat_map(|rule| rule.bind(&captures))
+                    .collect()
             }
             Err(_) => SmallVec::new(),
         }
@@ -198,7 +206,10 @@ fn captures(template: &str) -> Result<Vec<String>, Error> {
              `Policy::ttl_with` or `Policy::when`",
         );
     }
-    if let Some(bad) = template.chars().find(|c| c.is_whitespace() || c.is_control()) {
+    if let Some(bad) = template
+        .chars()
+        .find(|c| c.is_whitespace() || c.is_control())
+    {
         return wrong(&format!(
             "{bad:?} never appears in a request's path; write it percent-encoded"
         ));
@@ -223,7 +234,9 @@ fn capture(template: &str, segment: &str) -> Result<Option<String>, Error> {
     if !bare.contains(['{', '}']) {
         return Ok(None);
     }
-    let name = bare.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let name = bare
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
     let name = name.map(|name| name.strip_prefix('*').unwrap_or(name));
     match name {
         Some(name) if !name.is_empty() && !name.contains(['{', '}']) && bare == segment => {
@@ -249,7 +262,10 @@ fn conflict(what: &str, template: &str, earlier: &[String], error: &InsertError)
             "{what} `{template}`: a capture of all that follows, such as `{{*rest}}`, stands at the \
              end and takes a whole segment"
         ),
-        other => format!("{what} `{template}`: {other} (given before: {})", earlier.join(", ")),
+        other => format!(
+            "{what} `{template}`: {other} (given before: {})",
+            earlier.join(", ")
+        ),
     };
     Error::config(message)
 }
@@ -288,8 +304,15 @@ mod tests {
 
     #[test]
     fn a_read_without_a_route_falls_to_the_policy_for_all_others() {
-        let table = Routes::new().route("/a", policy()).otherwise(policy()).build().unwrap();
-        assert_eq!(table.read("/b").map(|route| &*route.template), Some("otherwise"));
+        let table = Routes::new()
+            .route("/a", policy())
+            .otherwise(policy())
+            .build()
+            .unwrap();
+        assert_eq!(
+            table.read("/b").map(|route| &*route.template),
+            Some("otherwise")
+        );
     }
 
     #[test]
@@ -306,17 +329,27 @@ mod tests {
             ("/a b", "percent-encoded"),
         ] {
             let message = refusal(Routes::new().route(template, policy()));
-            assert!(message.contains(template) && message.contains(hint), "{message}");
+            assert!(
+                message.contains(template) && message.contains(hint),
+                "{message}"
+            );
             let message = refusal(Routes::new().on_write(template, Evict::tag("t")));
-            assert!(message.contains(template) && message.contains(hint), "{message}");
+            assert!(
+                message.contains(template) && message.contains(hint),
+                "{message}"
+            );
         }
     }
 
     #[test]
     fn a_route_that_could_never_be_reached_is_refused() {
-        let twice = Routes::new().route("/a/{id}", policy()).route("/a/{id}", policy());
+        let twice = Routes::new()
+            .route("/a/{id}", policy())
+            .route("/a/{id}", policy());
         assert!(refusal(twice).contains("given twice"));
-        let renamed = Routes::new().route("/a/{id}", policy()).route("/a/{name}", policy());
+        let renamed = Routes::new()
+            .route("/a/{id}", policy())
+            .route("/a/{name}", policy());
         assert!(refusal(renamed).contains("/a/{id}"));
     }
 
@@ -324,10 +357,16 @@ mod tests {
     fn a_capture_that_the_template_does_not_bind_is_refused() {
         let write = Routes::new().on_write("/a/{id}", Evict::pattern("/b/{key}"));
         let message = refusal(write);
-        assert!(message.contains("key") && message.contains("id"), "{message}");
+        assert!(
+            message.contains("key") && message.contains("id"),
+            "{message}"
+        );
         let tag = Routes::new().route("/a/{id}", policy().tag("user:{name}"));
         let message = refusal(tag);
-        assert!(message.contains("name") && message.contains("/a/{id}"), "{message}");
+        assert!(
+            message.contains("name") && message.contains("/a/{id}"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -180,7 +180,10 @@ mod tests {
         ttl.jitter_percent = 10;
         for seed in 0..2048 {
             let adjusted = ttl.adjust(MINUTE, seed);
-            assert!(adjusted <= MINUTE && adjusted > MINUTE * 9 / 10, "{adjusted:?}");
+            assert!(
+                adjusted <= MINUTE && adjusted > MINUTE * 9 / 10,
+                "{adjusted:?}"
+            );
         }
         ttl.jitter_percent = 0;
         ttl.clamp = Some((MINUTE * 2, MINUTE * 3));

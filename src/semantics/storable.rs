@@ -77,9 +77,10 @@ pub(crate) enum Unstorable {
     SetCookie,
 }
 
-impl fmt::Display for Unstorable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Unstorable {
+    /// Returns the word for logs and `Cache-Status`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::NoStoreRequest => "no-store-request",
             Self::NoStore => "no-store",
             Self::Private => "private",
@@ -92,7 +93,13 @@ impl fmt::Display for Unstorable {
             Self::Authorization => "authorization",
             Self::Cookie => "cookie",
             Self::SetCookie => "set-cookie",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Unstorable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -79,6 +79,14 @@ pub(crate) fn append_selecting(
     }
 }
 
+/// Returns whether two requests are alike in the fields that `names` lists, so that what answers one
+/// answers the other ([RFC 9111 §4.1](https://www.rfc-editor.org/rfc/rfc9111#section-4.1)).
+pub(crate) fn selects(names: &[HeaderName], one: &HeaderMap, other: &HeaderMap) -> bool {
+    names
+        .iter()
+        .all(|name| selecting_value(name, one) == selecting_value(name, other))
+}
+
 /// Returns whether a field's value must not be readable in a key.
 pub(crate) fn sensitive(name: &HeaderName) -> bool {
     [

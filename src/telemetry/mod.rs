@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::status::Outcome;
+
 /// Something worth counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -11,7 +13,7 @@ pub(crate) enum Event {
     Revalidated,
     Miss,
     Bypass,
-    OnlyIfCached,
+    Unsatisfied,
     Collapsed,
     Stored,
     Invalidation,
@@ -24,14 +26,24 @@ const EVENTS: usize = Event::StoreError as usize + 1;
 #[derive(Debug, Default)]
 pub(crate) struct Stats([AtomicU64; EVENTS]);
 
+impl From<Outcome> for Event {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Hit => Self::Hit,
+            Outcome::Stale(_) => Self::Stale,
+            Outcome::Revalidated { .. } => Self::Revalidated,
+            Outcome::Miss { .. } => Self::Miss,
+            Outcome::Unsatisfied => Self::Unsatisfied,
+            Outcome::Bypass(_) => Self::Bypass,
+        }
+    }
+}
+
 impl Stats {
-    pub(crate) fn count(&self, event: Event) {
+    pub(crate) fn count(&self, event: impl Into<Event>) {
+        let event = event.into();
         // Relaxed: a count, which orders nothing.
         self.0[event as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn store_error(&self) {
-        self.count(Event::StoreError);
     }
 
     fn get(&self, event: Event) -> u64 {
@@ -45,7 +57,7 @@ impl Stats {
             revalidated: self.get(Event::Revalidated),
             misses: self.get(Event::Miss),
             bypassed: self.get(Event::Bypass),
-            only_if_cached: self.get(Event::OnlyIfCached),
+            only_if_cached: self.get(Event::Unsatisfied),
             collapsed: self.get(Event::Collapsed),
             stored: self.get(Event::Stored),
             invalidations: self.get(Event::Invalidation),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::MemoryStore;
 use crate::entry::StoredResponse;
-use crate::invalidate::{Log, Position, Verdict};
+use crate::invalidate::{Position, Verdict};
 use crate::store::Stored;
 
 /// Entries looked at in one step.
@@ -49,7 +49,7 @@ impl MemoryStore {
         match stored {
             Stored::Response(response) => {
                 dead_at(response).is_some_and(|dead_at| dead_at <= now)
-                    || is_invalidated(response, &self.log)
+                    || response.verdict(&self.log) == Verdict::Invalid
             }
             // A list of variants leads to nothing when none of them is left.
             Stored::Variants(variants) => variants.known.iter().all(|variant| {
@@ -71,16 +71,6 @@ impl Sweep {
     }
 }
 
-fn is_invalidated(response: &StoredResponse, log: &Log) -> bool {
-    match log.verdict(response.checked(), &response.subject) {
-        Verdict::Valid(position) => {
-            response.set_checked(position);
-            false
-        }
-        Verdict::Invalid => true,
-    }
-}
-
 /// How long a response that can be validated is kept past its last use as it is: as long again as
 /// it was fresh, within these bounds. A refresh is then worth a `304` instead of a body.
 const VALIDATION: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(86_400));
@@ -97,5 +87,7 @@ fn dead_at(response: &StoredResponse) -> Option<Instant> {
     };
     let stale = times.stale_while_revalidate.max(times.stale_if_error);
     let used = times.lifetime.checked_add(stale)?.checked_add(validation)?;
-    times.received.checked_add(used.saturating_sub(times.initial_age))
+    times
+        .received
+        .checked_add(used.saturating_sub(times.initial_age))
 }
