@@ -211,5 +211,4 @@ fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
 }
 
 #[cfg(test)]
-#[path = "partial_tests.rs"]
 mod tests;

@@ -285,5 +285,4 @@ fn value(text: &str) -> HeaderValue {
 }
 
 #[cfg(test)]
-#[path = "range_tests.rs"]
 mod tests;

@@ -196,5 +196,4 @@ fn value(bytes: &[u8]) -> Option<HeaderValue> {
 }
 
 #[cfg(test)]
-#[path = "validation_tests.rs"]
 mod tests;
