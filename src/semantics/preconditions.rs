@@ -212,5 +212,4 @@ fn parse_date(value: &[u8], _now: SystemTime) -> Option<SystemTime> {
 }
 
 #[cfg(test)]
-#[path = "preconditions_tests.rs"]
 mod tests;

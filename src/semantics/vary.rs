@@ -296,5 +296,4 @@ fn without_list_whitespace(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 }
 
 #[cfg(test)]
-#[path = "vary_tests.rs"]
 mod tests;
