@@ -1,7 +1,9 @@
 //! The only place that reads the time.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+#[cfg(any(feature = "testing", test))]
+use std::time::Duration;
+use std::time::{Instant, SystemTime};
 
 /// One reading of the clock: a monotonic instant for ages, the wall clock for `Date` fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

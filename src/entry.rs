@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, header};
 
-use crate::invalidate::{Position, Subject};
+use crate::invalidate::{Log, Position, Subject, Verdict};
 use crate::key::Key;
 
 /// A response that was stored, with what is needed to judge whether it may be used again.
@@ -82,6 +82,29 @@ impl StoredResponse {
         }
     }
 
+    /// Makes a response to be replayed once, and never stored: confirmed by the handler, which at
+    /// the same time forbade to keep it.
+    pub(crate) fn once(&self, headers: &HeaderMap, received: Instant) -> Self {
+        let times = Times {
+            received,
+            initial_age: Duration::ZERO,
+            lifetime: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+        };
+        Self {
+            status: self.status,
+            head: Head::new(headers),
+            body: self.body.clone(),
+            trailers: self.trailers.clone(),
+            times,
+            reuse: self.reuse,
+            subject: self.subject.clone(),
+            position: self.position,
+            checked: AtomicU64::new(self.position.into()),
+        }
+    }
+
     /// Returns about how many bytes this takes in memory.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -110,15 +133,17 @@ impl StoredResponse {
         self.age(now).checked_sub(self.times.lifetime)
     }
 
-    /// Returns the latest position at which this response was known to be valid.
-    pub(crate) fn checked(&self) -> Position {
-        // Relaxed: the value is only ever a position at which the check had succeeded.
-        Position::from(self.checked.load(Ordering::Relaxed))
-    }
-
-    /// Remembers that the log held nothing against this response up to `position`.
-    pub(crate) fn set_checked(&self, position: Position) {
-        self.checked.fetch_max(position.into(), Ordering::Relaxed);
+    /// Asks the log whether anything that matches this response was invalidated after its handler
+    /// was called, and remembers up to where nothing was.
+    pub(crate) fn verdict(&self, log: &Log) -> Verdict {
+        // Relaxed: whatever is read is a position at which the check had succeeded.
+        let checked = self.checked.load(Ordering::Relaxed);
+        let (verdict, position) = log.verdict_at(checked.into(), self.subject.borrow());
+        let position = position.into();
+        if verdict == Verdict::Valid && position > checked {
+            self.checked.fetch_max(position, Ordering::Relaxed);
+        }
+        verdict
     }
 }
 
@@ -134,7 +159,9 @@ pub(crate) struct Head {
 impl Head {
     /// Copies a header section. Names too long to be told (over 64 KiB) do not get through `http`.
     pub(crate) fn new(headers: &HeaderMap) -> Self {
-        let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        let bytes = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len());
         let mut blob = Vec::with_capacity(bytes.sum());
         let mut fields = Vec::with_capacity(headers.len());
         for (name, value) in headers {
@@ -216,11 +243,37 @@ pub struct Variants {
 #[derive(Clone, Debug)]
 pub(crate) struct Variant {
     pub(crate) key: Key,
+    /// The key of what was selected apart from the language, where the language selects.
+    pub(crate) any_language: Option<Key>,
     pub(crate) etag: Option<HeaderValue>,
     pub(crate) content_language: Option<HeaderValue>,
 }
 
 impl Variants {
+    /// Adds names to those that select. If any is new, what was stored without it is given up and
+    /// returned.
+    pub(crate) fn nominate(&mut self, names: &[HeaderName]) -> Vec<Variant> {
+        let before = self.names.len();
+        for name in names {
+            if !self.names.contains(name) {
+                self.names.push(name.clone());
+            }
+        }
+        self.names
+            .sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        match self.names.len() == before {
+            true => Vec::new(),
+            false => mem::take(&mut self.known),
+        }
+    }
+
+    /// Adds a response to those known, and returns the one that has to go for it.
+    pub(crate) fn add(&mut self, variant: Variant, most: usize) -> Option<Variant> {
+        self.known.retain(|known| known.key != variant.key);
+        self.known.push(variant);
+        (self.known.len() > most).then(|| self.known.remove(0))
+    }
+
     /// Returns about how many bytes this takes in memory.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -248,11 +301,17 @@ mod tests {
         let mut map = HeaderMap::new();
         map.append("x-a", HeaderValue::from_static("1"));
         map.append("x-a", HeaderValue::from_static("2"));
-        map.append("content-type", HeaderValue::from_bytes(b"text/\xff").expect("obs-text"));
+        map.append(
+            "content-type",
+            HeaderValue::from_bytes(b"text/\xff").expect("obs-text"),
+        );
         map.append("x-empty", HeaderValue::from_static(""));
         let head = Head::new(&map);
         assert_eq!(head.to_map(3), map);
-        assert_eq!(head.get(&HeaderName::from_static("x-empty")), Some(&b""[..]));
+        assert_eq!(
+            head.get(&HeaderName::from_static("x-empty")),
+            Some(&b""[..])
+        );
         assert_eq!(head.get(&header::ETAG), None);
     }
 }

@@ -1,6 +1,54 @@
 //! What makes stored responses unusable: positions in a log of invalidations.
 //!
-//! Every invalidation takes the next position in a [`Log`]. Every stored response, running fill and
-//! refresh carries the position that was known *before* its handler was called. One predicate
-//! judges them all: has anything that matches been logged after that position? Nothing else in this
-//! crate may decide that a response is too old.
+//! Every invalidation (of a URI, a pattern, a tag, everything) takes the next position in a
+//! [`Log`]. Every stored response, running fill and refresh carries the position that was known
+//! *before* its handler was called. One predicate judges them all: has anything that matches been
+//! recorded behind that position? Nothing else in this crate may decide that a response is too old.
+//!
+//! Two races show why the position is taken before the call and not when the response is stored.
+//!
+//! *The fill race.* A fill calls its handler, which reads version 1. A write makes version 2 and
+//! invalidates: there is nothing stored yet to remove. Then the fill stores version 1, and it is
+//! served for as long as it is fresh. Here the fill carries the position from before the call, the
+//! write's invalidation lies behind it, and the response is refused when it is stored and wherever
+//! it may have been stored.
+//!
+//! *The join race.* While that fill runs, the write is acknowledged; then a request comes and
+//! joins the fill, as callers of one key do. It began after the write, and gets what is older. Here
+//! a request joins a fill only if the fill's own position passes the predicate, and starts
+//! another one otherwise.
+//!
+//! The predicate, term by term, for something made at `position`:
+//!
+//! - `position <= head`: it comes from this log's past;
+//! - no write under way matches it (only with writes that announce themselves beforehand);
+//! - `latest(all that matches) <= position`, where what the log has forgotten matches everything.
+//!
+//! Recording takes the same time however many responses match, and none has to be found. A store
+//! gives back their room later, when it pleases.
+
+mod canonical;
+mod evict;
+mod glob;
+mod index;
+mod intent;
+mod invalidation;
+mod keys;
+mod log;
+mod pattern;
+mod position;
+mod subject;
+mod table;
+mod template;
+
+pub use evict::Evict;
+pub use invalidation::Invalidation;
+pub use log::Log;
+pub use pattern::Pattern;
+pub use position::Position;
+
+pub(crate) use canonical::canonical;
+pub(crate) use evict::{CompiledEvict, TagTemplate};
+pub(crate) use log::{Intent, Verdict};
+pub(crate) use subject::{Subject, SubjectRef};
+pub(crate) use template::Captures;

@@ -1,0 +1,149 @@
+//! The response body: passed through, read from a fill that others may share, or replayed.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use smallvec::SmallVec;
+
+mod fill;
+
+pub(crate) use fill::{Budget, Captured, Fill, Limits, Reader};
+
+/// The error type of bodies: boxed, as hyper and axum take it.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+pin_project! {
+    /// The body of a response that went through the cache.
+    ///
+    /// It either is the inner service's body, untouched; or reads it while it is captured to be
+    /// stored, perhaps together with other requests; or replays stored bytes without copying them.
+    /// Its size hint and its end are those of the body it stands for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it is how a client that goes away is noticed. A capture then goes on in the
+    /// background, for other requests or for the store, unless
+    /// [`Policy::stop_when_abandoned`](crate::Policy::stop_when_abandoned) is set.
+    #[project = BodyProjection]
+    pub struct CacheBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<B> {
+        Pass { #[pin] body: B },
+        Filling { reader: Reader },
+        Stored { chunks: Chunks, trailers: Option<Box<HeaderMap>> },
+    }
+}
+
+/// What a replay sends: nearly always one chunk, several for `multipart/byteranges`.
+pub(crate) type Chunks = SmallVec<[Bytes; 1]>;
+
+impl<B> CacheBody<B> {
+    pub(crate) fn pass(body: B) -> Self {
+        Self {
+            kind: Kind::Pass { body },
+        }
+    }
+
+    pub(crate) fn filling(reader: Reader) -> Self {
+        Self {
+            kind: Kind::Filling { reader },
+        }
+    }
+
+    pub(crate) fn stored(body: Bytes, trailers: Option<Box<HeaderMap>>) -> Self {
+        let mut chunks = Chunks::new();
+        if !body.is_empty() {
+            chunks.push(body);
+        }
+        Self {
+            kind: Kind::Stored { chunks, trailers },
+        }
+    }
+
+    pub(crate) fn chunks(mut chunks: Chunks) -> Self {
+        // Taken from the end, so that taking the next one moves nothing.
+        chunks.reverse();
+        Self {
+            kind: Kind::Stored {
+                chunks,
+                trailers: None,
+            },
+        }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self::stored(Bytes::new(), None)
+    }
+}
+
+impl<B> Body for CacheBody<B>
+where
+    B: Body,
+    B::Data: Buf,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().kind.project() {
+            KindProjection::Pass { body } => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map(into_bytes).map_err(Into::into))),
+            KindProjection::Filling { reader } => reader.poll_frame(cx),
+            KindProjection::Stored { chunks, trailers } => Poll::Ready(match chunks.pop() {
+                Some(chunk) => Some(Ok(Frame::data(chunk))),
+                None => trailers
+                    .take()
+                    .map(|trailers| Ok(Frame::trailers(*trailers))),
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Pass { body } => body.is_end_stream(),
+            Kind::Filling { reader } => reader.is_end_stream(),
+            Kind::Stored { chunks, trailers } => chunks.is_empty() && trailers.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Pass { body } => body.size_hint(),
+            Kind::Filling { reader } => reader.size_hint(),
+            Kind::Stored { chunks, .. } => {
+                SizeHint::with_exact(chunks.iter().map(|chunk| chunk.len() as u64).sum())
+            }
+        }
+    }
+}
+
+impl<B> fmt::Debug for CacheBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.kind {
+            Kind::Pass { .. } => "CacheBody(Pass)",
+            Kind::Filling { .. } => "CacheBody(Filling)",
+            Kind::Stored { .. } => "CacheBody(Stored)",
+        })
+    }
+}
+
+/// Turns a frame's data into `Bytes`; data that already is `Bytes` is not copied.
+fn into_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+}

@@ -1,0 +1,81 @@
+//! What handlers say about caching through response extensions.
+
+use std::time::Duration;
+
+use crate::invalidate::Invalidation;
+
+/// A handler's word on how its response is cached, put into the response's extensions.
+///
+/// It goes further than header fields: it never leaves the process, and it names tags.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use http::Response;
+/// use tower_response_cache::CacheDirective;
+///
+/// let mut response = Response::new("…");
+/// response.extensions_mut().insert(
+///     CacheDirective::new().ttl(Duration::from_secs(5)).tag("user:7"),
+/// );
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct CacheDirective {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) no_store: bool,
+}
+
+impl CacheDirective {
+    /// Returns a directive that says nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns a directive that keeps the response out of the cache.
+    pub fn no_store() -> Self {
+        Self {
+            no_store: true,
+            ..Self::default()
+        }
+    }
+
+    /// Sets the freshness lifetime. It wins over the route's TTL and over the response's
+    /// `Cache-Control: max-age`; `no-store`, `private` and `no-cache` there still win.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Adds a tag to those of the route's policy.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+}
+
+/// Invalidations that a handler asks for, put into the response's extensions.
+///
+/// They are recorded before the response's head leaves, whatever the method, as long as the
+/// response is a success or a redirection.
+///
+/// # Examples
+///
+/// ```
+/// use http::Response;
+/// use tower_response_cache::{Invalidate, Invalidation};
+///
+/// let mut response = Response::new("…");
+/// response.extensions_mut().insert(Invalidate::new([Invalidation::tag("catalogue")]));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Invalidate(pub(crate) Vec<Invalidation>);
+
+impl Invalidate {
+    /// Returns a request for these invalidations.
+    pub fn new(invalidations: impl IntoIterator<Item = Invalidation>) -> Self {
+        Self(invalidations.into_iter().collect())
+    }
+}

@@ -1,0 +1,413 @@
+//! Whether a response is stored, and what of it.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::response::Parts;
+use http_body::SizeHint;
+
+use super::Asked;
+use super::lookup::{any_language_key, variant_key};
+use crate::body::Captured;
+use crate::clock::Now;
+use crate::directive::CacheDirective;
+use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
+use crate::invalidate::{Position, Subject, Verdict};
+use crate::policy::{Identity, OriginSays, SetCookie};
+use crate::semantics::freshness::{self, Lifetime};
+use crate::semantics::storable::{self, Grants, RequestFacts, Storable, Unstorable};
+use crate::semantics::targeted::{self, Directives};
+use crate::semantics::vary::Vary;
+use crate::semantics::{age, date, invalidation};
+use crate::store::{Answer, Stored};
+
+/// All that is decided about a response when its head is there.
+#[derive(Debug)]
+pub(super) struct Plan {
+    status: StatusCode,
+    headers: HeaderMap,
+    times: Times,
+    reuse: Reuse,
+    pub(super) subject: Subject,
+    pub(super) nominated: Vec<HeaderName>,
+    /// The length the head announces.
+    pub(super) expected: Option<u64>,
+}
+
+/// Why a response is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The request said `no-store`.
+    Request,
+    /// The handler's [`CacheDirective`].
+    Directive,
+    /// An event stream, gRPC, or another protocol.
+    Stream,
+    SetCookie,
+    Credentials,
+    Status,
+    Vary,
+    TooLarge,
+    /// More tags than can be kept.
+    Tags,
+    /// Neither the handler nor the route gives it a freshness lifetime, and it cannot be validated.
+    NoFreshness,
+    Standard(Unstorable),
+}
+
+impl Refusal {
+    /// The reason as `Cache-Status` gives it.
+    pub(super) fn detail(self) -> &'static str {
+        match self {
+            Self::Request => "request-no-store",
+            Self::Directive => "directive",
+            Self::Stream => "stream",
+            Self::SetCookie => "set-cookie",
+            Self::Credentials => "credentials",
+            Self::Status => "status",
+            Self::Vary => "vary",
+            Self::TooLarge => "too-large",
+            Self::Tags => "tags",
+            Self::NoFreshness => "no-freshness",
+            Self::Standard(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl Refusal {
+    /// Whether the next response for the same key will be refused as well, as far as one can tell.
+    pub(super) fn lasts(self, status: StatusCode) -> bool {
+        self != Self::Request && !status.is_server_error()
+    }
+}
+
+/// When a handler was called and when its response's head arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Interval {
+    pub(super) requested: Now,
+    pub(super) received: Now,
+}
+
+/// Decides whether a response to `asked` is stored.
+pub(super) fn admit(
+    asked: &Asked,
+    head: &Parts,
+    length: &SizeHint,
+    interval: Interval,
+) -> Result<Plan, Refusal> {
+    let policy = &asked.route.policy;
+    let directive = head.extensions.get::<CacheDirective>();
+    if asked.directives.no_store {
+        return Err(Refusal::Request);
+    }
+    if directive.is_some_and(|directive| directive.no_store) {
+        return Err(Refusal::Directive);
+    }
+    if is_stream(head) {
+        return Err(Refusal::Stream);
+    }
+    if policy.set_cookie == SetCookie::NotStored && head.headers.contains_key(header::SET_COOKIE) {
+        return Err(Refusal::SetCookie);
+    }
+    let nominated = match Vary::of(&head.headers) {
+        Vary::Absent => Vec::new(),
+        Vary::Fields(names) => names,
+        Vary::Any | Vary::TooMany => return Err(Refusal::Vary),
+    };
+    let expected = announced(&head.headers, length);
+    let most = policy.max_body.min(asked.core().max_body) as u64;
+    if expected.unwrap_or_else(|| length.lower()) > most {
+        return Err(Refusal::TooLarge);
+    }
+    let directives = targeted::directives(&head.headers, &asked.core().targets);
+    let storable = judge(asked, head, &directives)?;
+    let times = times(asked, head, &directives, &storable, directive, interval)?;
+    let mut headers = storable::stored_headers(&head.headers, &directives.cache_control.no_cache);
+    if policy.set_cookie == SetCookie::StoredWithout {
+        headers.remove(header::SET_COOKIE);
+    }
+    complete(&mut headers, &head.headers, expected, interval.received);
+    Ok(Plan {
+        status: head.status,
+        headers,
+        times,
+        reuse: reuse(asked, &storable, &directives),
+        subject: subject(asked, &head.headers, directive).ok_or(Refusal::Tags)?,
+        nominated,
+        expected,
+    })
+}
+
+/// Whether a response is one that must not be held back, or that another protocol follows.
+fn is_stream(head: &Parts) -> bool {
+    let media_type = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
+    let streams = media_type.is_some_and(|media_type| {
+        let starts = |prefix: &[u8]| {
+            media_type
+                .get(..prefix.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        starts(b"text/event-stream")
+            || starts(b"application/grpc")
+            || starts(b"multipart/x-mixed-replace")
+    });
+    streams || head.status == StatusCode::SWITCHING_PROTOCOLS || head.status.is_informational()
+}
+
+/// Returns the length that the head announces, where all that say one agree.
+fn announced(headers: &HeaderMap, length: &SizeHint) -> Option<u64> {
+    let mut announced = length.exact();
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        let value = value
+            .to_str()
+            .ok()
+            .and_then(|value| value.trim().parse().ok());
+        match (announced, value) {
+            (None, Some(value)) => announced = Some(value),
+            (Some(known), Some(value)) if known == value => {}
+            // A length that contradicts another can never be met: the body passes, and is not stored.
+            (Some(_), Some(_)) => return Some(u64::MAX),
+            (_, None) => {}
+        }
+    }
+    announced
+}
+
+fn judge(asked: &Asked, head: &Parts, directives: &Directives) -> Result<Storable, Refusal> {
+    let cautious = matches!(asked.route.policy.identity, Identity::Cautious);
+    let request = RequestFacts {
+        no_store: false,
+        authorization: cautious && asked.flags.authorization,
+        cookie: cautious && asked.flags.cookie,
+    };
+    let grants = Grants {
+        partial: false,
+        lifetime: asked
+            .route
+            .policy
+            .ttl
+            .for_status(head.status, asked.ttl)
+            .is_some(),
+    };
+    let storable = storable::judge(head.status, &head.headers, directives, &request, &grants)
+        .map_err(Refusal::Standard)?;
+    if request.cookie && !with_cookie(asked, &storable, directives) {
+        return Err(Refusal::Credentials);
+    }
+    if !asked.route.policy.ttl.admits(head.status) {
+        return Err(Refusal::Status);
+    }
+    Ok(storable)
+}
+
+/// Whether a response may be used for requests with cookies: if it says that it is for everyone, or
+/// states a freshness where the handler decides everything.
+fn with_cookie(asked: &Asked, storable: &Storable, directives: &Directives) -> bool {
+    let control = &directives.cache_control;
+    let shared = control.public || control.s_maxage.is_some();
+    shared || storable.stated && asked.route.policy.ttl.origin == OriginSays::Everything
+}
+
+fn reuse(asked: &Asked, storable: &Storable, directives: &Directives) -> Reuse {
+    Reuse {
+        always_validate: storable.always_validate,
+        never_stale: storable.never_stale,
+        with_authorization: storable.with_authorization,
+        with_cookie: with_cookie(asked, storable, directives),
+    }
+}
+
+fn times(
+    asked: &Asked,
+    head: &Parts,
+    directives: &Directives,
+    storable: &Storable,
+    directive: Option<&CacheDirective>,
+    interval: Interval,
+) -> Result<Times, Refusal> {
+    let policy = &asked.route.policy;
+    let control = &directives.cache_control;
+    let stated = freshness::lifetime(head.status, &head.headers, directives, interval.received);
+    let by_route = policy.ttl.for_status(head.status, asked.ttl);
+    let lifetime = match (
+        directive.and_then(|directive| directive.ttl),
+        policy.ttl.origin,
+        stated,
+    ) {
+        (Some(ttl), _, _) => Some(ttl),
+        (None, OriginSays::OnlyWhether, stated) => by_route.or(explicit(stated)),
+        (None, OriginSays::First, stated) => explicit(stated).or(by_route),
+        (None, OriginSays::Everything, stated) => by_route.or(match stated {
+            Lifetime::Explicit(lifetime) | Lifetime::Heuristic(lifetime) => Some(lifetime),
+            Lifetime::Unstated => None,
+        }),
+    };
+    let can_be_validated =
+        head.headers.contains_key(header::ETAG) || head.headers.contains_key(header::LAST_MODIFIED);
+    let staleness = policy.staleness;
+    let window = |stated: Option<Duration>, ours: Option<Duration>| match storable.never_stale {
+        true => Duration::ZERO,
+        false => stated.or(ours).unwrap_or_default(),
+    };
+    let stale_while_revalidate = window(control.stale_while_revalidate, staleness.while_revalidate);
+    let stale_if_error = window(control.stale_if_error, staleness.if_error);
+    let lifetime = match (lifetime, storable.always_validate) {
+        (_, true) if can_be_validated => Duration::ZERO,
+        (Some(lifetime), false) if !lifetime.is_zero() => lifetime,
+        (Some(_), false) if can_be_validated || !stale_while_revalidate.is_zero() => Duration::ZERO,
+        // Stale from the start and of no further use, or no word on freshness at all.
+        _ => return Err(Refusal::NoFreshness),
+    };
+    Ok(Times {
+        received: interval.received.instant,
+        initial_age: age::initial_age(&head.headers, interval.requested, interval.received),
+        lifetime: policy.ttl.adjust(lifetime, seed(asked, interval)),
+        stale_while_revalidate,
+        stale_if_error,
+    })
+}
+
+fn explicit(stated: Lifetime) -> Option<Duration> {
+    match stated {
+        Lifetime::Explicit(lifetime) => Some(lifetime),
+        Lifetime::Heuristic(_) | Lifetime::Unstated => None,
+    }
+}
+
+/// Spreads the jitter: differs from response to response.
+fn seed(asked: &Asked, interval: Interval) -> u64 {
+    foldhash::fast::FixedState::default()
+        .hash_one((asked.key.borrow().hash64(), interval.received.instant))
+}
+
+/// Completes the stored head: the date of the response (RFC 9110 §6.6.1 wants it of one that is
+/// stored), and its true length where it announced one.
+fn complete(headers: &mut HeaderMap, sent: &HeaderMap, expected: Option<u64>, received: Now) {
+    if !headers.contains_key(header::DATE) {
+        if let Ok(date) = HeaderValue::try_from(date::format(received.wall)) {
+            headers.insert(header::DATE, date);
+        }
+    }
+    if let (true, Some(length)) = (sent.contains_key(header::CONTENT_LENGTH), expected) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Adds the handler's tags to those of the policy. `None` where it named more than can be kept: an
+/// invalidation by one of those left out would pass the response by.
+fn subject(
+    asked: &Asked,
+    headers: &HeaderMap,
+    directive: Option<&CacheDirective>,
+) -> Option<Subject> {
+    let by_field = invalidation::tags(headers);
+    let by_group = invalidation::groups(headers);
+    if by_field.overflow || by_group.overflow {
+        return None;
+    }
+    let by_handler = directive
+        .into_iter()
+        .flat_map(|directive| directive.tags.iter().cloned());
+    let mut tags = asked.subject.tags().to_vec();
+    for tag in by_handler.chain(by_field.names).chain(by_group.names) {
+        if !tags.iter().any(|known| **known == *tag) {
+            tags.push(tag.into());
+        }
+    }
+    Some(asked.subject.clone().with_tags(tags))
+}
+
+impl Plan {
+    pub(super) fn into_stored(self, captured: Captured, position: Position) -> StoredResponse {
+        StoredResponse::new(
+            self.status,
+            &self.headers,
+            captured.body,
+            captured.trailers,
+            self.times,
+            self.reuse,
+            self.subject,
+            position,
+        )
+    }
+
+    /// The head as another client may be given it.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+}
+
+impl Asked {
+    /// Stores a response, unless it has been overtaken by an invalidation already.
+    pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) {
+        let core = self.core();
+        if core.verdict(stored) == Verdict::Invalid {
+            return;
+        }
+        // What came between the lookup and now is asked for where that costs no waiting.
+        let known = match core.store.get(self.key.borrow()) {
+            Answer::Now(Ok(Some(Stored::Variants(known)))) => Some(known),
+            Answer::Now(_) => None,
+            Answer::Later(_) => self.variants.clone(),
+        };
+        match known {
+            None if nominated.is_empty() => {
+                let stored = Stored::Response(stored.clone());
+                core.in_background(core.store.put(self.key.clone(), stored));
+            }
+            known => self.store_variant(stored, nominated, known.as_deref()),
+        }
+    }
+
+    /// Stores a response beside the others of its key, and the names that select among them.
+    fn store_variant(
+        &self,
+        stored: &Arc<StoredResponse>,
+        nominated: &[HeaderName],
+        known: Option<&Variants>,
+    ) {
+        let core = self.core();
+        let mut variants = known.cloned().unwrap_or_default();
+        let superseded = variants.nominate(nominated);
+        let variant = self.variant(stored, &variants.names);
+        let key = variant.key.clone();
+        let outnumbered = variants.add(variant, self.route.policy.max_variants);
+        core.in_background(core.store.put(key, Stored::Response(stored.clone())));
+        let variants = Stored::Variants(Arc::new(variants));
+        core.in_background(core.store.put(self.key.clone(), variants));
+        for variant in superseded.into_iter().chain(outnumbered) {
+            core.in_background(core.store.remove(variant.key.borrow()));
+        }
+    }
+
+    fn variant(&self, stored: &StoredResponse, names: &[HeaderName]) -> Variant {
+        let value = |name| {
+            stored
+                .head
+                .get(name)
+                .and_then(|value| HeaderValue::from_bytes(value).ok())
+        };
+        Variant {
+            key: variant_key(self.key.borrow(), names, &self.headers),
+            any_language: any_language_key(self.key.borrow(), names, &self.headers),
+            etag: value(&header::ETAG),
+            content_language: value(&header::CONTENT_LANGUAGE),
+        }
+    }
+
+    /// Takes what is stored for this request out of the store.
+    pub(super) fn discard(&self) {
+        let core = self.core();
+        let key = match &self.variants {
+            Some(variants) => variant_key(self.key.borrow(), &variants.names, &self.headers),
+            None => self.key.clone(),
+        };
+        core.in_background(core.store.remove(key.borrow()));
+    }
+}

@@ -1,0 +1,255 @@
+//! Finding what is stored for a request, and judging whether it may be used.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use super::Core;
+use super::respond::Client;
+use crate::clock::Now;
+use crate::entry::{StoredResponse, Variants};
+use crate::error::Error;
+use crate::invalidate::{Verdict, canonical};
+use crate::key::{Key, KeyBuilder, KeyRef};
+use crate::policy::{Identity, Route, RouteTable};
+use crate::semantics::cache_control::CacheControl;
+use crate::semantics::reuse::{self, Permit};
+use crate::semantics::vary;
+use crate::status::{BypassReason, Miss};
+use crate::store::{Answer, Stored};
+
+/// What is stored for a request's key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) response: Option<Arc<StoredResponse>>,
+    pub(crate) variants: Option<Arc<Variants>>,
+}
+
+/// A lookup that takes some waiting.
+pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Found, Error>> + Send>>;
+
+/// What a lookup comes to.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    Fresh(Arc<StoredResponse>),
+    /// Served at once, while a background call refreshes it.
+    ServeStale(Arc<StoredResponse>),
+    /// To be validated with the handler before it is used; of use still if the handler fails.
+    Validate(Arc<StoredResponse>),
+    Missing(Miss),
+}
+
+/// Finds the route of a read.
+///
+/// A path that says the same in two ways (`/%61` for `/a`, `/b/../a`) may be one thing to this
+/// table and another to the handler. Where the two ways come under different routes the request is
+/// passed by.
+pub(super) fn route<'a>(
+    routes: &'a RouteTable,
+    path: &str,
+) -> Result<&'a Arc<Route>, BypassReason> {
+    let route = routes.read(path).ok_or(BypassReason::NoRoute)?;
+    let canonical = canonical(path);
+    if canonical != path {
+        match routes.read(&canonical) {
+            Some(same) if Arc::ptr_eq(same, route) => {}
+            _ => return Err(BypassReason::Path),
+        }
+    }
+    Ok(route)
+}
+
+/// Looks a key up: the response stored for it, or that one of its variants which the request
+/// selects (RFC 9111 §4.1).
+pub(super) fn find(
+    core: &Arc<Core>,
+    key: KeyRef<'_>,
+    headers: &HeaderMap,
+) -> Answer<Result<Found, Error>> {
+    match core.store.get(key) {
+        Answer::Now(Ok(Some(Stored::Variants(variants)))) => {
+            let chosen = choose(&variants, key, headers);
+            match core.store.get(chosen.borrow()) {
+                Answer::Now(stored) => {
+                    Answer::Now(stored.map(|stored| Found::among(variants, stored)))
+                }
+                Answer::Later(stored) => Answer::Later(Box::pin(async move {
+                    Ok(Found::among(variants, stored.await?))
+                })),
+            }
+        }
+        Answer::Now(stored) => Answer::Now(stored.map(Found::alone)),
+        Answer::Later(stored) => {
+            let (core, key, headers) = (core.clone(), key.to_owned(), headers.clone());
+            Answer::Later(Box::pin(async move {
+                match stored.await? {
+                    Some(Stored::Variants(variants)) => {
+                        let chosen = choose(&variants, key.borrow(), &headers);
+                        let stored = core.store.get(chosen.borrow()).get().await?;
+                        Ok(Found::among(variants, stored))
+                    }
+                    stored => Ok(Found::alone(stored)),
+                }
+            }))
+        }
+    }
+}
+
+/// Returns the key of the variant that a request selects.
+///
+/// Where none was stored for exactly what the request nominates, one in the language it prefers
+/// above all others will do (RFC 9111 §4.1, last paragraph).
+fn choose(variants: &Variants, key: KeyRef<'_>, headers: &HeaderMap) -> Key {
+    let exact = variant_key(key, &variants.names, headers);
+    if variants.known.iter().any(|variant| variant.key == exact) {
+        return exact;
+    }
+    let Some(any_language) = any_language_key(key, &variants.names, headers) else {
+        return exact;
+    };
+    let preferred = variants.known.iter().rev().find(|variant| {
+        variant.any_language.as_ref() == Some(&any_language)
+            && variant
+                .content_language
+                .as_ref()
+                .is_some_and(|language| vary::prefers_language(headers, language.as_bytes()))
+    });
+    preferred.map_or(exact, |variant| variant.key.clone())
+}
+
+/// Returns the key of what a request selects apart from its language; `None` where the language
+/// does not select.
+pub(super) fn any_language_key(
+    key: KeyRef<'_>,
+    names: &[HeaderName],
+    headers: &HeaderMap,
+) -> Option<Key> {
+    let others = || {
+        names
+            .iter()
+            .filter(|name| **name != header::ACCEPT_LANGUAGE)
+            .cloned()
+    };
+    (others().count() < names.len())
+        .then(|| variant_key(key, &others().collect::<Vec<_>>(), headers))
+}
+
+/// Returns the key under which the response that a request selects is stored.
+pub(super) fn variant_key(key: KeyRef<'_>, names: &[HeaderName], headers: &HeaderMap) -> Key {
+    let mut variant = KeyBuilder::extend(key);
+    vary::append_selecting(&mut variant, names, headers);
+    variant.key().to_owned()
+}
+
+impl Found {
+    fn alone(stored: Option<Stored>) -> Self {
+        match stored {
+            Some(Stored::Response(response)) => Self {
+                response: Some(response),
+                variants: None,
+            },
+            Some(Stored::Variants(variants)) => Self {
+                response: None,
+                variants: Some(variants),
+            },
+            None => Self::default(),
+        }
+    }
+
+    fn among(variants: Arc<Variants>, stored: Option<Stored>) -> Self {
+        let response = match stored {
+            Some(Stored::Response(response)) => Some(response),
+            // A key leads to variants once; a store that says otherwise mixed something up.
+            Some(Stored::Variants(_)) | None => None,
+        };
+        Self {
+            response,
+            variants: Some(variants),
+        }
+    }
+}
+
+/// A read, as far as judging a stored response for it goes.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) core: &'a Core,
+    pub(super) route: &'a Route,
+    pub(super) client: Client<'a>,
+    pub(super) began: Now,
+}
+
+impl Ask<'_> {
+    /// Judges what was found: whether this client may be given it, whether an invalidation has
+    /// overtaken it, and whether it is fresh.
+    pub(super) fn judge(&self, found: Found) -> Lookup {
+        let Some(stored) = found.response else {
+            return Lookup::Missing(match found.variants {
+                Some(_) => Miss::Vary,
+                None => Miss::Uri,
+            });
+        };
+        if !self.is_for_client(&stored) {
+            return Lookup::Missing(self.credentials());
+        }
+        match self.core.verdict(&stored) {
+            Verdict::Invalid => Lookup::Missing(Miss::Invalidated),
+            verdict => self.judge_freshness(stored, verdict == Verdict::Soft),
+        }
+    }
+
+    fn credentials(&self) -> Miss {
+        match self.client.flags.authorization {
+            true => Miss::Authorization,
+            false => Miss::Cookie,
+        }
+    }
+
+    fn is_for_client(&self, stored: &StoredResponse) -> bool {
+        !matches!(self.route.policy.identity, Identity::Cautious)
+            || (stored.reuse.with_authorization || !self.client.flags.authorization)
+                && (stored.reuse.with_cookie || !self.client.flags.cookie)
+    }
+
+    fn judge_freshness(&self, stored: Arc<StoredResponse>, marked_stale: bool) -> Lookup {
+        let now = self.began.instant;
+        let stale_by = match marked_stale {
+            true => Some(stored.stale_by(now).unwrap_or(Duration::ZERO)),
+            false => stored.stale_by(now),
+        };
+        if stored.reuse.always_validate {
+            return Lookup::Validate(stored);
+        }
+        if self.route.policy.honour_request_directives && self.client.flags.cache_control {
+            let request = CacheControl::of(self.client.headers);
+            let lifetime = match marked_stale {
+                true => Duration::ZERO,
+                false => stored.times.lifetime,
+            };
+            match reuse::permitted(
+                &request,
+                stored.age(now),
+                lifetime,
+                stored.reuse.never_stale,
+            ) {
+                Permit::Validate if stale_by.is_none() => return Lookup::Validate(stored),
+                Permit::StaleAllowed => return Lookup::Fresh(stored),
+                _ => {}
+            }
+        }
+        match stale_by {
+            None => Lookup::Fresh(stored),
+            Some(by) if by < stored.times.stale_while_revalidate && !stored.reuse.never_stale => {
+                Lookup::ServeStale(stored)
+            }
+            Some(_) => Lookup::Validate(stored),
+        }
+    }
+
+    /// Whether the request wants an answer from the cache or none (RFC 9111 §5.2.1.7).
+    pub(super) fn only_if_cached(&self) -> bool {
+        self.client.flags.cache_control && CacheControl::of(self.client.headers).only_if_cached
+    }
+}

@@ -1,0 +1,422 @@
+//! One request's journey: from the policy it comes under to the response it is given.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Buf;
+use http::header::{HeaderMap, HeaderName};
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::body::{BoxError, Budget, CacheBody};
+use crate::clock::{Clock, Now};
+use crate::entry::{StoredResponse, Variants};
+use crate::error::Error;
+use crate::flight::Flights;
+use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
+use crate::key::{Key, KeyBuilder};
+use crate::policy::{Identity, Requested, Route, RouteTable};
+use crate::semantics::cache_control::CacheControl;
+use crate::status::{BypassReason, Miss, Show};
+use crate::store::{Answer, Store};
+use crate::telemetry::{Event, Stats};
+
+mod admit;
+mod forward;
+mod lookup;
+mod refresh;
+pub(crate) mod request;
+mod respond;
+mod sweep;
+mod write;
+
+use lookup::Lookup;
+use request::{FieldRules, Flags, Kind, Signals};
+
+pub(crate) use respond::pass;
+pub(crate) use write::invalidate_and_pass;
+
+/// What all services and handles of one cache share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) routes: RouteTable,
+    pub(crate) fields: FieldRules,
+    pub(crate) targets: Vec<HeaderName>,
+    pub(crate) clock: Clock,
+    pub(crate) show: Show,
+    pub(crate) budget: Arc<Budget>,
+    /// The largest body any policy may store.
+    pub(crate) max_body: usize,
+    pub(crate) store_deadline: Duration,
+    pub(crate) bypass: AtomicBool,
+    pub(crate) stats: Stats,
+    /// Whether a background sweep runs.
+    pub(crate) sweeping: AtomicBool,
+}
+
+/// What one layered service adds to the [`Core`].
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) core: Arc<Core>,
+    pub(crate) flights: Arc<Flights>,
+    /// The one policy of this place, where it was layered with one.
+    pub(crate) route: Option<Arc<Route>>,
+}
+
+/// How a request begins.
+pub(crate) enum Begun<F, B, E> {
+    /// It is answered.
+    Done(Response<CacheBody<B>>),
+    /// It goes to the inner service as it is.
+    Passing(F, BypassReason),
+    /// It takes some waiting.
+    Journey(Journey<B, E>),
+}
+
+pub(crate) type Journey<B, E> =
+    Pin<Box<dyn Future<Output = Result<Response<CacheBody<B>>, E>> + Send>>;
+
+/// A read that the cache was asked for: all that is needed once the request itself has gone to
+/// the handler.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    place: Place,
+    route: Arc<Route>,
+    key: Key,
+    /// Path, query and the policy's tags, as invalidations match them.
+    subject: Subject,
+    method: Method,
+    /// The request's header section as the client sent it: `Vary` may nominate any of it.
+    headers: HeaderMap,
+    flags: Flags,
+    directives: CacheControl,
+    ttl: Requested,
+    /// What the lookup found to select among, if the key has variants.
+    variants: Option<Arc<Variants>>,
+    began: Now,
+}
+
+/// Begins the journey of a request. `inner` is the service that was found ready.
+pub(crate) fn begin<S, Q, B>(
+    place: &Place,
+    mut inner: S,
+    request: Request<Q>,
+) -> Begun<S::Future, B, S::Error>
+where
+    S: Service<Request<Q>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    Q: Body + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Buf,
+    B::Error: Into<BoxError>,
+    S: Clone,
+{
+    let (parts, body) = request.into_parts();
+    let has_body = !body.is_end_stream() && body.size_hint().exact() != Some(0);
+    match place.ask(&parts, has_body) {
+        Course::Pass(bypass) => {
+            Begun::Passing(inner.call(Request::from_parts(parts, body)), bypass)
+        }
+        Course::Write => {
+            let write = write::Write::new(place, &parts);
+            Begun::Journey(Box::pin(write.run(inner, Request::from_parts(parts, body))))
+        }
+        Course::Replay(response) => Begun::Done(*response),
+        Course::ReplayAndRefresh(response, asked, stale) => {
+            refresh::in_background(asked, inner, Request::from_parts(parts, body), stale);
+            Begun::Done(*response)
+        }
+        Course::Fetch(asked, why, stale) => {
+            let request = Request::from_parts(parts, body);
+            Begun::Journey(Box::pin(forward::fetch(asked, inner, request, why, stale)))
+        }
+        Course::Wait(asked, found) => {
+            let request = Request::from_parts(parts, body);
+            Begun::Journey(Box::pin(forward::wait_and_fetch(
+                asked, found, inner, request,
+            )))
+        }
+    }
+}
+
+/// What is to be done with a request.
+enum Course<B> {
+    Pass(BypassReason),
+    Write,
+    Replay(Box<Response<CacheBody<B>>>),
+    ReplayAndRefresh(Box<Response<CacheBody<B>>>, Asked, Arc<StoredResponse>),
+    Fetch(Asked, Miss, Option<Arc<StoredResponse>>),
+    Wait(Asked, lookup::Waiting),
+}
+
+impl Place {
+    fn ask<B>(&self, parts: &Parts, has_body: bool) -> Course<B> {
+        match Kind::of(&parts.method) {
+            Kind::Read => self
+                .ask_for_read(parts, has_body)
+                .unwrap_or_else(Course::Pass),
+            Kind::Write => Course::Write,
+            Kind::OtherSafe => Course::Pass(BypassReason::Method),
+            Kind::Tunnel => Course::Pass(BypassReason::Method),
+        }
+    }
+
+    fn ask_for_read<B>(&self, parts: &Parts, has_body: bool) -> Result<Course<B>, BypassReason> {
+        let core = &*self.core;
+        // Relaxed: a switch thrown by hand, which orders nothing.
+        if core.bypass.load(Ordering::Relaxed) {
+            return Err(BypassReason::Disabled);
+        }
+        let uri = request::original_uri(parts);
+        let route = self.route(uri.path())?;
+        let signals = Signals::scan(&parts.headers, &core.fields);
+        let ttl = admissible(&route, &signals, parts, has_body)?;
+        let mut key = KeyBuilder::default();
+        for (name, value) in &signals.keyed {
+            key.part(name.as_str().as_bytes()).part(value.as_bytes());
+        }
+        let target = request::target(uri, &signals);
+        route
+            .policy
+            .key
+            .write(target, parts, &route.policy.identity, &mut key)
+            .map_err(|_| BypassReason::Partition)?;
+
+        let began = core.clock.now();
+        let ask = lookup::Ask {
+            core,
+            route: &route,
+            client: respond::Client {
+                method: &parts.method,
+                headers: &parts.headers,
+                flags: signals.flags,
+            },
+            began,
+        };
+        let asked = || self.asked(&route, parts, &key, signals.flags, ttl, began);
+        let found = match lookup::find(&self.core, key.key(), &parts.headers) {
+            Answer::Now(Ok(found)) => found,
+            Answer::Now(Err(error)) => {
+                core.store_failed(&error);
+                return Err(BypassReason::Store);
+            }
+            Answer::Later(waiting) => return Ok(Course::Wait(asked(), waiting)),
+        };
+        let variants = found.variants.clone();
+        let asked = || Asked {
+            variants,
+            ..asked()
+        };
+        Ok(match ask.judge(found) {
+            Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored))),
+            Lookup::ServeStale(stored) => {
+                let response = Box::new(ask.replay_stale(&stored));
+                Course::ReplayAndRefresh(response, asked(), stored)
+            }
+            Lookup::Missing(_) | Lookup::Validate(_) if ask.only_if_cached() => {
+                Course::Replay(Box::new(respond::gateway_timeout(core)))
+            }
+            Lookup::Validate(stored) => Course::Fetch(asked(), Miss::Stale, Some(stored)),
+            Lookup::Missing(why) => Course::Fetch(asked(), why, None),
+        })
+    }
+
+    /// Finds the route of a read, and takes the request by if it has none.
+    fn route(&self, path: &str) -> Result<Arc<Route>, BypassReason> {
+        let route = match &self.route {
+            Some(route) => route,
+            None => lookup::route(&self.core.routes, path)?,
+        };
+        match route.policy.bypass {
+            true => Err(BypassReason::Policy),
+            false => Ok(route.clone()),
+        }
+    }
+
+    fn asked(
+        &self,
+        route: &Arc<Route>,
+        parts: &Parts,
+        key: &KeyBuilder,
+        flags: Flags,
+        ttl: Requested,
+        began: Now,
+    ) -> Asked {
+        let uri = request::original_uri(parts);
+        let tags = self.core.routes.tags(route, uri.path());
+        let directives = match flags.cache_control {
+            true => CacheControl::of(&parts.headers),
+            false => CacheControl::default(),
+        };
+        Asked {
+            place: self.clone(),
+            route: route.clone(),
+            key: key.key().to_owned(),
+            subject: Subject::new(uri.path(), uri.query(), tags.into_vec()),
+            method: parts.method.clone(),
+            headers: parts.headers.clone(),
+            flags,
+            directives,
+            ttl,
+            variants: None,
+            began,
+        }
+    }
+}
+
+/// Decides from the request alone whether the cache may be asked, and asks the policy for its TTL.
+fn admissible(
+    route: &Route,
+    signals: &Signals<'_>,
+    parts: &Parts,
+    has_body: bool,
+) -> Result<Requested, BypassReason> {
+    let flags = signals.flags;
+    let policy = &route.policy;
+    if flags.upgrade {
+        return Err(BypassReason::Upgrade);
+    }
+    if flags.bypassed {
+        return Err(BypassReason::Header);
+    }
+    if flags.body || has_body {
+        return Err(BypassReason::Content);
+    }
+    if flags.ambiguous_host {
+        return Err(BypassReason::Host);
+    }
+    if policy
+        .condition
+        .as_ref()
+        .is_some_and(|condition| !(condition.0)(parts))
+    {
+        return Err(BypassReason::Policy);
+    }
+    match policy.ttl.of(parts) {
+        Requested::Declined => Err(BypassReason::Policy),
+        ttl => Ok(ttl),
+    }
+}
+
+impl Core {
+    fn verdict(&self, stored: &StoredResponse) -> Verdict {
+        stored.verdict(self.store.log())
+    }
+
+    fn verdict_on(&self, position: Position, subject: SubjectRef<'_>) -> Verdict {
+        self.store.log().verdict(position, subject)
+    }
+
+    /// Waits for a store no longer than its deadline.
+    async fn bounded<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
+        match answer {
+            Answer::Now(answer) => answer,
+            Answer::Later(answer) => {
+                match tokio::time::timeout(self.store_deadline, answer).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(Error::store("the store did not answer in time")),
+                }
+            }
+        }
+    }
+
+    /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
+    fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
+        match answer {
+            Answer::Now(Ok(())) => {}
+            Answer::Now(Err(error)) => self.store_failed(&error),
+            Answer::Later(answer) => match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => {
+                    let core = self.clone();
+                    runtime.spawn(async move {
+                        if let Err(error) = answer.await {
+                            core.store_failed(&error);
+                        }
+                    });
+                }
+                Err(_) => {
+                    self.store_failed(&Error::store("no runtime to finish a store's work on"))
+                }
+            },
+        }
+    }
+
+    /// Records invalidations, and has what they hit swept up.
+    pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
+        let recorded = self.bounded(self.store.invalidate(what)).await;
+        match &recorded {
+            Ok(()) => self.stats.count(Event::Invalidation),
+            Err(error) => self.store_failed(error),
+        }
+        sweep::soon(self);
+        recorded
+    }
+
+    fn store_failed(&self, error: &Error) {
+        self.stats.count(Event::StoreError);
+        tracing::warn!(%error, "the store failed; the request goes on without it");
+    }
+}
+
+impl Asked {
+    fn core(&self) -> &Arc<Core> {
+        &self.place.core
+    }
+
+    /// Returns which credentials the request carries that the policy is cautious about.
+    fn credentials(&self) -> Option<BypassReason> {
+        match (&self.route.policy.identity, self.flags) {
+            (
+                Identity::Cautious,
+                Flags {
+                    authorization: true,
+                    ..
+                },
+            ) => Some(BypassReason::Authorization),
+            (Identity::Cautious, Flags { cookie: true, .. }) => Some(BypassReason::Cookie),
+            _ => None,
+        }
+    }
+
+    fn now(&self) -> Now {
+        self.core().clock.now()
+    }
+}
+
+/// The inner service: ready to be called, or still to be made ready.
+enum Inner<S> {
+    Ready(S),
+    Idle(S),
+}
+
+impl<S: Clone> Inner<S> {
+    /// Gives back whatever the ready service holds (a place in a concurrency limit): this request
+    /// may wait for another one's call, and must not keep that from being made.
+    fn release(self) -> Self {
+        match self {
+            Self::Ready(service) => Self::Idle(service.clone()),
+            idle => idle,
+        }
+    }
+
+    async fn call<Q>(self, request: Request<Q>) -> Result<S::Response, S::Error>
+    where
+        S: Service<Request<Q>>,
+    {
+        let mut service = match self {
+            Self::Ready(service) => service,
+            Self::Idle(mut service) => {
+                poll_fn(|cx| service.poll_ready(cx)).await?;
+                service
+            }
+        };
+        service.call(request).await
+    }
+}

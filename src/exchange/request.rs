@@ -1,0 +1,167 @@
+//! What a request asks for, found in one pass over its header section.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Uri};
+use smallvec::SmallVec;
+
+use crate::policy::Target;
+
+/// Request fields whose presence changes what is done with the request.
+///
+/// Handlers commonly build answers from `Forwarded`, `X-Forwarded-Host` and `X-Forwarded-Proto`
+/// without saying so in `Vary`: they are part of the key. A request that is to be taken for another
+/// one (`X-HTTP-Method-Override`, `X-Original-URL`, `X-Rewrite-URL`) is bypassed.
+#[derive(Clone, Debug)]
+pub(crate) struct FieldRules {
+    /// Fields that are part of the key when present.
+    pub(crate) keyed: Vec<HeaderName>,
+    /// Fields that make a request one to bypass.
+    pub(crate) bypassed: Vec<HeaderName>,
+}
+
+impl Default for FieldRules {
+    fn default() -> Self {
+        Self {
+            keyed: ["forwarded", "x-forwarded-host", "x-forwarded-proto"]
+                .map(HeaderName::from_static)
+                .into(),
+            bypassed: [
+                "x-http-method-override",
+                "x-http-method",
+                "x-method-override",
+                "x-original-url",
+                "x-rewrite-url",
+            ]
+            .map(HeaderName::from_static)
+            .into(),
+        }
+    }
+}
+
+/// What the header section says, as far as a cache cares.
+#[derive(Debug, Default)]
+pub(crate) struct Signals<'a> {
+    pub(crate) host: Option<&'a HeaderValue>,
+    pub(crate) keyed: SmallVec<[(&'a HeaderName, &'a HeaderValue); 4]>,
+    pub(crate) flags: Flags,
+}
+
+/// The part of [`Signals`] that outlives the header section.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flags {
+    pub(crate) authorization: bool,
+    pub(crate) cookie: bool,
+    pub(crate) cache_control: bool,
+    /// `If-None-Match` or `If-Modified-Since`: a cache may answer in the handler's place.
+    pub(crate) conditional: bool,
+    /// `If-Match` or `If-Unmodified-Since`.
+    pub(crate) precondition: bool,
+    pub(crate) range: bool,
+    /// A field that announces a body.
+    pub(crate) body: bool,
+    pub(crate) upgrade: bool,
+    /// A field of [`FieldRules::bypassed`].
+    pub(crate) bypassed: bool,
+    /// More than one `Host`.
+    pub(crate) ambiguous_host: bool,
+}
+
+impl<'a> Signals<'a> {
+    pub(crate) fn scan(headers: &'a HeaderMap, rules: &FieldRules) -> Self {
+        let mut signals = Self::default();
+        for (name, value) in headers {
+            signals.note(name, value, rules);
+        }
+        signals
+    }
+
+    fn note(&mut self, name: &'a HeaderName, value: &'a HeaderValue, rules: &FieldRules) {
+        let flags = &mut self.flags;
+        match name.as_str() {
+            "host" => flags.ambiguous_host |= self.host.replace(value).is_some(),
+            "authorization" => flags.authorization = true,
+            "cookie" => flags.cookie = true,
+            "cache-control" => flags.cache_control = true,
+            "if-none-match" | "if-modified-since" => flags.conditional = true,
+            "if-match" | "if-unmodified-since" => flags.precondition = true,
+            "range" => flags.range = true,
+            "content-length" => flags.body |= value.as_bytes() != b"0",
+            "transfer-encoding" => flags.body = true,
+            "upgrade" => flags.upgrade = true,
+            // Fields that every browser sends, told at once from those the rules name.
+            "accept" | "accept-encoding" | "accept-language" | "user-agent" | "connection"
+            | "referer" | "te" | "origin" | "pragma" | "dnt" => {}
+            _ => {
+                if rules.keyed.contains(name) {
+                    self.keyed.push((name, value));
+                } else if rules.bypassed.contains(name) {
+                    flags.bypassed = true;
+                }
+            }
+        }
+    }
+}
+
+/// What kind of request this is, as far as a cache cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// GET or HEAD.
+    Read,
+    /// Another safe method: passed by.
+    OtherSafe,
+    /// An unsafe or unknown method: invalidates.
+    Write,
+    /// CONNECT: a tunnel, and none of our business.
+    Tunnel,
+}
+
+impl Kind {
+    pub(crate) fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET | Method::HEAD => Self::Read,
+            Method::CONNECT => Self::Tunnel,
+            _ if crate::semantics::invalidation::is_safe(method) => Self::OtherSafe,
+            _ => Self::Write,
+        }
+    }
+}
+
+/// Returns the URI that the client asked for.
+///
+/// axum takes the prefix off the URI before a nested router sees it: two mounts of one router
+/// would share keys.
+pub(crate) fn original_uri(parts: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
+        return &original.0;
+    }
+    &parts.uri
+}
+
+/// Returns where a request goes: the target's authority, or else the `Host` field
+/// (RFC 9110 §7.1).
+pub(crate) fn target<'a>(uri: &'a Uri, signals: &Signals<'a>) -> Target<'a> {
+    let authority = match uri.authority() {
+        Some(authority) => Some(authority.as_str().as_bytes()),
+        None => signals.host.map(HeaderValue::as_bytes),
+    };
+    Target {
+        scheme: uri.scheme_str(),
+        authority,
+        path: uri.path(),
+        query: uri.query(),
+    }
+}
+
+/// Takes the fields out of a request that a cache fills a miss without, and returns them.
+pub(crate) fn take_conditions(headers: &mut HeaderMap) -> HeaderMap {
+    let mut taken = HeaderMap::new();
+    for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
+        for value in headers.get_all(&name) {
+            taken.append(name.clone(), value.clone());
+        }
+        headers.remove(&name);
+    }
+    taken
+}

@@ -1,0 +1,40 @@
+//! Having the store reclaim the room of what nothing may serve any more.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Core;
+
+/// Invalidations that come together are swept up together.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// Between two steps hits go on undisturbed.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Starts a sweep in the background, unless one is under way.
+pub(super) fn soon(core: &Arc<Core>) {
+    // AcqRel: pairs with the release at a sweep's end, so that one of two sweeps sees this.
+    if core.sweeping.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        // Nothing is lost but time: what is invalidated is never served, swept up or not.
+        core.sweeping.store(false, Ordering::Release);
+        return;
+    };
+    // Weak: a sweep keeps no cache alive.
+    let core = Arc::downgrade(core);
+    runtime.spawn(async move {
+        tokio::time::sleep(GATHER).await;
+        while core.upgrade().is_some_and(|core| {
+            let more = core.store.sweep();
+            if !more {
+                core.sweeping.store(false, Ordering::Release);
+            }
+            more
+        }) {
+            tokio::time::sleep(PAUSE).await;
+        }
+    });
+}

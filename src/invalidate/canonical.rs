@@ -1,0 +1,234 @@
+//! The canonical form of paths and queries, in which every match is made.
+//!
+//! Two spellings of one URI ([RFC 3986 §6.2.2](https://www.rfc-editor.org/rfc/rfc3986#section-6.2.2))
+//! are two keys, and each has its own stored response, but a write to either makes both old. Hence
+//! keys stay raw and matches are made in this form:
+//!
+//! - escapes of unreserved characters are decoded: `%7Ea` is `~a`;
+//! - the other escapes are in upper case: `%2f` is `%2F`, and never a slash;
+//! - what cannot stand in a URI is escaped: `é` is `%C3%A9`, a `%` that begins no escape is `%25`;
+//! - dot segments are removed from paths (RFC 3986 §5.2.4), and a path begins with a slash.
+//!
+//! The form is stable: applied again, it changes nothing.
+
+use std::borrow::Cow;
+
+/// Which part of a URI a text is; a raw `?` can stand only in a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Path,
+    Query,
+}
+
+/// Returns the canonical form of a path. Borrows, after one scan, when nothing changes.
+pub(crate) fn canonical(path: &str) -> Cow<'_, str> {
+    if path.starts_with('/') && !has_dot_segment(path) && is_encoded(path, Part::Path) {
+        return Cow::Borrowed(path);
+    }
+    let mut encoded = String::with_capacity(path.len() + 1);
+    if !path.starts_with('/') {
+        encoded.push('/');
+    }
+    encode(path, Part::Path, &mut encoded);
+    Cow::Owned(remove_dot_segments(&encoded))
+}
+
+/// Returns the canonical form of a query. Borrows when nothing changes.
+pub(crate) fn canonical_query(query: &str) -> Cow<'_, str> {
+    if is_encoded(query, Part::Query) {
+        return Cow::Borrowed(query);
+    }
+    let mut encoded = String::with_capacity(query.len());
+    encode(query, Part::Query, &mut encoded);
+    Cow::Owned(encoded)
+}
+
+/// Decodes every escape; `None` when that does not make text.
+pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut rest = text.as_bytes();
+    let mut decoded = Vec::with_capacity(rest.len());
+    while let Some((&byte, after)) = rest.split_first() {
+        let escape = escaped_byte(rest);
+        decoded.push(escape.unwrap_or(byte));
+        rest = if escape.is_some() { &rest[3..] } else { after };
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+/// Appends `text` with its escapes in canonical form.
+pub(super) fn encode(text: &str, part: Part, out: &mut String) {
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escape = escaped_byte(rest);
+        match escape {
+            Some(escaped) if is_unreserved(escaped) => out.push(char::from(escaped)),
+            Some(escaped) => push_escape(escaped, out),
+            None if may_stand(byte, part) => out.push(char::from(byte)),
+            None => push_escape(byte, out),
+        }
+        rest = if escape.is_some() { &rest[3..] } else { after };
+    }
+}
+
+fn is_encoded(text: &str, part: Part) -> bool {
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match escaped_byte(rest) {
+            Some(escaped) if !is_unreserved(escaped) && is_upper_case(&rest[1..3]) => &rest[3..],
+            None if may_stand(byte, part) => after,
+            _ => return false,
+        };
+    }
+    true
+}
+
+fn has_dot_segment(path: &str) -> bool {
+    // Nearly every path without a dot behind a slash is settled by the first condition.
+    path.contains("/.") && path.split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
+/// Removes dot segments from a path that begins with a slash.
+fn remove_dot_segments(path: &str) -> String {
+    if !has_dot_segment(path) {
+        return path.to_owned();
+    }
+    let mut kept = String::with_capacity(path.len());
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "." => {}
+            ".." => kept.truncate(kept.rfind('/').unwrap_or(0)),
+            _ => {
+                kept.push('/');
+                kept.push_str(segment);
+                continue;
+            }
+        }
+        if segments.peek().is_none() {
+            kept.push('/');
+        }
+    }
+    kept
+}
+
+/// Returns the byte that an escape at the beginning of `bytes` stands for.
+fn escaped_byte(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = *bytes else {
+        return None;
+    };
+    let high = char::from(high).to_digit(16)?;
+    let low = char::from(low).to_digit(16)?;
+    u8::try_from(high * 16 + low).ok()
+}
+
+fn push_escape(byte: u8, out: &mut String) {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
+    out.push('%');
+    out.push(DIGITS[usize::from(byte >> 4)]);
+    out.push(DIGITS[usize::from(byte & 0xF)]);
+}
+
+fn is_upper_case(digits: &[u8]) -> bool {
+    !digits.iter().any(u8::is_ascii_lowercase)
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// RFC 3986 §3.3 (`pchar` and the slash) and §3.4.
+fn may_stand(byte: u8, part: Part) -> bool {
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        )
+        || matches!(byte, b':' | b'@')
+        || (byte == b'?' && part == Part::Query)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn paths_have_one_canonical_form() {
+        let cases = [
+            // RFC 3986 §6.2.2.2: escapes of unreserved characters.
+            ("/%61%7e%2D", "/a~-"),
+            // §6.2.2.1: upper-case escapes; the reserved stay escaped.
+            ("/a%2fb", "/a%2Fb"),
+            ("/%2A", "/%2A"),
+            ("/*", "/*"),
+            // §6.2.2.3 and §5.2.4: dot segments, plain and escaped.
+            ("/a/b/c/./../../g", "/a/g"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/..", "/"),
+            ("/a/.", "/a/"),
+            ("/../..", "/"),
+            ("/.a/..b/c.", "/.a/..b/c."),
+            // Empty segments and a slash at the end are not ours to change.
+            ("//a//", "//a//"),
+            ("/a//../b", "/a/b"),
+            // What cannot stand in a path.
+            ("/é", "/%C3%A9"),
+            ("/a b", "/a%20b"),
+            ("/{x}", "/%7Bx%7D"),
+            ("/%", "/%25"),
+            ("/%4", "/%254"),
+            ("/%zz", "/%25zz"),
+            ("/%%36%31", "/%2561"),
+            ("", "/"),
+            ("*", "/*"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(canonical(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_path_is_borrowed() {
+        for path in [
+            "/",
+            "/a/b-c_d~e.f",
+            "/a%20b/%2F",
+            "/.well-known/x",
+            "/a;v=1,2:@!",
+        ] {
+            assert!(matches!(canonical(path), Cow::Borrowed(_)), "{path}");
+        }
+        assert!(matches!(canonical_query("a=1&b=/?c"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn queries_keep_question_marks_and_dots() {
+        assert_eq!(
+            canonical_query("a=%2e%2E/../?&b=[1]"),
+            "a=../../?&b=%5B1%5D"
+        );
+    }
+
+    #[test]
+    fn decoding_that_makes_no_text_is_refused() {
+        assert_eq!(decode("a%20%c3%a9%2").as_deref(), Some("a é%2"));
+        assert_eq!(decode("%ff"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_canonical_form_is_stable(path in "[/.%2aAfeE0-9?*é ]{0,24}") {
+            let once = canonical(&path).into_owned();
+            prop_assert_eq!(canonical(&once), &*once);
+            let query = canonical_query(&path).into_owned();
+            prop_assert_eq!(canonical_query(&query), &*query);
+        }
+    }
+}

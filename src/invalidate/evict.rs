@@ -1,0 +1,226 @@
+//! What a successful write invalidates: templates over what its route captured.
+
+use smallvec::SmallVec;
+
+use super::canonical::decode;
+use super::invalidation::Invalidation;
+use super::pattern::Pattern;
+use super::template::{Braces, Captures, Template, Token, capture_name, captured, names};
+use crate::error::Error;
+
+/// What a successful write invalidates besides its own URI.
+///
+/// `{name}` in a pattern or a tag stands for what the write's route captured under that name, as
+/// text: a captured `*` is a star and nothing more. In a pattern the text is compared as a path is
+/// (see [`Pattern`]); in a tag its percent-escapes are decoded, as a handler would see it.
+///
+/// Nothing is checked before the cache is built: then a pattern that does not parse, and a name
+/// that the route does not capture, are errors.
+///
+/// # Examples
+///
+/// ```
+/// use tower_response_cache::Evict;
+///
+/// let evict = Evict::pattern("/conversations/{id}/messages/**")
+///     .and_pattern("/conversations")
+///     .and_tag("user:{id}");
+/// # drop(evict);
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Evict {
+    rules: Vec<Rule>,
+    soft: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Rule {
+    Pattern(String),
+    Tag(String),
+    Everything,
+}
+
+impl Evict {
+    /// Evicts what matches a [`Pattern`], in which `{name}` stands for what was captured.
+    pub fn pattern(pattern: impl Into<String>) -> Self {
+        Self::nothing().and_pattern(pattern)
+    }
+
+    /// Evicts what carries a tag, in which `{name}` stands for what was captured.
+    pub fn tag(tag: impl Into<String>) -> Self {
+        Self::nothing().and_tag(tag)
+    }
+
+    /// Evicts everything.
+    pub fn everything() -> Self {
+        Self::nothing().and(Rule::Everything)
+    }
+
+    /// Evicts nothing but the URI that was written to.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Evicts what matches a pattern, too.
+    pub fn and_pattern(self, pattern: impl Into<String>) -> Self {
+        self.and(Rule::Pattern(pattern.into()))
+    }
+
+    /// Evicts what carries a tag, too.
+    pub fn and_tag(self, tag: impl Into<String>) -> Self {
+        self.and(Rule::Tag(tag.into()))
+    }
+
+    /// Marks what matches as stale instead of ending its use; see [`Invalidation::soft`].
+    pub fn soft(mut self) -> Self {
+        self.soft = true;
+        self
+    }
+
+    fn and(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Reads the templates, for writes whose route captures the names in `bound`.
+    pub(crate) fn compile(self, bound: &[&str]) -> Result<CompiledEvict, Error> {
+        let compile = |rule| CompiledRule::compile(rule, bound);
+        Ok(CompiledEvict {
+            rules: self
+                .rules
+                .into_iter()
+                .map(compile)
+                .collect::<Result<_, _>>()?,
+            soft: self.soft,
+        })
+    }
+}
+
+/// An [`Evict`] whose templates were read.
+#[derive(Clone, Debug)]
+pub(crate) struct CompiledEvict {
+    rules: Box<[CompiledRule]>,
+    soft: bool,
+}
+
+#[derive(Clone, Debug)]
+enum CompiledRule {
+    /// The same for every write.
+    Fixed(Invalidation),
+    Pattern(Template),
+    Tag(TagTemplate),
+}
+
+impl CompiledEvict {
+    /// Returns what a write with these captures invalidates besides its own URI.
+    pub(crate) fn bind(&self, captures: Captures<'_>) -> SmallVec<[Invalidation; 4]> {
+        let bind = |rule: &CompiledRule| match rule.bind(captures) {
+            invalidation if self.soft => invalidation.soft(),
+            invalidation => invalidation,
+        };
+        self.rules.iter().map(bind).collect()
+    }
+}
+
+impl CompiledRule {
+    fn compile(rule: Rule, bound: &[&str]) -> Result<Self, Error> {
+        Ok(match rule {
+            Rule::Everything => Self::Fixed(Invalidation::everything()),
+            Rule::Pattern(text) => {
+                let template = Template::parse(&text, Braces::Capture)?;
+                check_bound(&text, template.captures(), bound)?;
+                let has_captures = template.captures().next().is_some();
+                match has_captures {
+                    true => Self::Pattern(template),
+                    false => Self::Fixed(Pattern::compile(&template).into()),
+                }
+            }
+            Rule::Tag(text) => Self::Tag(TagTemplate::compile(&text, bound)?),
+        })
+    }
+
+    fn bind(&self, captures: Captures<'_>) -> Invalidation {
+        match self {
+            Self::Fixed(invalidation) => invalidation.clone(),
+            Self::Pattern(template) => Pattern::compile(&template.bind(captures)).into(),
+            Self::Tag(template) => Invalidation::tag(template.bind(captures)),
+        }
+    }
+}
+
+/// A tag in which `{name}` stands for what a route captured.
+#[derive(Clone, Debug)]
+pub(crate) struct TagTemplate(Box<[Token]>);
+
+impl TagTemplate {
+    /// Reads a template, for a route that captures the names in `bound`. A backslash before a
+    /// brace or a backslash makes it text; elsewhere it is text itself.
+    pub(crate) fn compile(text: &str, bound: &[&str]) -> Result<Self, Error> {
+        let mut tokens = Vec::new();
+        let mut run = String::new();
+        let mut chars = text.char_indices().peekable();
+        while let Some((at, char)) = chars.next() {
+            match char {
+                '\\' => {
+                    let escaped = chars.next_if(|(_, char)| matches!(char, '{' | '}' | '\\'));
+                    run.push(escaped.map_or('\\', |(_, char)| char));
+                }
+                '{' => {
+                    let name = capture_name(&mut chars).ok_or_else(|| no_capture(text, at))?;
+                    tokens.push(Token::Text(std::mem::take(&mut run)));
+                    tokens.push(Token::Capture(name));
+                }
+                char => run.push(char),
+            }
+        }
+        tokens.push(Token::Text(run));
+        check_bound(text, names(tokens.iter()), bound)?;
+        Ok(Self(tokens.into()))
+    }
+
+    /// Returns the tag for these captures. Their percent-escapes are decoded, as the handler sees
+    /// them, unless that would make no text.
+    pub(crate) fn bind(&self, captures: Captures<'_>) -> Box<str> {
+        let mut tag = String::new();
+        for token in &self.0 {
+            match token {
+                Token::Capture(name) => {
+                    let raw = captured(name, captures);
+                    tag.push_str(&decode(raw).unwrap_or(raw.into()));
+                }
+                Token::Text(text) => tag.push_str(text),
+                Token::Star | Token::Stars => debug_assert!(false, "a tag has no wildcards"),
+            }
+        }
+        tag.into()
+    }
+}
+
+fn no_capture(text: &str, at: usize) -> Error {
+    let character = text[..at].chars().count() + 1;
+    Error::pattern(format!(
+        "in the tag `{text}`, character {character}: a capture is written `{{name}}`; write `\\{{` for a brace that is none"
+    ))
+}
+
+fn check_bound<'a>(
+    text: &str,
+    mut names: impl Iterator<Item = &'a str>,
+    bound: &[&str],
+) -> Result<(), Error> {
+    let Some(unbound) = names.find(|name| !bound.contains(name)) else {
+        return Ok(());
+    };
+    let bound: Vec<_> = bound.iter().map(|name| format!("`{{{name}}}`")).collect();
+    let known = match bound.is_empty() {
+        true => "nothing".to_owned(),
+        false => bound.join(", "),
+    };
+    Err(Error::config(format!(
+        "`{text}` uses `{{{unbound}}}`, but the route it belongs to captures {known}"
+    )))
+}
+
+#[cfg(test)]
+mod tests;

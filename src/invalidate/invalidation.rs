@@ -1,0 +1,140 @@
+//! What an invalidation says.
+
+use std::fmt;
+
+use super::pattern::Pattern;
+
+/// One thing to invalidate: a URI, a pattern, a tag, or everything.
+///
+/// Every cached response that it matches, and whose handler was called before it was recorded, is
+/// used no more. It takes the same time however many responses those are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Invalidation {
+    pub(super) target: Target,
+    pub(super) soft: bool,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    Pattern(Pattern),
+    Tag(Box<str>),
+}
+
+impl Invalidation {
+    /// Invalidates a URI: with a query that query only, without one every query of the path.
+    ///
+    /// Takes a path with or without a query, or an absolute URI, of which only the path and the
+    /// query count: the same path under another host is invalidated too. No character is a
+    /// wildcard. A lone `?` means no query.
+    #[must_use]
+    pub fn uri(uri: impl AsRef<str>) -> Self {
+        let (path, query) = path_and_query(uri.as_ref());
+        Self::pattern(Pattern::exact(path, query))
+    }
+
+    /// Invalidates the paths and queries that match a pattern.
+    #[must_use]
+    pub fn pattern(pattern: Pattern) -> Self {
+        Self::hard(Target::Pattern(pattern))
+    }
+
+    /// Invalidates the responses that carry a tag. Tags are compared byte for byte.
+    #[must_use]
+    pub fn tag(tag: impl Into<Box<str>>) -> Self {
+        Self::hard(Target::Tag(tag.into()))
+    }
+
+    /// Invalidates everything.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self::pattern(Pattern::everything())
+    }
+
+    /// Marks what matches as stale instead of ending its use: it may still be served while it is
+    /// refreshed or in place of an error, as far as its policy allows that of a stale response.
+    ///
+    /// This gives up the promise that no response is older than a write that was acknowledged.
+    #[must_use]
+    pub fn soft(mut self) -> Self {
+        self.soft = true;
+        self
+    }
+
+    fn hard(target: Target) -> Self {
+        Self {
+            target,
+            soft: false,
+        }
+    }
+}
+
+impl From<Pattern> for Invalidation {
+    fn from(pattern: Pattern) -> Self {
+        Self::pattern(pattern)
+    }
+}
+
+impl fmt::Display for Invalidation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.soft {
+            f.write_str("soft ")?;
+        }
+        match &self.target {
+            Target::Pattern(pattern) => pattern.fmt(f),
+            Target::Tag(tag) => write!(f, "tag {tag:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Invalidation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Invalidation({self})")
+    }
+}
+
+/// Splits a path or an absolute URI (RFC 3986 §3), without its fragment.
+fn path_and_query(uri: &str) -> (&str, Option<&str>) {
+    let uri = uri.split_once('#').map_or(uri, |(uri, _fragment)| uri);
+    let (hierarchy, query) = match uri.split_once('?') {
+        Some((hierarchy, query)) => (hierarchy, Some(query)),
+        None => (uri, None),
+    };
+    let path = match hierarchy.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('/') => {
+            rest.find('/').map_or("/", |authority| &rest[authority..])
+        }
+        _ => hierarchy,
+    };
+    (path, query)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_is_its_path_and_query() {
+        let cases = [
+            ("/a?b=1", "/a?b=1"),
+            ("/a", "/a"),
+            ("/a?", "/a?"),
+            ("http://example.com/a?b=1#c", "/a?b=1"),
+            ("https://example.com:8443", "/"),
+            ("https://example.com?q=http://x/y", "/?q=http://x/y"),
+            ("/redirect/http://x/y", "/redirect/http://x/y"),
+            ("//a/b", "//a/b"),
+            ("a/b", "/a/b"),
+            ("", "/"),
+            ("/a/*/**", "/a/\\*/\\*\\*"),
+        ];
+        for (uri, expected) in cases {
+            assert_eq!(Invalidation::uri(uri).to_string(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn an_invalidation_shows_what_it_is_meant_for() {
+        assert_eq!(Invalidation::everything().soft().to_string(), "soft /**");
+        assert_eq!(Invalidation::tag("user:1").to_string(), "tag \"user:1\"");
+    }
+}

@@ -1,0 +1,137 @@
+//! Patterns and subjects as hashes: where an invalidation is recorded, and where to look for those
+//! that match a subject.
+//!
+//! Only 64-bit hashes are kept of paths and tags, seeded anew for each log. Two that collide share
+//! their invalidations, which can invalidate too much but never too little, and a log takes the
+//! same room whatever is recorded in it.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+use smallvec::SmallVec;
+
+use super::glob::Glob;
+use super::invalidation::{Invalidation, Target};
+use super::pattern::Shape;
+use super::subject::SubjectRef;
+
+/// Subtrees are told apart down to this many segments; a deeper one is recorded by its first ones,
+/// so that a path of thousands of segments costs no thousands of look-ups.
+const MAX_DEPTH: usize = 32;
+
+/// What is hashed, so that a path and a tag of the same text differ.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Kind {
+    Path,
+    PathQuery,
+    Children,
+    Subtree,
+    Tag,
+    Glob,
+}
+
+/// Where an invalidation is recorded.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Everywhere,
+    Key(u64),
+    Glob(PlacedGlob),
+}
+
+/// A glob, with the hash it is known by and the place to record it when there are too many.
+#[derive(Clone, Debug)]
+pub(super) struct PlacedGlob {
+    pub(super) id: u64,
+    pub(super) glob: Arc<Glob>,
+    /// The key of the glob's literal beginning; `None` if it has none.
+    pub(super) coarse: Option<u64>,
+}
+
+/// The keys under which an invalidation that matches a subject can be recorded.
+pub(super) type Keys = SmallVec<[u64; 24]>;
+
+/// The hash of one log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seed(RandomState);
+
+impl Seed {
+    pub(super) fn place(&self, invalidation: &Invalidation) -> Place {
+        let pattern = match &invalidation.target {
+            Target::Tag(tag) => return Place::Key(self.key(Kind::Tag, tag)),
+            Target::Pattern(pattern) => pattern,
+        };
+        match pattern.shape() {
+            Shape::Everything => Place::Everywhere,
+            Shape::Path(path) => Place::Key(self.key(Kind::Path, path)),
+            Shape::PathQuery(path, query) => Place::Key(self.path_query(path, query)),
+            Shape::Children(parent) => Place::Key(self.key(Kind::Children, parent)),
+            Shape::Subtree(root) => Place::Key(self.subtree(root)),
+            Shape::Glob(glob) => Place::Glob(self.place_glob(glob)),
+        }
+    }
+
+    fn place_glob(&self, glob: &Arc<Glob>) -> PlacedGlob {
+        let mut hasher = self.hasher(Kind::Glob);
+        glob.hash(&mut hasher);
+        let prefix = glob.literal_prefix();
+        let coarse = match prefix.is_empty() {
+            true => None,
+            false if glob.has_literal_path() => Some(self.key(Kind::Path, &prefix)),
+            false => Some(self.subtree(&prefix)),
+        };
+        PlacedGlob {
+            id: hasher.finish(),
+            glob: glob.clone(),
+            coarse,
+        }
+    }
+
+    pub(super) fn keys(&self, subject: SubjectRef<'_>) -> Keys {
+        let path = subject.path;
+        let mut keys = Keys::new();
+        keys.push(self.key(Kind::Path, path));
+        keys.push(self.path_query(path, subject.query.unwrap_or("")));
+        if let Some((parent, _)) = path.rsplit_once('/') {
+            keys.push(self.key(Kind::Children, parent));
+        }
+        self.subtrees(path, |key| keys.push(key));
+        keys.extend(subject.tags.iter().map(|tag| self.key(Kind::Tag, tag)));
+        keys
+    }
+
+    /// Hashes the subtree of a path and those that hold it, outermost first.
+    fn subtrees(&self, path: &str, mut found: impl FnMut(u64)) {
+        let mut hasher = self.hasher(Kind::Subtree);
+        for segment in path.split('/').skip(1).take(MAX_DEPTH) {
+            hasher.write(segment.as_bytes());
+            found(hasher.finish());
+        }
+    }
+
+    fn subtree(&self, root: &str) -> u64 {
+        let mut innermost = 0;
+        self.subtrees(root, |key| innermost = key);
+        innermost
+    }
+
+    fn key(&self, kind: Kind, text: &str) -> u64 {
+        let mut hasher = self.hasher(kind);
+        hasher.write(text.as_bytes());
+        hasher.finish()
+    }
+
+    fn path_query(&self, path: &str, query: &str) -> u64 {
+        let mut hasher = self.hasher(Kind::PathQuery);
+        hasher.write(path.as_bytes());
+        hasher.write(query.as_bytes());
+        hasher.finish()
+    }
+
+    fn hasher(&self, kind: Kind) -> impl Hasher + use<> {
+        let mut hasher = self.0.build_hasher();
+        hasher.write_u8(kind as u8);
+        hasher
+    }
+}

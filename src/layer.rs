@@ -1,0 +1,356 @@
+//! The layer, its builder and its handle.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::header::HeaderName;
+use tower_layer::Layer;
+
+use crate::body::Budget;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::exchange::request::FieldRules;
+use crate::exchange::{Core, Place};
+use crate::flight::Flights;
+use crate::invalidate::{Invalidation, Pattern};
+use crate::policy::{Policy, Route, Routes};
+use crate::service::Cache;
+use crate::status::{CacheStatusWriter, Show};
+use crate::store::{MemoryStore, Store};
+use crate::telemetry::{CacheStats, Stats};
+
+/// A layer that caches the GET responses of the services it wraps.
+///
+/// Everything wrapped by one layer, or by layers from its [`handle`](Self::handle), shares one
+/// store and one log of invalidations.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{Router, routing::get};
+/// use tower_response_cache::{CacheLayer, Policy, Routes};
+///
+/// # fn main() -> Result<(), tower_response_cache::Error> {
+/// let cache = CacheLayer::builder()
+///     .routes(Routes::new().route("/time", Policy::ttl(Duration::from_secs(10))))
+///     .build()?;
+/// let app: Router = Router::new().route("/time", get(|| async { "now" })).layer(cache);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct CacheLayer {
+    core: Arc<Core>,
+    route: Option<Arc<Route>>,
+}
+
+impl CacheLayer {
+    /// Returns a builder with the safe defaults, a memory store, and no route cached yet.
+    pub fn builder() -> CacheLayerBuilder {
+        CacheLayerBuilder::default()
+    }
+
+    /// Returns a handle to this cache, to keep where it is needed.
+    #[must_use]
+    pub fn handle(&self) -> CacheHandle {
+        CacheHandle {
+            core: self.core.clone(),
+        }
+    }
+}
+
+impl<S> Layer<S> for CacheLayer {
+    type Service = Cache<S>;
+
+    fn layer(&self, inner: S) -> Cache<S> {
+        let place = Place {
+            core: self.core.clone(),
+            // Flights are this service's own: two services of one cache, one inside the other, must
+            // not wait for each other.
+            flights: Arc::new(Flights::default()),
+            route: self.route.clone(),
+        };
+        Cache::new(inner, place)
+    }
+}
+
+/// Configures a [`CacheLayer`]; made by [`CacheLayer::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct CacheLayerBuilder {
+    store: Option<Arc<dyn Store>>,
+    routes: Routes,
+    fields: FieldRules,
+    targets: Vec<HeaderName>,
+    clock: Clock,
+    show: Show,
+    name: Option<String>,
+    store_deadline: Duration,
+    collapse_budget: usize,
+}
+
+/// Bytes that all running fills together may hold, unless the builder is told otherwise.
+const COLLAPSE_BUDGET: usize = 64 << 20;
+
+impl Default for CacheLayerBuilder {
+    fn default() -> Self {
+        Self {
+            store: None,
+            routes: Routes::new(),
+            fields: FieldRules::default(),
+            targets: vec![HeaderName::from_static("cdn-cache-control")],
+            clock: Clock::default(),
+            show: Show::default(),
+            name: None,
+            store_deadline: Duration::from_millis(50),
+            collapse_budget: COLLAPSE_BUDGET,
+        }
+    }
+}
+
+impl CacheLayerBuilder {
+    /// Sets where responses are stored. By default a [`MemoryStore`] of its default size.
+    pub fn store(self, store: impl Store) -> Self {
+        self.shared_store(Arc::new(store))
+    }
+
+    /// Sets a store that something else holds as well.
+    pub fn shared_store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Sets what is cached, and what writes evict. By default nothing is cached.
+    pub fn routes(mut self, routes: Routes) -> Self {
+        self.routes = routes;
+        self
+    }
+
+    /// Sets the request fields that are part of every key when present. By default `Forwarded`,
+    /// `X-Forwarded-Host` and `X-Forwarded-Proto`, from which handlers build links.
+    ///
+    /// Remove one only where no handler looks at it, or where a trusted proxy overwrites it.
+    pub fn keyed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.fields.keyed = names.into_iter().collect();
+        self
+    }
+
+    /// Sets the request fields whose presence makes a request bypass the cache. By default
+    /// `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, `X-Original-URL` and
+    /// `X-Rewrite-URL`: frameworks take such a request for another one.
+    pub fn bypassed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.fields.bypassed = names.into_iter().collect();
+        self
+    }
+
+    /// Sets the response fields that are read in place of `Cache-Control`, the first one present
+    /// winning ([RFC 9213](https://www.rfc-editor.org/rfc/rfc9213)). By default `CDN-Cache-Control`.
+    pub fn targeted_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.targets = names.into_iter().collect();
+        self
+    }
+
+    /// Sets where the time is read. By default the system's clocks.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets whether responses carry `X-Cache`. By default they do.
+    pub fn x_cache(mut self, on: bool) -> Self {
+        self.show.x_cache = on;
+        self
+    }
+
+    /// Sets whether responses carry `Cache-Status`
+    /// ([RFC 9211](https://www.rfc-editor.org/rfc/rfc9211)). By default they do.
+    pub fn cache_status(mut self, on: bool) -> Self {
+        self.show.cache_status = on;
+        self
+    }
+
+    /// Sets whether replayed responses carry `Age`. By default they do, as
+    /// [RFC 9111 §5.1](https://www.rfc-editor.org/rfc/rfc9111#section-5.1) demands; without it
+    /// caches further on take a replay for a new response.
+    pub fn age(mut self, on: bool) -> Self {
+        self.show.age = on;
+        self
+    }
+
+    /// Sets the name under which this cache reports in `Cache-Status`. By default
+    /// `tower-response-cache`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Bounds how long a request waits for the store. By default 50 ms; then the request goes to
+    /// the handler. A memory store never takes any waiting.
+    pub fn store_deadline(mut self, deadline: Duration) -> Self {
+        self.store_deadline = deadline;
+        self
+    }
+
+    /// Bounds the bytes that all responses on their way into the store hold together. By default
+    /// 64 MiB; over it, responses are passed on and not stored.
+    pub fn fill_budget(mut self, bytes: usize) -> Self {
+        self.collapse_budget = bytes;
+        self
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Config`](crate::ErrorKind::Config) where a route, an eviction rule
+    /// or a name cannot work; the message names it and says what to change.
+    pub fn build(self) -> Result<CacheLayer, Error> {
+        let mut show = self.show;
+        if let Some(name) = &self.name {
+            show.writer = CacheStatusWriter::new(name).ok_or_else(|| {
+                Error::config(format!(
+                    "name `{name}` cannot stand in `Cache-Status`: take a token, which begins with a \
+                     letter and has no spaces, such as `edge-cache`"
+                ))
+            })?;
+        }
+        let store = self
+            .store
+            .unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let capacity = usize::try_from(store.usage().capacity).unwrap_or(usize::MAX);
+        let core = Core {
+            max_body: if capacity == 0 {
+                usize::MAX
+            } else {
+                capacity / 8
+            },
+            store,
+            routes: self.routes.build()?,
+            fields: self.fields,
+            targets: self.targets,
+            clock: self.clock,
+            show,
+            budget: Budget::new(self.collapse_budget),
+            store_deadline: self.store_deadline,
+            bypass: AtomicBool::new(false),
+            stats: Stats::default(),
+            sweeping: AtomicBool::new(false),
+        };
+        Ok(CacheLayer {
+            core: Arc::new(core),
+            route: None,
+        })
+    }
+}
+
+/// A handle to a cache: invalidates by hand, reports, and switches the cache off.
+///
+/// Cheap to clone; all clones and all services of the cache share one state.
+#[derive(Clone, Debug)]
+pub struct CacheHandle {
+    core: Arc<Core>,
+}
+
+impl CacheHandle {
+    /// Returns a layer for one route, with a policy of its own in place of the route table.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the policy's tags name captures: there is no template to take them from.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use axum::{Router, routing::get};
+    /// use tower_response_cache::{CacheLayer, Policy};
+    ///
+    /// # fn main() -> Result<(), tower_response_cache::Error> {
+    /// let handle = CacheLayer::builder().build()?.handle();
+    /// let minute = handle.layer(Policy::ttl(Duration::from_secs(60)))?;
+    /// let app: Router = Router::new().route("/report", get(|| async { "…" }).layer(minute));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn layer(&self, policy: Policy) -> Result<CacheLayer, Error> {
+        let route = Route::new("layer", policy, &[])?;
+        Ok(CacheLayer {
+            core: self.core.clone(),
+            route: Some(Arc::new(route)),
+        })
+    }
+
+    /// Invalidates stored responses, running handler calls and refreshes.
+    ///
+    /// When it has returned `Ok`, no request that starts later is given a response whose handler
+    /// call began before.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the store could not record the invalidation; a memory store always can.
+    pub async fn invalidate(&self, what: impl Into<Invalidation>) -> Result<(), Error> {
+        self.core.invalidate(&[what.into()]).await
+    }
+
+    /// Invalidates what is stored for a URI: `/products/7`, with any query, or `/search?q=a`, with
+    /// exactly that one.
+    ///
+    /// # Errors
+    ///
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_uri(&self, uri: &str) -> Result<(), Error> {
+        self.invalidate(Invalidation::uri(uri)).await
+    }
+
+    /// Invalidates what is stored for all paths that match a pattern such as `/products/**`.
+    ///
+    /// # Errors
+    ///
+    /// As [`invalidate`](Self::invalidate), and with
+    /// [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) where the pattern does not parse.
+    pub async fn invalidate_pattern(&self, pattern: &str) -> Result<(), Error> {
+        self.invalidate(Pattern::parse(pattern)?).await
+    }
+
+    /// Invalidates what carries a tag.
+    ///
+    /// # Errors
+    ///
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_tag(&self, tag: &str) -> Result<(), Error> {
+        self.invalidate(Invalidation::tag(tag)).await
+    }
+
+    /// Invalidates everything.
+    ///
+    /// # Errors
+    ///
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_all(&self) -> Result<(), Error> {
+        self.invalidate(Invalidation::everything()).await
+    }
+
+    /// Switches the cache off or on again. While it is off every read goes to the handler; writes
+    /// still invalidate, so nothing is out of date when it is switched on again.
+    pub fn set_bypass(&self, bypass: bool) {
+        // Relaxed: a switch thrown by hand, which orders nothing.
+        self.core.bypass.store(bypass, Ordering::Relaxed);
+    }
+
+    /// Returns whether the cache is switched off.
+    #[must_use]
+    pub fn is_bypassed(&self) -> bool {
+        self.core.bypass.load(Ordering::Relaxed)
+    }
+
+    /// Returns what the cache has done and what it holds.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        CacheStats {
+            usage: self.core.store.usage(),
+            ..self.core.stats.snapshot()
+        }
+    }
+}

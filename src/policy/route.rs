@@ -1,0 +1,377 @@
+//! The route table: which policy a request comes under, and what a write evicts.
+
+use std::sync::Arc;
+
+use matchit::{InsertError, Params, Router};
+use smallvec::SmallVec;
+
+use super::Policy;
+use crate::error::Error;
+use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate};
+
+/// The routes of a cache: a policy for each kind of read, and what each kind of write evicts.
+///
+/// Templates are written in axum's syntax: `{id}` stands for one path segment, `{*rest}` for all that
+/// follows. The most specific template wins, whatever the order. They are matched against the
+/// path as the client sent it, so under axum's `nest` they include the prefix.
+///
+/// A read that no route matches is not cached, unless [`otherwise`](Self::otherwise) gives a
+/// policy for it. A successful write always evicts what is stored for its own URI; `on_write` adds
+/// what else it made old.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_response_cache::{Evict, Policy, Routes};
+///
+/// let routes = Routes::new()
+///     .route("/products/{*rest}", Policy::ttl(Duration::from_secs(600)).tag("catalogue"))
+///     .route("/me", Policy::bypass())
+///     .on_write("/products/{id}", Evict::pattern("/products/**").and_tag("dashboard"));
+/// # let _ = routes;
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Routes {
+    reads: Vec<(String, Policy)>,
+    writes: Vec<(String, Evict)>,
+    otherwise: Option<Policy>,
+}
+
+impl Routes {
+    /// Returns an empty table: nothing is cached.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the reads that match `template` a policy.
+    pub fn route(mut self, template: impl Into<String>, policy: Policy) -> Self {
+        self.reads.push((template.into(), policy));
+        self
+    }
+
+    /// Says what a successful write to a path that matches `template` evicts, besides its own URI.
+    ///
+    /// Rules for the same template add up.
+    pub fn on_write(mut self, template: impl Into<String>, evict: Evict) -> Self {
+        self.writes.push((template.into(), evict));
+        self
+    }
+
+    /// Gives all reads that no route matches a policy. By default they are bypassed.
+    pub fn otherwise(mut self, policy: Policy) -> Self {
+        self.otherwise = Some(policy);
+        self
+    }
+
+    pub(crate) fn build(self) -> Result<RouteTable, Error> {
+        let mut table = RouteTable::default();
+        let mut templates = Vec::new();
+        for (template, policy) in self.reads {
+            let names = captures(&template)?;
+            let route = Arc::new(Route::new(&template, policy, &names)?);
+            table
+                .reads
+                .insert(template.as_str(), route)
+                .map_err(|error| conflict("route", &template, &templates, &error))?;
+            templates.push(template);
+        }
+        for (template, rules) in grouped(self.writes) {
+            let names = captures(&template)?;
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let rules = rules
+                .into_iter()
+                .map(|evict| {
+                    evict
+                        .compile(&names)
+                        .map_err(|e| within("on_write", &template, &e))
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let earlier: Vec<String> = table.write_templates.clone();
+            table
+                .writes
+                .insert(template.as_str(), rules)
+                .map_err(|error| conflict("on_write", &template, &earlier, &error))?;
+            table.write_templates.push(template);
+        }
+        if let Some(policy) = self.otherwise {
+            table.otherwise = Some(Arc::new(Route::new("otherwise", policy, &[])?));
+        }
+        Ok(table)
+    }
+}
+
+/// A policy under the template it was given for.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) template: Box<str>,
+    pub(crate) policy: Policy,
+    tags: Vec<TagTemplate>,
+}
+
+/// See [`Routes`].
+#[derive(Debug, Default)]
+pub(crate) struct RouteTable {
+    reads: Router<Arc<Route>>,
+    writes: Router<Vec<CompiledEvict>>,
+    write_templates: Vec<String>,
+    otherwise: Option<Arc<Route>>,
+}
+
+/// The tags a route gives to one response.
+pub(crate) type Tags = SmallVec<[Box<str>; 4]>;
+
+impl Route {
+    pub(crate) fn new(template: &str, policy: Policy, names: &[String]) -> Result<Self, Error> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let tags = policy
+            .tags
+            .iter()
+            .map(|tag| TagTemplate::compile(tag, &names).map_err(|e| within("tag", template, &e)))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            template: template.into(),
+            policy,
+            tags,
+        })
+    }
+
+    fn tags(&self, captures: &[(&str, &str)]) -> Tags {
+        self.tags.iter().map(|tag| tag.bind(captures)).collect()
+    }
+}
+
+impl RouteTable {
+    /// Returns the route of a read.
+    pub(crate) fn read(&self, path: &str) -> Option<&Arc<Route>> {
+        match self.reads.at(path) {
+            Ok(found) => Some(found.value),
+            Err(_) => self.otherwise.as_ref(),
+        }
+    }
+
+    /// Returns the tags that `route` gives to what is stored for `path`.
+    pub(crate) fn tags(&self, route: &Route, path: &str) -> Tags {
+        if route.tags.is_empty() {
+            return Tags::new();
+        }
+        match self.reads.at(path) {
+            Ok(found) => route.tags(&pairs(&found.params)),
+            Err(_) => route.tags(&[]),
+        }
+    }
+
+    /// Returns what a successful write to `path` evicts besides its own URI.
+    pub(crate) fn evicted_by(&self, path: &str) -> SmallVec<[Invalidation; 4]> {
+        match self.writes.at(path) {
+            Ok(found) => {
+                let captures = pairs(&found.params);
+                found
+                    .value
+                    .iter()
+                    .flat_map(|rule| rule.bind(&captures))
+                    .collect()
+            }
+            Err(_) => SmallVec::new(),
+        }
+    }
+}
+
+fn pairs<'a>(params: &Params<'a, 'a>) -> SmallVec<[(&'a str, &'a str); 4]> {
+    params.iter().collect()
+}
+
+/// Puts the rules of equal templates together, in the order of first mention.
+fn grouped(writes: Vec<(String, Evict)>) -> Vec<(String, Vec<Evict>)> {
+    let mut groups: Vec<(String, Vec<Evict>)> = Vec::new();
+    for (template, evict) in writes {
+        match groups.iter_mut().find(|(known, _)| *known == template) {
+            Some((_, rules)) => rules.push(evict),
+            None => groups.push((template, vec![evict])),
+        }
+    }
+    groups
+}
+
+/// Checks a template and returns the names of its captures.
+fn captures(template: &str) -> Result<Vec<String>, Error> {
+    let wrong = |what: &str| Err(Error::config(format!("route `{template}`: {what}")));
+    if !template.starts_with('/') {
+        return wrong("a route starts with `/`");
+    }
+    if template.contains(['?', '#']) {
+        return wrong(
+            "a route is matched against the path alone; to choose by the query use \
+             `Policy::ttl_with` or `Policy::when`",
+        );
+    }
+    if let Some(bad) = template
+        .chars()
+        .find(|c| c.is_whitespace() || c.is_control())
+    {
+        return wrong(&format!(
+            "{bad:?} never appears in a request's path; write it percent-encoded"
+        ));
+    }
+    let mut names = Vec::new();
+    for segment in template[1..].split('/') {
+        if let Some(old) = segment.strip_prefix([':', '*']) {
+            let star = if segment.starts_with('*') { "*" } else { "" };
+            return wrong(&format!(
+                "`{segment}` matches only itself; a capture is written `{{{star}{}}}`",
+                if old.is_empty() { "name" } else { old }
+            ));
+        }
+        names.extend(capture(template, segment)?);
+    }
+    Ok(names)
+}
+
+fn capture(template: &str, segment: &str) -> Result<Option<String>, Error> {
+    // Doubled braces are literal ones.
+    let bare = segment.replace("{{", "").replace("}}", "");
+    if !bare.contains(['{', '}']) {
+        return Ok(None);
+    }
+    let name = bare
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    let name = name.map(|name| name.strip_prefix('*').unwrap_or(name));
+    match name {
+        Some(name) if !name.is_empty() && !name.contains(['{', '}']) && bare == segment => {
+            Ok(Some(name.to_owned()))
+        }
+        _ => Err(Error::config(format!(
+            "route `{template}`: `{segment}` is not a capture; a capture takes a whole segment and \
+             has a name, as in `{{id}}` or, at the end, `{{*rest}}`"
+        ))),
+    }
+}
+
+fn conflict(what: &str, template: &str, earlier: &[String], error: &InsertError) -> Error {
+    let message = match error {
+        InsertError::Conflict { with } if with == template => format!(
+            "{what} `{template}` is given twice, so the second could never be reached; remove one"
+        ),
+        InsertError::Conflict { with } => format!(
+            "{what} `{template}` matches the same paths as `{with}`, so one of them could never be \
+             reached; remove one, or give both the same capture names"
+        ),
+        InsertError::InvalidCatchAll => format!(
+            "{what} `{template}`: a capture of all that follows, such as `{{*rest}}`, stands at the \
+             end and takes a whole segment"
+        ),
+        other => format!(
+            "{what} `{template}`: {other} (given before: {})",
+            earlier.join(", ")
+        ),
+    };
+    Error::config(message)
+}
+
+fn within(what: &str, template: &str, error: &Error) -> Error {
+    Error::config(format!("{what} of `{template}`: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn policy() -> Policy {
+        Policy::ttl(Duration::from_secs(1))
+    }
+
+    fn refusal(routes: Routes) -> String {
+        routes.build().expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn the_most_specific_route_wins_whatever_the_order() {
+        let table = Routes::new()
+            .route("/a/{*rest}", policy())
+            .route("/a/{id}", policy())
+            .route("/a/b", policy())
+            .build()
+            .unwrap();
+        let found = |path| table.read(path).map(|route| &*route.template);
+        assert_eq!(found("/a/b"), Some("/a/b"));
+        assert_eq!(found("/a/c"), Some("/a/{id}"));
+        assert_eq!(found("/a/c/d"), Some("/a/{*rest}"));
+        assert_eq!(found("/b"), None);
+    }
+
+    #[test]
+    fn a_read_without_a_route_falls_to_the_policy_for_all_others() {
+        let table = Routes::new()
+            .route("/a", policy())
+            .otherwise(policy())
+            .build()
+            .unwrap();
+        assert_eq!(
+            table.read("/b").map(|route| &*route.template),
+            Some("otherwise")
+        );
+    }
+
+    #[test]
+    fn mistakes_in_routes_are_errors_that_say_what_to_change() {
+        for (template, hint) in [
+            ("products", "starts with `/`"),
+            ("/products?page", "`Policy::when`"),
+            ("/products/:id", "`{id}`"),
+            ("/products/*rest", "`{*rest}`"),
+            ("/products/{id", "not a capture"),
+            ("/products/{}", "not a capture"),
+            ("/products/x{id}", "whole segment"),
+            ("/products/{*rest}/more", "stands at the end"),
+            ("/a b", "percent-encoded"),
+        ] {
+            let message = refusal(Routes::new().route(template, policy()));
+            assert!(
+                message.contains(template) && message.contains(hint),
+                "{message}"
+            );
+            let message = refusal(Routes::new().on_write(template, Evict::tag("t")));
+            assert!(
+                message.contains(template) && message.contains(hint),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_route_that_could_never_be_reached_is_refused() {
+        let twice = Routes::new()
+            .route("/a/{id}", policy())
+            .route("/a/{id}", policy());
+        assert!(refusal(twice).contains("given twice"));
+        let renamed = Routes::new()
+            .route("/a/{id}", policy())
+            .route("/a/{name}", policy());
+        assert!(refusal(renamed).contains("/a/{id}"));
+    }
+
+    #[test]
+    fn a_capture_that_the_template_does_not_bind_is_refused() {
+        let write = Routes::new().on_write("/a/{id}", Evict::pattern("/b/{key}"));
+        let message = refusal(write);
+        assert!(
+            message.contains("key") && message.contains("id"),
+            "{message}"
+        );
+        let tag = Routes::new().route("/a/{id}", policy().tag("user:{name}"));
+        let message = refusal(tag);
+        assert!(
+            message.contains("name") && message.contains("/a/{id}"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn doubled_braces_are_literal() {
+        let table = Routes::new().route("/a/{{b}}", policy()).build().unwrap();
+        assert!(table.read("/a/{b}").is_some());
+    }
+}

@@ -1,0 +1,194 @@
+//! How long a response may be used: the operator's half of the answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::request::Parts;
+
+/// A route's TTLs and how they go together with what the handler says.
+#[derive(Clone, Debug)]
+pub(crate) struct Ttl {
+    source: Source,
+    by_status: Vec<(StatusCode, Duration)>,
+    pub(crate) origin: OriginSays,
+    pub(crate) clamp: Option<(Duration, Duration)>,
+    pub(crate) jitter_percent: u8,
+}
+
+/// How much the handler's header fields decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OriginSays {
+    /// Whether to store and for how long; the route's TTL fills the gap.
+    First,
+    /// Everything; there is no route TTL.
+    Everything,
+    /// Whether to store; the route's TTL says for how long.
+    OnlyWhether,
+}
+
+#[derive(Clone)]
+enum Source {
+    Nothing,
+    Fixed(Duration),
+    ByRequest(ByRequest),
+}
+
+type ByRequest = Arc<dyn Fn(&Parts) -> Option<Duration> + Send + Sync>;
+
+/// What the route's TTL is for one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Requested {
+    /// The route has no TTL: the handler decides.
+    Unstated,
+    /// The route's TTL.
+    Lifetime(Duration),
+    /// The operator's function wants this request not cached.
+    Declined,
+}
+
+impl Ttl {
+    pub(crate) fn fixed(ttl: Duration) -> Self {
+        Self::new(Source::Fixed(ttl), OriginSays::First)
+    }
+
+    pub(crate) fn by_request(ttl: ByRequest) -> Self {
+        Self::new(Source::ByRequest(ttl), OriginSays::First)
+    }
+
+    pub(crate) fn origin_decides() -> Self {
+        Self::new(Source::Nothing, OriginSays::Everything)
+    }
+
+    fn new(source: Source, origin: OriginSays) -> Self {
+        Self {
+            source,
+            by_status: Vec::new(),
+            origin,
+            clamp: None,
+            jitter_percent: 0,
+        }
+    }
+
+    pub(crate) fn set_for(&mut self, status: StatusCode, ttl: Duration) {
+        self.by_status.retain(|(named, _)| *named != status);
+        self.by_status.push((status, ttl));
+    }
+
+    /// Asks for the TTL of a request.
+    pub(crate) fn of(&self, request: &Parts) -> Requested {
+        match &self.source {
+            Source::Nothing => Requested::Unstated,
+            Source::Fixed(ttl) => Requested::Lifetime(*ttl),
+            Source::ByRequest(ttl) => match ttl(request) {
+                Some(ttl) => Requested::Lifetime(ttl),
+                None => Requested::Declined,
+            },
+        }
+    }
+
+    /// Returns the TTL for a status, given the TTL of the request.
+    pub(crate) fn for_status(&self, status: StatusCode, requested: Requested) -> Option<Duration> {
+        if let Some((_, ttl)) = self.by_status.iter().find(|(named, _)| *named == status) {
+            return Some(*ttl);
+        }
+        match requested {
+            Requested::Lifetime(ttl) if matches!(status.as_u16(), 200 | 203 | 204) => Some(ttl),
+            _ => None,
+        }
+    }
+
+    /// Whether answers with this status may be stored at all, should they state a freshness.
+    pub(crate) fn admits(&self, status: StatusCode) -> bool {
+        let named = self.by_status.iter().any(|(named, _)| *named == status);
+        let requests_own_fault = matches!(status.as_u16(), 400 | 405 | 413 | 414 | 431);
+        named
+            || self.origin == OriginSays::Everything
+            || !(requests_own_fault || status.is_server_error())
+    }
+
+    /// Applies the clamps and the jitter, which is spread by `seed`.
+    pub(crate) fn adjust(&self, lifetime: Duration, seed: u64) -> Duration {
+        if lifetime.is_zero() {
+            return lifetime;
+        }
+        let lifetime = match self.clamp {
+            Some((least, most)) => lifetime.max(least).min(most),
+            None => lifetime,
+        };
+        if self.jitter_percent == 0 {
+            return lifetime;
+        }
+        let part = f64::from(self.jitter_percent) / 100.0 * (seed % 1024) as f64 / 1024.0;
+        lifetime.mul_f64(1.0 - part)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Fixed(ttl) => f.debug_tuple("Fixed").field(ttl).finish(),
+            Self::ByRequest(_) => f.write_str("ByRequest(..)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_route_ttl_applies_to_200_203_and_204_only() {
+        let ttl = Ttl::fixed(MINUTE);
+        for status in [200, 203, 204, 201, 206, 301, 302, 400, 404, 410, 500, 503] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let expected = matches!(status.as_u16(), 200 | 203 | 204).then_some(MINUTE);
+            let found = ttl.for_status(status, Requested::Lifetime(MINUTE));
+            assert_eq!(found, expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_status_gets_a_ttl_by_name() {
+        let mut ttl = Ttl::fixed(MINUTE);
+        ttl.set_for(StatusCode::NOT_FOUND, MINUTE * 2);
+        ttl.set_for(StatusCode::NOT_FOUND, MINUTE * 3);
+        let found = ttl.for_status(StatusCode::NOT_FOUND, Requested::Lifetime(MINUTE));
+        assert_eq!(found, Some(MINUTE * 3));
+    }
+
+    #[test]
+    fn errors_that_are_the_requests_own_fault_are_admitted_only_by_name() {
+        let mut ttl = Ttl::fixed(MINUTE);
+        for status in [400, 405, 413, 414, 431, 500, 501, 503, 599] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert!(!ttl.admits(status), "{status}");
+            ttl.set_for(status, MINUTE);
+            assert!(ttl.admits(status), "{status}");
+        }
+        assert!(ttl.admits(StatusCode::NOT_FOUND));
+        assert!(Ttl::origin_decides().admits(StatusCode::BAD_REQUEST));
+    }
+
+    #[test]
+    fn jitter_shortens_by_at_most_its_share_and_clamps_hold() {
+        let mut ttl = Ttl::fixed(MINUTE);
+        ttl.jitter_percent = 10;
+        for seed in 0..2048 {
+            let adjusted = ttl.adjust(MINUTE, seed);
+            assert!(
+                adjusted <= MINUTE && adjusted > MINUTE * 9 / 10,
+                "{adjusted:?}"
+            );
+        }
+        ttl.jitter_percent = 0;
+        ttl.clamp = Some((MINUTE * 2, MINUTE * 3));
+        assert_eq!(ttl.adjust(MINUTE, 0), MINUTE * 2);
+        assert_eq!(ttl.adjust(MINUTE * 9, 0), MINUTE * 3);
+        assert_eq!(ttl.adjust(Duration::ZERO, 0), Duration::ZERO);
+    }
+}

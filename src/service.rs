@@ -1,0 +1,66 @@
+//! The service that the layer makes.
+
+use std::mem;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::body::{BoxError, CacheBody};
+use crate::exchange::{self, Place};
+use crate::future::ResponseFuture;
+
+/// A service whose GET responses are cached; see [`CacheLayer`](crate::CacheLayer).
+///
+/// Its error type is the inner service's own: the cache itself never makes a request fail.
+///
+/// # Readiness
+///
+/// It is ready when the inner service is, so that backpressure reaches the caller. A request that
+/// turns out not to need the inner service gives back at once what readiness had reserved, such as
+/// a place in a concurrency limit.
+#[derive(Clone, Debug)]
+pub struct Cache<S> {
+    inner: S,
+    place: Place,
+}
+
+impl<S> Cache<S> {
+    pub(crate) fn new(inner: S, place: Place) -> Self {
+        Self { inner, place }
+    }
+
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Cache<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    ReqBody: Body + Send + 'static,
+    ResBody: Body + Send + 'static,
+    ResBody::Data: Buf,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<CacheBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        // The one that was found ready is the one to call: its clone may not be ready.
+        let clone = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, clone);
+        let begun = exchange::begin(&self.place, ready, request);
+        ResponseFuture::new(self.place.core.clone(), begun)
+    }
+}

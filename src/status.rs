@@ -1,0 +1,635 @@
+//! What happened to a request, and how the response tells: `Cache-Status`
+//! ([RFC 9211](https://www.rfc-editor.org/rfc/rfc9211)) and `X-Cache`.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+use crate::semantics::weighted::is_token;
+
+/// The name of the field that people look at.
+pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+
+/// What the cache did with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Answered from a fresh stored response.
+    Hit,
+    /// Answered from a stored response past its freshness lifetime.
+    Stale(Staleness),
+    /// Answered from a stored response that the handler has just confirmed.
+    Revalidated { collapsed: bool },
+    /// Answered by the handler.
+    Miss {
+        why: Miss,
+        /// Whether the response is being stored.
+        stored: bool,
+        /// Whether the handler was called for another request, and this one shares the answer.
+        collapsed: bool,
+        /// Why it is not stored, in a word.
+        detail: Option<&'static str>,
+    },
+    /// `only-if-cached`, and nothing to answer with: 504.
+    Unsatisfied,
+    /// Passed to the handler as if there were no cache.
+    Bypass(BypassReason),
+}
+
+/// Why a stale response was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Staleness {
+    /// `stale-while-revalidate`: a refresh runs behind it.
+    WhileRevalidating,
+    /// `stale-if-error`: the handler was asked, and failed.
+    IfError,
+}
+
+/// Why the store did not answer a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// Nothing is stored for the URI.
+    Uri,
+    /// Something is, but its selecting fields do not match.
+    Vary,
+    /// What is stored was stale, and could not be confirmed.
+    Stale,
+    /// What is stored was made old by a write.
+    Invalidated,
+    /// The request's directives did not allow what is stored.
+    Request,
+    /// Only a part of what was asked for is stored.
+    Partial,
+    /// What is stored is not for requests with `Authorization`.
+    Authorization,
+    /// What is stored is not for requests with `Cookie`.
+    Cookie,
+}
+
+/// Why the cache was never asked, or could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum BypassReason {
+    /// The method is not one whose responses are stored.
+    Method,
+    /// No route matches the path.
+    NoRoute,
+    /// The route's policy says so.
+    Policy,
+    /// The operator has switched the cache off.
+    Disabled,
+    /// The request carries `Authorization`.
+    Authorization,
+    /// The request carries `Cookie`.
+    Cookie,
+    /// The request carries a field that may change the answer and is not part of the key.
+    Header,
+    /// The request has content.
+    Content,
+    /// The request asks for another protocol.
+    Upgrade,
+    /// The request names several hosts.
+    Host,
+    /// The path can be read in two ways that come under different routes.
+    Path,
+    /// The policy's function gave the request no partition.
+    Partition,
+    /// The store did not answer.
+    Store,
+}
+
+impl Outcome {
+    /// Returns the value of `X-Cache`.
+    pub(crate) fn x_cache(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Hit => "HIT",
+            Self::Stale(_) => "STALE",
+            Self::Revalidated { .. } => "REVALIDATED",
+            Self::Miss { .. } | Self::Unsatisfied => "MISS",
+            Self::Bypass(_) => "BYPASS",
+        })
+    }
+
+    /// Returns what `Cache-Status` says about this outcome; the rest is for the caller to add.
+    pub(crate) fn cache_status(self) -> CacheStatus<'static> {
+        let mut status = CacheStatus::default();
+        match self {
+            Self::Hit => status.handled = Some(Handled::Hit),
+            Self::Stale(Staleness::WhileRevalidating) => {
+                status.handled = Some(Handled::Hit);
+                status.detail = Some("stale-while-revalidate");
+            }
+            Self::Stale(Staleness::IfError) => {
+                status.handled = Some(Handled::Forwarded(Forward::Stale));
+                status.detail = Some("stale-if-error");
+            }
+            Self::Revalidated { collapsed } => {
+                status.handled = Some(Handled::Forwarded(Forward::Stale));
+                status.fwd_status = Some(StatusCode::NOT_MODIFIED);
+                status.stored = true;
+                status.collapsed = collapsed;
+            }
+            Self::Miss {
+                why,
+                stored,
+                collapsed,
+                detail,
+            } => {
+                status.handled = Some(Handled::Forwarded(why.forward()));
+                status.stored = stored;
+                status.collapsed = collapsed;
+                status.detail = detail.or_else(|| why.detail());
+            }
+            Self::Unsatisfied => status.detail = Some("only-if-cached"),
+            Self::Bypass(reason) => {
+                status.handled = Some(Handled::Forwarded(reason.forward()));
+                status.detail = reason.detail();
+            }
+        }
+        status
+    }
+}
+
+impl Miss {
+    fn forward(self) -> Forward {
+        match self {
+            Self::Uri => Forward::UriMiss,
+            Self::Vary => Forward::VaryMiss,
+            Self::Stale | Self::Invalidated => Forward::Stale,
+            Self::Request => Forward::Request,
+            Self::Partial => Forward::Partial,
+            Self::Authorization | Self::Cookie => Forward::Bypass,
+        }
+    }
+
+    fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::Invalidated => Some("invalidated"),
+            Self::Authorization => Some("authorization"),
+            Self::Cookie => Some("cookie"),
+            _ => None,
+        }
+    }
+}
+
+impl BypassReason {
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Method,
+        Self::NoRoute,
+        Self::Policy,
+        Self::Disabled,
+        Self::Authorization,
+        Self::Cookie,
+        Self::Header,
+        Self::Content,
+        Self::Upgrade,
+        Self::Host,
+        Self::Path,
+        Self::Partition,
+        Self::Store,
+    ];
+
+    /// Returns the reason in a word, for labels and logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::NoRoute => "no-route",
+            Self::Policy => "policy",
+            Self::Disabled => "disabled",
+            Self::Authorization => "authorization",
+            Self::Cookie => "cookie",
+            Self::Header => "header",
+            Self::Content => "content",
+            Self::Upgrade => "upgrade",
+            Self::Host => "host",
+            Self::Path => "path",
+            Self::Partition => "partition",
+            Self::Store => "store",
+        }
+    }
+
+    fn forward(self) -> Forward {
+        match self {
+            Self::Method => Forward::Method,
+            _ => Forward::Bypass,
+        }
+    }
+
+    fn detail(self) -> Option<&'static str> {
+        (self != Self::Method).then(|| self.as_str())
+    }
+}
+
+/// One cache's member of `Cache-Status`
+/// ([RFC 9211 §2](https://www.rfc-editor.org/rfc/rfc9211#section-2)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CacheStatus<'a> {
+    /// `None` where the cache answered without a stored response and without the handler.
+    pub(crate) handled: Option<Handled>,
+    /// The status the handler answered with.
+    pub(crate) fwd_status: Option<StatusCode>,
+    /// The seconds for which the response stays fresh; negative once it is stale.
+    pub(crate) ttl: Option<i64>,
+    pub(crate) stored: bool,
+    pub(crate) collapsed: bool,
+    /// A readable form of the key. Left out where it is not printable ASCII.
+    pub(crate) key: Option<&'a str>,
+    /// Whatever else helps. Left out where it is not printable ASCII.
+    pub(crate) detail: Option<&'a str>,
+}
+
+/// `hit` or `fwd`, which exclude each other
+/// ([RFC 9211 §2.1](https://www.rfc-editor.org/rfc/rfc9211#section-2.1)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handled {
+    Hit,
+    Forwarded(Forward),
+}
+
+/// Why a request went to the handler
+/// ([RFC 9211 §2.2](https://www.rfc-editor.org/rfc/rfc9211#section-2.2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forward {
+    Bypass,
+    Method,
+    UriMiss,
+    VaryMiss,
+    Request,
+    Stale,
+    Partial,
+}
+
+impl Forward {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// Writes `Cache-Status` under the name of a cache.
+#[derive(Clone, Debug)]
+pub(crate) struct CacheStatusWriter {
+    name: Box<str>,
+    /// One value for each bypass, so that a request that is none of our business costs nothing.
+    bypasses: [HeaderValue; BypassReason::ALL.len()],
+}
+
+/// What is added to responses to tell what happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Show {
+    pub(crate) x_cache: bool,
+    pub(crate) cache_status: bool,
+    pub(crate) age: bool,
+    pub(crate) writer: CacheStatusWriter,
+}
+
+/// The name in `Cache-Status` unless the operator gives another.
+const NAME: &str = "tower-response-cache";
+
+impl Default for Show {
+    fn default() -> Self {
+        Self {
+            x_cache: true,
+            cache_status: true,
+            age: true,
+            writer: CacheStatusWriter::unchecked(NAME),
+        }
+    }
+}
+
+impl Show {
+    /// Adds the fields that tell a client what happened to its request.
+    pub(crate) fn stamp(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
+        if self.x_cache {
+            // Fails in a header section of more than 32,768 fields, which goes out as it is.
+            let _ = headers.try_insert(X_CACHE, outcome.x_cache());
+        }
+        if self.cache_status {
+            let value = match outcome {
+                Outcome::Bypass(reason) if told == Told::default() => self.writer.bypass(reason),
+                _ => self.writer.value(&CacheStatus {
+                    ttl: told.ttl,
+                    fwd_status: told.fwd_status,
+                    detail: told.detail.or(outcome.cache_status().detail),
+                    ..outcome.cache_status()
+                }),
+            };
+            append(headers, value);
+        }
+    }
+}
+
+/// What is told about one response beyond its outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) ttl: Option<i64>,
+    pub(crate) fwd_status: Option<StatusCode>,
+    pub(crate) detail: Option<&'static str>,
+}
+
+type Text = SmallVec<[u8; 128]>;
+
+impl CacheStatusWriter {
+    /// Takes the cache's name; `None` if that is not a token by
+    /// [RFC 8941 §3.3.4](https://www.rfc-editor.org/rfc/rfc8941#section-3.3.4).
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        is_sf_token(name).then(|| Self::unchecked(name))
+    }
+
+    fn unchecked(name: &str) -> Self {
+        let mut writer = Self {
+            name: name.into(),
+            bypasses: BypassReason::ALL.map(|_| HeaderValue::from_static("")),
+        };
+        writer.bypasses =
+            BypassReason::ALL.map(|reason| writer.value(&Outcome::Bypass(reason).cache_status()));
+        writer
+    }
+
+    /// Returns the field's value, in one allocation.
+    pub(crate) fn value(&self, status: &CacheStatus<'_>) -> HeaderValue {
+        let mut text = Text::from_slice(self.name.as_bytes());
+        match status.handled {
+            Some(Handled::Hit) => text.extend_from_slice(b"; hit"),
+            Some(Handled::Forwarded(why)) => {
+                text.extend_from_slice(b"; fwd=");
+                text.extend_from_slice(why.as_str().as_bytes());
+            }
+            None => {}
+        }
+        if let Some(fwd_status) = status.fwd_status {
+            text.extend_from_slice(b"; fwd-status=");
+            text.extend_from_slice(fwd_status.as_str().as_bytes());
+        }
+        if let Some(ttl) = status.ttl {
+            // The range of integers in structured fields (RFC 8941 §3.3.1).
+            const MAX: i64 = 999_999_999_999_999;
+            text.extend_from_slice(b"; ttl=");
+            let mut digits = itoa::Buffer::new();
+            text.extend_from_slice(digits.format(ttl.clamp(-MAX, MAX)).as_bytes());
+        }
+        if status.stored {
+            text.extend_from_slice(b"; stored");
+        }
+        if status.collapsed {
+            text.extend_from_slice(b"; collapsed");
+        }
+        if let Some(key) = status.key {
+            write_string(&mut text, b"; key=", key);
+        }
+        match status.detail {
+            Some(detail) if is_sf_token(detail) => {
+                text.extend_from_slice(b"; detail=");
+                text.extend_from_slice(detail.as_bytes());
+            }
+            Some(detail) => write_string(&mut text, b"; detail=", detail),
+            None => {}
+        }
+        // Made of printable ASCII alone.
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    /// Returns the field's value for a request that was bypassed, ready-made.
+    pub(crate) fn bypass(&self, reason: BypassReason) -> HeaderValue {
+        self.bypasses[reason as usize].clone()
+    }
+}
+
+/// Adds our member behind those of caches closer to the origin
+/// ([RFC 9211 §2](https://www.rfc-editor.org/rfc/rfc9211#section-2)).
+pub(crate) fn append(headers: &mut HeaderMap, value: HeaderValue) {
+    // Fails in a header section of more than 32,768 fields, which goes out without our comment.
+    let _ = headers.try_append(header::CACHE_STATUS, value);
+}
+
+/// Returns for how many seconds a response is fresh, or, negative, since when it is stale.
+pub(crate) fn ttl(lifetime: Duration, age: Duration) -> i64 {
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    match lifetime.checked_sub(age) {
+        Some(left) => seconds(left),
+        None => -seconds(age - lifetime),
+    }
+}
+
+fn is_sf_token(text: &str) -> bool {
+    let [first, rest @ ..] = text.as_bytes() else {
+        return false;
+    };
+    let tail = |byte: &u8| matches!(byte, b':' | b'/') || is_token(&[*byte]);
+    (first.is_ascii_alphabetic() || *first == b'*') && rest.iter().all(tail)
+}
+
+/// Writes a parameter whose value is a string
+/// ([RFC 8941 §3.3.3](https://www.rfc-editor.org/rfc/rfc8941#section-3.3.3)).
+fn write_string(text: &mut Text, parameter: &[u8], value: &str) {
+    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return;
+    }
+    text.extend_from_slice(parameter);
+    text.push(b'"');
+    for byte in value.bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            text.push(b'\\');
+        }
+        text.push(byte);
+    }
+    text.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sfv::{BareItem, ListEntry, Parser};
+
+    use super::*;
+
+    fn writer() -> CacheStatusWriter {
+        CacheStatusWriter::new("ExampleCache").expect("a token")
+    }
+
+    fn shown(status: &CacheStatus<'_>) -> String {
+        let value = writer().value(status);
+        value.to_str().expect("printable").to_owned()
+    }
+
+    fn miss(why: Miss) -> Outcome {
+        Outcome::Miss {
+            why,
+            stored: false,
+            collapsed: false,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn outcomes_are_shown_as_in_the_examples_of_rfc_9211_3() {
+        for (outcome, x_cache, expected) in [
+            (Outcome::Hit, "HIT", "hit"),
+            (
+                Outcome::Stale(Staleness::WhileRevalidating),
+                "STALE",
+                "hit; detail=stale-while-revalidate",
+            ),
+            (
+                Outcome::Stale(Staleness::IfError),
+                "STALE",
+                "fwd=stale; detail=stale-if-error",
+            ),
+            (
+                Outcome::Revalidated { collapsed: false },
+                "REVALIDATED",
+                "fwd=stale; fwd-status=304; stored",
+            ),
+            (miss(Miss::Uri), "MISS", "fwd=uri-miss"),
+            (miss(Miss::Vary), "MISS", "fwd=vary-miss"),
+            (miss(Miss::Stale), "MISS", "fwd=stale"),
+            (miss(Miss::Request), "MISS", "fwd=request"),
+            (miss(Miss::Partial), "MISS", "fwd=partial"),
+            (
+                miss(Miss::Invalidated),
+                "MISS",
+                "fwd=stale; detail=invalidated",
+            ),
+            (
+                Outcome::Miss {
+                    why: Miss::Uri,
+                    stored: true,
+                    collapsed: true,
+                    detail: None,
+                },
+                "MISS",
+                "fwd=uri-miss; stored; collapsed",
+            ),
+            (
+                Outcome::Miss {
+                    why: Miss::Uri,
+                    stored: false,
+                    collapsed: false,
+                    detail: Some("set-cookie"),
+                },
+                "MISS",
+                "fwd=uri-miss; detail=set-cookie",
+            ),
+            (Outcome::Unsatisfied, "MISS", "detail=only-if-cached"),
+            (
+                Outcome::Bypass(BypassReason::Method),
+                "BYPASS",
+                "fwd=method",
+            ),
+            (
+                Outcome::Bypass(BypassReason::Store),
+                "BYPASS",
+                "fwd=bypass; detail=store",
+            ),
+        ] {
+            assert_eq!(outcome.x_cache(), x_cache);
+            let status = outcome.cache_status();
+            assert_eq!(shown(&status), format!("ExampleCache; {expected}"));
+        }
+    }
+
+    #[test]
+    fn parameters_follow_the_outcome() {
+        let status = CacheStatus {
+            fwd_status: Some(StatusCode::OK),
+            ttl: Some(-412),
+            key: Some("GET \"a\\b\""),
+            detail: Some("two words"),
+            ..miss(Miss::Stale).cache_status()
+        };
+        let expected = "ExampleCache; fwd=stale; fwd-status=200; ttl=-412; \
+                        key=\"GET \\\"a\\\\b\\\"\"; detail=\"two words\"";
+        assert_eq!(shown(&status), expected);
+    }
+
+    #[test]
+    fn what_a_structured_field_cannot_say_is_left_out() {
+        let status = CacheStatus {
+            ttl: Some(i64::MIN),
+            key: Some("/caf\u{e9}"),
+            detail: Some("a\r\nb"),
+            ..Outcome::Hit.cache_status()
+        };
+        assert_eq!(shown(&status), "ExampleCache; hit; ttl=-999999999999999");
+    }
+
+    #[test]
+    fn bypasses_are_ready_made() {
+        let writer = writer();
+        for reason in BypassReason::ALL {
+            let status = Outcome::Bypass(reason).cache_status();
+            assert_eq!(writer.bypass(reason), writer.value(&status));
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_token() {
+        for (name, valid) in [
+            ("tower-response-cache", true),
+            ("cache.example.net/1:80", true),
+            ("*", true),
+            ("", false),
+            ("1st", false),
+            ("two words", false),
+            ("caf\u{e9}", false),
+            ("a;b", false),
+        ] {
+            assert_eq!(CacheStatusWriter::new(name).is_some(), valid, "{name}");
+        }
+    }
+
+    #[test]
+    fn our_member_comes_after_those_closer_to_the_origin() {
+        let mut headers = HeaderMap::new();
+        headers.append("cache-status", HeaderValue::from_static("Origin; hit"));
+        append(&mut headers, HeaderValue::from_static("Ours; fwd=uri-miss"));
+        let members: Vec<_> = headers.get_all("cache-status").iter().collect();
+        assert_eq!(members, ["Origin; hit", "Ours; fwd=uri-miss"]);
+    }
+
+    #[test]
+    fn the_ttl_is_what_is_left_of_the_lifetime() {
+        let seconds = Duration::from_secs;
+        assert_eq!(ttl(seconds(60), seconds(10)), 50);
+        assert_eq!(ttl(seconds(60), seconds(60)), 0);
+        assert_eq!(ttl(seconds(60), seconds(90)), -30);
+        assert_eq!(ttl(Duration::MAX, Duration::ZERO), i64::MAX);
+        assert_eq!(ttl(Duration::ZERO, Duration::MAX), -i64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_a_structured_field(
+            name in "[A-Za-z*][a-z:/.!]{0,6}",
+            key in ".{0,12}",
+            detail in ".{0,12}",
+            ttl in any::<i64>(),
+            stored in any::<bool>(),
+        ) {
+            let status = CacheStatus {
+                ttl: Some(ttl),
+                key: Some(&key),
+                detail: Some(&detail),
+                stored,
+                ..miss(Miss::Uri).cache_status()
+            };
+            let value = CacheStatusWriter::new(&name).expect("a token").value(&status);
+            let list: sfv::List = Parser::new(value.as_bytes()).parse().expect("a list");
+            prop_assert_eq!(list.len(), 1);
+            let ListEntry::Item(item) = &list[0] else {
+                return Err(TestCaseError::fail("not an item"));
+            };
+            prop_assert_eq!(item.bare_item.as_token().map(|name| name.as_str()), Some(&*name));
+            if let Some(BareItem::String(shown)) = item.params.get("key") {
+                prop_assert_eq!(shown.as_str(), &*key);
+            }
+        }
+    }
+}

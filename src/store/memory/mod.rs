@@ -1,0 +1,224 @@
+//! Stored responses in this process's memory, within a bound of bytes.
+//!
+//! A store is cut into shards of a few megabytes. Each is a `quick_cache` of its own: a hash table
+//! whose eviction withstands scans (Clock-Pro), chosen by the measurements in `benches/engines`.
+//! Because a shard is bounded in bytes, so is everything that happens under its lock, however large
+//! the store: growing its table, making room for an entry, listing what it holds.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use self::shard::Shard;
+use self::sweep::Sweep;
+use super::{Answer, Store, Stored, Usage};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::invalidate::Log;
+use crate::key::{Key, KeyRef};
+
+mod shard;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+const MIB: usize = 1 << 20;
+
+/// A store in memory, bounded in bytes.
+///
+/// The bound covers keys, header sections, bodies and what the allocator and the tables add to
+/// them, so that the process grows by no more than about the bound. Room is made by evicting what
+/// is used least; a flood of keys that are asked for once does not displace what is asked for
+/// again and again.
+///
+/// An entry that takes more than an eighth of the store is not kept, nor one larger than
+/// [`largest_entry`](MemoryStoreBuilder::largest_entry).
+///
+/// Lookups copy nothing and allocate nothing: what is stored is shared.
+///
+/// # Examples
+///
+/// ```
+/// use tower_response_cache::{MemoryStore, Store};
+///
+/// let store = MemoryStore::new(256 << 20);
+/// assert_eq!(store.usage().capacity, 256 << 20);
+/// assert_eq!(store.usage().entries, 0);
+/// ```
+pub struct MemoryStore {
+    shards: Box<[Shard]>,
+    max_bytes: usize,
+    largest_entry: usize,
+    evictions: AtomicU64,
+    log: Log,
+    clock: Clock,
+    sweep: Mutex<Sweep>,
+}
+
+/// Sets up a [`MemoryStore`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct MemoryStoreBuilder {
+    max_bytes: usize,
+    largest_entry: Option<usize>,
+    log_capacity: Option<usize>,
+    clock: Clock,
+}
+
+impl MemoryStore {
+    /// Returns an empty store that takes at most `max_bytes`.
+    ///
+    /// Memory is taken as entries come, not at once.
+    #[must_use]
+    pub fn new(max_bytes: usize) -> Self {
+        let builder = Self::builder().max_bytes(max_bytes);
+        builder.with_largest_entry(DEFAULT_LARGEST_ENTRY)
+    }
+
+    /// Returns a builder, for more than the number of bytes.
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder {
+            max_bytes: 64 * MIB,
+            largest_entry: None,
+            log_capacity: None,
+            clock: Clock::default(),
+        }
+    }
+
+    fn shard(&self, key: KeyRef<'_>) -> &Shard {
+        &self.shards[shard::index(key.hash64(), self.shards.len())]
+    }
+}
+
+/// The least that a shard takes when there is more than one.
+const SHARD_BYTES: usize = 8 * MIB;
+
+/// What fits into the smallest of several shards.
+const DEFAULT_LARGEST_ENTRY: usize = 7 * MIB;
+
+impl MemoryStoreBuilder {
+    /// Sets the most bytes the store takes. Default: 64 MiB.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Sets the size of the largest entry: key, header section, body and overhead together.
+    /// Default: 7 MiB, or an eighth of the store if that is less.
+    ///
+    /// An entry has to fit into one shard, so a larger one means larger and fewer shards, and
+    /// longer, if rarer, waits while a shard's table grows.
+    pub fn largest_entry(mut self, bytes: usize) -> Self {
+        self.largest_entry = Some(bytes);
+        self
+    }
+
+    /// Sets how many distinct invalidations the log remembers.
+    pub fn log_capacity(mut self, invalidations: usize) -> Self {
+        self.log_capacity = Some(invalidations);
+        self
+    }
+
+    /// Sets the clock by which the store finds that a response is past any use. Default: the
+    /// system's.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Returns the store.
+    ///
+    /// # Errors
+    ///
+    /// If the largest entry would take more than an eighth of the store.
+    pub fn build(self) -> Result<MemoryStore, Error> {
+        let eighth = self.max_bytes / 8;
+        match self.largest_entry {
+            Some(largest) if largest > eighth => Err(Error::config(format!(
+                "an entry of {largest} bytes would take more than an eighth of a memory store of {} \
+                 bytes: allow at most {eighth} or enlarge the store",
+                self.max_bytes
+            ))),
+            Some(largest) => Ok(self.with_largest_entry(largest)),
+            None => Ok(self.with_largest_entry(DEFAULT_LARGEST_ENTRY)),
+        }
+    }
+
+    fn with_largest_entry(self, largest: usize) -> MemoryStore {
+        let largest_entry = largest.min(self.max_bytes / 8);
+        // A seventh more: what a shard sets aside for its own working is far less.
+        let shard_bytes = SHARD_BYTES.max(largest_entry.saturating_add(largest_entry / 7));
+        let shards = (self.max_bytes / shard_bytes).max(1);
+        MemoryStore {
+            shards: (0..shards)
+                .map(|_| Shard::new(self.max_bytes / shards))
+                .collect(),
+            max_bytes: self.max_bytes,
+            largest_entry,
+            evictions: AtomicU64::new(0),
+            log: self
+                .log_capacity
+                .map_or_else(Log::default, Log::with_capacity),
+            clock: self.clock,
+            sweep: Mutex::default(),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    /// Returns a store of 64 MiB: some 40,000 responses of 1 KiB, and little beside what a service
+    /// takes anyway, so that it may be used in a small container without a thought.
+    fn default() -> Self {
+        Self::new(64 * MIB)
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+        Answer::Now(Ok(self.shard(key).get(key)))
+    }
+
+    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+        let shard = self.shard(key.borrow());
+        if shard::weight(&key, &stored) > self.largest_entry {
+            // What was there is older; it must not outlive its replacement.
+            shard.remove(key.borrow());
+        } else {
+            let evicted = shard.put(key, stored);
+            self.evictions.fetch_add(evicted, Ordering::Relaxed);
+        }
+        Answer::Now(Ok(()))
+    }
+
+    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+        self.shard(key).remove(key);
+        Answer::Now(Ok(()))
+    }
+
+    fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Looks at 256 entries at the most, which takes well under a millisecond. A round over the
+    /// whole store is complete when this returns `false`; an invalidation begins a new one.
+    fn sweep(&self) -> bool {
+        self.sweep_some()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            entries: self.shards.iter().map(Shard::entries).sum(),
+            bytes: self.shards.iter().map(Shard::bytes).sum(),
+            capacity: self.max_bytes as u64,
+            evictions: self.evictions.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("usage", &self.usage())
+            .finish_non_exhaustive()
+    }
+}

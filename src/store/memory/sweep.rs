@@ -1,0 +1,93 @@
+//! Reclaiming the room of what nothing may serve any more, a little at a time.
+
+use std::time::{Duration, Instant};
+
+use super::MemoryStore;
+use crate::entry::StoredResponse;
+use crate::invalidate::{Position, Verdict};
+use crate::store::Stored;
+
+/// Entries looked at in one step.
+const STEP: usize = 256;
+
+/// Where a round over the store stands.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    /// The log's position when this round began.
+    began_at: Option<Position>,
+    /// Shards that this round has not listed yet.
+    to_list: usize,
+    /// The shard listed last.
+    shard: usize,
+    /// The hashes of the keys in it that are still to be looked at.
+    hashes: Vec<u64>,
+}
+
+impl MemoryStore {
+    pub(super) fn sweep_some(&self) -> bool {
+        let Ok(mut sweep) = self.sweep.try_lock() else {
+            // Somebody else is at it, and will be told whether there is more to do.
+            return false;
+        };
+        sweep.begin(self.log.position(), self.shards.len());
+        while sweep.hashes.is_empty() && sweep.to_list > 0 {
+            sweep.shard = (sweep.shard + 1) % self.shards.len();
+            sweep.to_list -= 1;
+            let shard = sweep.shard;
+            self.shards[shard].list(&mut sweep.hashes);
+        }
+        let now = self.clock.instant();
+        let rest = sweep.hashes.len().saturating_sub(STEP);
+        let shard = &self.shards[sweep.shard];
+        for hash in sweep.hashes.drain(rest..) {
+            shard.remove_if(hash, |stored| self.is_useless(stored, now));
+        }
+        sweep.to_list > 0 || !sweep.hashes.is_empty()
+    }
+
+    fn is_useless(&self, stored: &Stored, now: Instant) -> bool {
+        match stored {
+            Stored::Response(response) => {
+                dead_at(response).is_some_and(|dead_at| dead_at <= now)
+                    || response.verdict(&self.log) == Verdict::Invalid
+            }
+            // A list of variants leads to nothing when none of them is left.
+            Stored::Variants(variants) => variants.known.iter().all(|variant| {
+                let key = variant.key.borrow();
+                !self.shard(key).contains(key)
+            }),
+        }
+    }
+}
+
+impl Sweep {
+    /// Begins a round where the last one stopped, if that is complete, or if something has been
+    /// invalidated since it began.
+    fn begin(&mut self, position: Position, shards: usize) {
+        if self.began_at != Some(position) || (self.to_list == 0 && self.hashes.is_empty()) {
+            self.began_at = Some(position);
+            self.to_list = shards;
+        }
+    }
+}
+
+/// How long a response that can be validated is kept past its last use as it is: as long again as
+/// it was fresh, within these bounds. A refresh is then worth a `304` instead of a body.
+const VALIDATION: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(86_400));
+
+/// Returns when nothing will use a response any more; `None` if that is too far off to tell.
+///
+/// It is used while it is fresh (RFC 9111 §4.2), then while it may be served stale (RFC 5861), and
+/// then as what a conditional request asks about (RFC 9111 §4.3), if it has a validator.
+fn dead_at(response: &StoredResponse) -> Option<Instant> {
+    let times = &response.times;
+    let validation = match response.head.etag().or(response.head.last_modified()) {
+        Some(_) => times.lifetime.clamp(VALIDATION.0, VALIDATION.1),
+        None => Duration::ZERO,
+    };
+    let stale = times.stale_while_revalidate.max(times.stale_if_error);
+    let used = times.lifetime.checked_add(stale)?.checked_add(validation)?;
+    times
+        .received
+        .checked_add(used.saturating_sub(times.initial_age))
+}
