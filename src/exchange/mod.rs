@@ -27,14 +27,19 @@ use crate::store::{Answer, Store};
 use crate::telemetry::{Event, Stats};
 
 mod admit;
+mod again;
+mod basis;
+mod detached;
 mod forward;
 mod lookup;
 mod refresh;
 pub(crate) mod request;
 mod respond;
+mod share;
 mod sweep;
 mod write;
 
+use basis::Basis;
 use lookup::Lookup;
 use request::{FieldRules, Flags, Kind, Signals};
 
@@ -133,9 +138,9 @@ where
             refresh::in_background(asked, inner, Request::from_parts(parts, body), stale);
             Begun::Done(*response)
         }
-        Course::Fetch(asked, why, stale) => {
+        Course::Fetch(asked, why, basis) => {
             let request = Request::from_parts(parts, body);
-            Begun::Journey(Box::pin(forward::fetch(asked, inner, request, why, stale)))
+            Begun::Journey(Box::pin(forward::fetch(asked, inner, request, why, basis)))
         }
         Course::Wait(asked, found) => {
             let request = Request::from_parts(parts, body);
@@ -152,7 +157,7 @@ enum Course<B> {
     Write,
     Replay(Box<Response<CacheBody<B>>>),
     ReplayAndRefresh(Box<Response<CacheBody<B>>>, Asked, Arc<StoredResponse>),
-    Fetch(Asked, Miss, Option<Arc<StoredResponse>>),
+    Fetch(Asked, Miss, Basis),
     Wait(Asked, lookup::Waiting),
 }
 
@@ -220,11 +225,10 @@ impl Place {
                 let response = Box::new(ask.replay_stale(&stored));
                 Course::ReplayAndRefresh(response, asked(), stored)
             }
-            Lookup::Missing(_) | Lookup::Validate(_) if ask.only_if_cached() => {
+            Lookup::Fetch(..) if ask.only_if_cached() => {
                 Course::Replay(Box::new(respond::gateway_timeout(core)))
             }
-            Lookup::Validate(stored) => Course::Fetch(asked(), Miss::Stale, Some(stored)),
-            Lookup::Missing(why) => Course::Fetch(asked(), why, None),
+            Lookup::Fetch(why, basis) => Course::Fetch(asked(), why, basis),
         })
     }
 
