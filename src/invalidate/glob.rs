@@ -36,6 +36,11 @@ impl Wild {
         self.0.len() == 2 && self.0.iter().all(|piece| piece.is_empty())
     }
 
+    /// Returns how many bytes of text there are.
+    fn len(&self) -> usize {
+        self.0.iter().map(|piece| piece.len() + 1).sum()
+    }
+
     /// Returns the text that every match ends with.
     pub(super) fn tail(&self) -> &str {
         self.0.last().map_or("", |piece| piece)
@@ -132,6 +137,16 @@ impl Glob {
             Some(Segment::One(wild)) => wild.tail(),
             _ => "",
         }
+    }
+
+    /// Returns about how many bytes of text there are.
+    pub(super) fn len(&self) -> usize {
+        let segment = |segment: &Segment| match segment {
+            Segment::Any => 3,
+            Segment::One(wild) => wild.len(),
+        };
+        let path: usize = self.segments.iter().map(segment).sum();
+        path + self.query.as_ref().map_or(0, Wild::len)
     }
 
     /// Returns whether wildcards stand only in the query.

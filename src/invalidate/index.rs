@@ -82,13 +82,6 @@ impl<S: Stamp> Index<S> {
     }
 }
 
-impl PlacedGlob {
-    /// Returns the place of all that begins as the glob does.
-    pub(super) fn coarse_place(&self) -> Place {
-        self.coarse.map_or(Place::Everywhere, Place::Key)
-    }
-}
-
 /// A glob behind a filter that turns most paths away without looking at the glob's pieces.
 #[derive(Debug)]
 struct FilteredGlob<S> {

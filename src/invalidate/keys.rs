@@ -20,6 +20,10 @@ use super::subject::SubjectRef;
 /// so that a path of thousands of segments costs no thousands of look-ups.
 const MAX_DEPTH: usize = 32;
 
+/// A longer glob is recorded by its literal beginning: what is captured from requests must not
+/// decide how much memory a log takes.
+const MAX_GLOB_LEN: usize = 1024;
+
 /// What is hashed, so that a path and a tag of the same text differ.
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -49,6 +53,13 @@ pub(super) struct PlacedGlob {
     pub(super) coarse: Option<u64>,
 }
 
+impl PlacedGlob {
+    /// Returns the place of all that begins as the glob does.
+    pub(super) fn coarse_place(&self) -> Place {
+        self.coarse.map_or(Place::Everywhere, Place::Key)
+    }
+}
+
 /// The keys under which an invalidation that matches a subject can be recorded.
 pub(super) type Keys = SmallVec<[u64; 24]>;
 
@@ -68,11 +79,11 @@ impl Seed {
             Shape::PathQuery(path, query) => Place::Key(self.path_query(path, query)),
             Shape::Children(parent) => Place::Key(self.key(Kind::Children, parent)),
             Shape::Subtree(root) => Place::Key(self.subtree(root)),
-            Shape::Glob(glob) => Place::Glob(self.place_glob(glob)),
+            Shape::Glob(glob) => self.place_glob(glob),
         }
     }
 
-    fn place_glob(&self, glob: &Arc<Glob>) -> PlacedGlob {
+    fn place_glob(&self, glob: &Arc<Glob>) -> Place {
         let mut hasher = self.hasher(Kind::Glob);
         glob.hash(&mut hasher);
         let prefix = glob.literal_prefix();
@@ -81,10 +92,14 @@ impl Seed {
             false if glob.has_literal_path() => Some(self.key(Kind::Path, &prefix)),
             false => Some(self.subtree(&prefix)),
         };
-        PlacedGlob {
+        let placed = PlacedGlob {
             id: hasher.finish(),
             glob: glob.clone(),
             coarse,
+        };
+        match glob.len() > MAX_GLOB_LEN {
+            true => placed.coarse_place(),
+            false => Place::Glob(placed),
         }
     }
 
