@@ -173,7 +173,7 @@ fn received(mut response: Response<Incoming>, upgrade: Option<OnUpgrade>) -> Ori
     if let Some(answered) = response.extensions_mut().remove::<Answered>() {
         answered.set();
     }
-    let version = response.version();
+    let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let protocol = response.headers_mut().remove(UPGRADE);
     let headers = response.headers_mut();

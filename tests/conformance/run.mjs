@@ -120,7 +120,8 @@ function client (base, id) {
 }
 
 // Returns every test that counts, in the suite's order, with its kind and what came of it. A test
-// passes only together with all that it builds on; a check is answered `?` when its setup failed.
+// passes only together with all that it builds on, and a check that builds on a no is a no as well; it
+// is answered `?` when its setup failed.
 async function score (results) {
   const { default: suites } = await import(pathToFileURL(join(suite, 'tests/index.mjs')))
   const tests = new Map()
@@ -136,7 +137,7 @@ async function score (results) {
       id,
       kind: kind ?? 'required',
       passed: passed(id),
-      answer: passed(id) ? 'Y' : failure === 'Assertion' ? 'n' : '?',
+      answer: passed(id) ? 'Y' : missing || failure === 'Assertion' ? 'n' : '?',
       message: missing ? `builds on ${missing}` : `${failure}: ${message}`
     }
   })
