@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::header::{CONNECTION, DATE, FORWARDED, HOST, UPGRADE, VARY};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
-use http_body_util::Either;
+use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::{Client, Error};
@@ -22,7 +23,7 @@ use tower::Service;
 
 use crate::connector::{Answered, Connector};
 use crate::fields::{self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
-use crate::front::{Notice, RequestBody, notice};
+use crate::front::{Notice, notice};
 use crate::tunnel;
 
 /// How long an origin may take to start its answer to a request without a body. With a body the
@@ -31,6 +32,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long an unused connection to the origin is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The client's body, or that of a request without one which is sent once more.
+type RequestBody = Either<Incoming, Empty<Bytes>>;
 
 type OriginResponse = Response<Either<Incoming, Notice>>;
 
@@ -57,7 +61,7 @@ impl Origin {
     }
 }
 
-impl Service<Request<RequestBody>> for Origin {
+impl Service<Request<Incoming>> for Origin {
     type Response = OriginResponse;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<OriginResponse, Infallible>> + Send>>;
@@ -66,9 +70,9 @@ impl Service<Request<RequestBody>> for Origin {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let origin = Arc::clone(&self.0);
-        Box::pin(async move { Ok(origin.exchange(request).await) })
+        Box::pin(async move { Ok(origin.exchange(request.map(Either::Left)).await) })
     }
 }
 
@@ -114,7 +118,7 @@ impl Inner {
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, Error> {
         let again = request.method().is_idempotent().then(|| {
-            let mut again = Request::new(RequestBody::default());
+            let mut again = Request::new(Either::Right(Empty::new()));
             *again.method_mut() = request.method().clone();
             *again.uri_mut() = request.uri().clone();
             *again.headers_mut() = request.headers().clone();
@@ -169,7 +173,7 @@ fn received(mut response: Response<Incoming>, upgrade: Option<OnUpgrade>) -> Ori
     if let Some(answered) = response.extensions_mut().remove::<Answered>() {
         answered.set();
     }
-    let version = response.version();
+    let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let protocol = response.headers_mut().remove(UPGRADE);
     let headers = response.headers_mut();
