@@ -2,6 +2,7 @@
 //! is not stored, or a part that does not go with the one that is.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
@@ -16,12 +17,13 @@ use crate::body::BoxError;
 ///
 /// `None` where an empty body of its type cannot be made. Then nothing may be asked of the handler
 /// whose answer could be of no use.
-pub(super) fn prepare<S, Q>(call: &Call<S, Q>) -> Option<Call<S, Q>>
+pub(super) fn prepare<S, Q>(call: &Call<S, Q>, known: Option<&EmptyBody>) -> Option<Call<S, Q>>
 where
     S: Clone,
     Q: 'static,
 {
-    let mut request = Request::new(empty_body()?);
+    let empty = known.and_then(EmptyBody::make).or_else(empty_body)?;
+    let mut request = Request::new(empty);
     *request.method_mut() = call.request.method().clone();
     *request.uri_mut() = call.request.uri().clone();
     *request.version_mut() = call.request.version();
@@ -31,6 +33,20 @@ where
         Inner::Ready(service) | Inner::Idle(service) => Inner::Idle(service.clone()),
     };
     Some(Call { inner, request })
+}
+
+/// How to make an empty body of a type that is not a common one.
+#[derive(Clone, Debug)]
+pub(crate) struct EmptyBody(Arc<dyn Any + Send + Sync>);
+
+impl EmptyBody {
+    pub(crate) fn new<Q: 'static>(make: fn() -> Q) -> Self {
+        Self(Arc::new(make))
+    }
+
+    fn make<Q: 'static>(&self) -> Option<Q> {
+        self.0.downcast_ref::<fn() -> Q>().map(|make| make())
+    }
 }
 
 /// Makes an empty body of one of the types that requests commonly have.

@@ -14,6 +14,7 @@ use super::admit::{self, Interval, Plan, Refusal};
 use super::basis::Basis;
 use super::detached::Detached;
 use super::lookup::{Lookup, Waiting};
+use super::refresh::Validated;
 use super::share::Waited;
 use super::{Asked, Inner, again, refresh, respond};
 use crate::body::{BoxError, CacheBody, Captured, Fill, Limits, into_bytes};
@@ -179,7 +180,7 @@ impl Fetch {
         let conditions = self.take_conditions(call.request.headers_mut());
         let mut repeat = match self.basis {
             Basis::Nothing => None,
-            _ => again::prepare(&call),
+            _ => again::prepare(&call, self.asked.core().empty_body.as_ref()),
         };
         self.basis.ask(call.request.headers_mut(), repeat.is_some());
         loop {
@@ -187,23 +188,21 @@ impl Fetch {
                 Ok(received) => received,
                 Err(error) => return self.in_place_of_error().ok_or(error),
             };
-            match self.held_against(&received.head, received.interval, position) {
-                refresh::Validated::Confirmed(response) => return Ok(response),
-                refresh::Validated::Rest(part) => {
-                    match self.complete(&part, received, position, &conditions).await {
+            let useless = match self.held_against(&received.head, received.interval, position) {
+                Validated::Confirmed(response) => return Ok(response),
+                Validated::New => return Ok(self.take_in(received, position, &conditions)),
+                Validated::Useless(stored) => stored,
+                Validated::Rest(part) => {
+                    let whole = self.complete(&part, received, position, &conditions).await;
+                    match whole {
                         Some(response) => return Ok(response),
-                        None => {}
+                        None => part,
                     }
                 }
-                refresh::Validated::New => {
-                    return Ok(self.take_in(received, position, &conditions));
-                }
-                refresh::Validated::Useless => {}
-            }
-            // Whatever was asked, the answer is of no use: ask for all of it.
+            };
             match repeat.take() {
                 Some(unconditional) => call = unconditional,
-                None => return Ok(self.bad_gateway()),
+                None => return Ok(self.unchanged(&useless)),
             }
             self.basis = Basis::Nothing;
         }
@@ -260,18 +259,12 @@ impl Fetch {
         response
     }
 
-    /// The handler answered what it was not asked, and cannot be asked again.
-    fn bad_gateway<B>(&self) -> Response<CacheBody<B>> {
+    /// Answers from a stored response that the handler called unmodified in words that must not
+    /// update it: used for this once, it stays as stale as it was.
+    fn unchanged<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
         self.free();
-        let mut response = respond::respond(
-            StatusCode::BAD_GATEWAY,
-            HeaderMap::new(),
-            CacheBody::empty(),
-        );
-        let outcome = self.miss(Some("mismatched-answer"));
-        let core = self.asked.core();
-        core.tell(response.headers_mut(), outcome, Told::default());
-        response
+        let outcome = Outcome::Revalidated { collapsed: false };
+        self.asked.replay(stored, outcome, Told::default())
     }
 
     /// Joins the rest of a body to the part that is stored, and answers from the whole.

@@ -43,6 +43,7 @@ use basis::Basis;
 use lookup::Lookup;
 use request::{FieldRules, Flags, Kind, Signals};
 
+pub(crate) use again::EmptyBody;
 pub(crate) use respond::pass;
 pub(crate) use write::invalidate_and_pass;
 
@@ -59,6 +60,8 @@ pub(crate) struct Core {
     /// The largest body any policy may store.
     pub(crate) max_body: usize,
     pub(crate) store_deadline: Duration,
+    /// Makes the body of a request that is sent a second time.
+    pub(crate) empty_body: Option<EmptyBody>,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
     /// Whether a background sweep runs.

@@ -32,8 +32,8 @@ pub(super) enum Validated<B> {
     Rest(Arc<StoredResponse>),
     /// The answer stands for itself.
     New,
-    /// The answer is about something else.
-    Useless,
+    /// The answer is about something else than this, which it was asked about.
+    Useless(Arc<StoredResponse>),
 }
 
 /// Refreshes a stored response that was served stale, unless that is under way or was found
@@ -86,7 +86,6 @@ impl Fetch {
         interval: Interval,
         position: Position,
     ) -> Validated<B> {
-        let unasked_for = |status| head.status == status && !self.asked_for(status);
         match &self.basis {
             Basis::Stale(stored) | Basis::Variant(stored)
                 if head.status == StatusCode::NOT_MODIFIED =>
@@ -96,34 +95,28 @@ impl Fetch {
             Basis::Part(part) if head.status == StatusCode::PARTIAL_CONTENT => {
                 Validated::Rest(part.clone())
             }
-            Basis::Part(_) if head.status == StatusCode::RANGE_NOT_SATISFIABLE => {
-                Validated::Useless
+            Basis::Part(part) if head.status == StatusCode::RANGE_NOT_SATISFIABLE => {
+                Validated::Useless(part.clone())
             }
             Basis::Stale(_) if reuse::stale_if_error(head.status) => {
                 let stale = self.stale_in_place_of_error(Some(head.status));
                 stale.map_or(Validated::New, Validated::Confirmed)
             }
-            _ if unasked_for(StatusCode::NOT_MODIFIED) => Validated::Useless,
             _ => Validated::New,
         }
-    }
-
-    /// Whether the client itself asked in a way that this status answers.
-    fn asked_for(&self, status: StatusCode) -> bool {
-        status != StatusCode::NOT_MODIFIED || self.asked.flags.conditional
     }
 
     /// Freshens what is stored with a 304's fields and answers from it (RFC 9111 §4.3.4). It is as
     /// new as the call that confirmed it.
     fn confirmed<B>(
         &self,
-        stored: &StoredResponse,
+        stored: &Arc<StoredResponse>,
         head: &Parts,
         interval: Interval,
         position: Position,
     ) -> Validated<B> {
         if validation::select(&head.headers, &[stored.validators()]).is_none() {
-            return Validated::Useless;
+            return Validated::Useless(stored.clone());
         }
         let asked = &self.asked;
         let fresh = freshened(stored, head);
