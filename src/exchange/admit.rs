@@ -290,6 +290,12 @@ fn times(
     })
 }
 
+/// Whether a response says for how long it is fresh.
+pub(super) fn states_freshness(asked: &Asked, headers: &HeaderMap) -> bool {
+    let directives = targeted::directives(headers, &asked.core().targets);
+    freshness::is_explicit(headers, &directives)
+}
+
 fn explicit(stated: Lifetime) -> Option<Duration> {
     match stated {
         Lifetime::Explicit(lifetime) => Some(lifetime),

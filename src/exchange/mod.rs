@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Buf;
 use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use tower_service::Service;
 
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
-use crate::policy::{Identity, Requested, Route, RouteTable};
+use crate::policy::{Condition, Identity, Requested, Route, RouteTable};
 use crate::semantics::cache_control::CacheControl;
 use crate::status::{BypassReason, Miss, Show};
 use crate::store::{Answer, Store};
@@ -185,18 +185,11 @@ impl Place {
         let uri = request::original_uri(parts);
         let route = self.route(uri.path())?;
         let signals = Signals::scan(&parts.headers, &core.fields);
-        let ttl = admissible(&route, &signals, parts, has_body)?;
-        let mut key = KeyBuilder::default();
-        for (name, value) in &signals.keyed {
-            key.part(name.as_str().as_bytes()).part(value.as_bytes());
+        if signals.flags.body || has_body {
+            return Err(BypassReason::Content);
         }
-        let target = request::target(uri, &signals);
-        route
-            .policy
-            .key
-            .write(target, parts, &route.policy.identity, &mut key)
-            .map_err(|_| BypassReason::Partition)?;
-
+        let ttl = admissible(&route, &signals, parts)?;
+        let key = key(&route, uri, &signals, parts)?;
         let began = core.clock.now();
         let ask = lookup::Ask {
             core,
@@ -232,6 +225,22 @@ impl Place {
                 Course::Replay(Box::new(respond::gateway_timeout(core)))
             }
             Lookup::Fetch(why, basis) => Course::Fetch(asked(), why, basis),
+        })
+    }
+
+    /// Takes the request that a GET for the same target would be: what a POST answers may be stored
+    /// for that (RFC 9110 §9.3.3).
+    fn as_get(&self, parts: &Parts) -> Option<Asked> {
+        let uri = request::original_uri(parts);
+        let route = self.route(uri.path()).ok()?;
+        let signals = Signals::scan(&parts.headers, &self.core.fields);
+        let ttl = admissible(&route, &signals, parts).ok()?;
+        let key = key(&route, uri, &signals, parts).ok()?;
+        let began = self.core.clock.now();
+        let asked = self.asked(&route, parts, &key, signals.flags, ttl, began);
+        Some(Asked {
+            method: Method::GET,
+            ..asked
         })
     }
 
@@ -283,7 +292,6 @@ fn admissible(
     route: &Route,
     signals: &Signals<'_>,
     parts: &Parts,
-    has_body: bool,
 ) -> Result<Requested, BypassReason> {
     let flags = signals.flags;
     let policy = &route.policy;
@@ -293,23 +301,37 @@ fn admissible(
     if flags.bypassed {
         return Err(BypassReason::Header);
     }
-    if flags.body || has_body {
-        return Err(BypassReason::Content);
-    }
     if flags.ambiguous_host {
         return Err(BypassReason::Host);
     }
-    if policy
-        .condition
-        .as_ref()
-        .is_some_and(|condition| !(condition.0)(parts))
-    {
+    let refused = |condition: &Condition| !(condition.0)(parts);
+    if policy.condition.as_ref().is_some_and(refused) {
         return Err(BypassReason::Policy);
     }
     match policy.ttl.of(parts) {
         Requested::Declined => Err(BypassReason::Policy),
         ttl => Ok(ttl),
     }
+}
+
+/// Writes a request's key.
+fn key(
+    route: &Route,
+    uri: &Uri,
+    signals: &Signals<'_>,
+    parts: &Parts,
+) -> Result<KeyBuilder, BypassReason> {
+    let mut key = KeyBuilder::default();
+    for (name, value) in &signals.keyed {
+        key.part(name.as_str().as_bytes()).part(value.as_bytes());
+    }
+    let target = request::target(uri, signals);
+    let policy = &route.policy;
+    policy
+        .key
+        .write(target, parts, &policy.identity, &mut key)
+        .map_err(|_| BypassReason::Partition)?;
+    Ok(key)
 }
 
 impl Core {

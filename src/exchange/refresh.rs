@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Buf;
+use http::header::HeaderMap;
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
@@ -16,6 +17,7 @@ use super::basis::Basis;
 use super::forward::{Call, Fetch};
 use super::{Asked, Inner, respond};
 use crate::body::{BoxError, CacheBody, Captured};
+use crate::directive::OriginUnreachable;
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing};
 use crate::invalidate::{Position, Verdict};
@@ -98,9 +100,14 @@ impl Fetch {
             Basis::Part(part) if head.status == StatusCode::RANGE_NOT_SATISFIABLE => {
                 Validated::Useless(part.clone())
             }
-            Basis::Stale(_) if reuse::stale_if_error(head.status) => {
-                let stale = self.stale_in_place_of_error(Some(head.status));
-                stale.map_or(Validated::New, Validated::Confirmed)
+            Basis::Stale(stored) if is_unreachable(head) || reuse::stale_if_error(head.status) => {
+                match self.stale_in_place_of_error(Some(head.status)) {
+                    Some(response) => Validated::Confirmed(response),
+                    None if is_unreachable(head) && stored.reuse.never_stale => {
+                        Validated::Confirmed(self.disconnected())
+                    }
+                    None => Validated::New,
+                }
             }
             _ => Validated::New,
         }
@@ -204,6 +211,21 @@ impl Fetch {
         response
     }
 
+    /// Says that what is stored must not be used without asking an origin that cannot be asked
+    /// (RFC 9111 §5.2.2.2).
+    fn disconnected<B>(&self) -> Response<CacheBody<B>> {
+        self.free();
+        let mut response = respond::respond(
+            StatusCode::GATEWAY_TIMEOUT,
+            HeaderMap::new(),
+            CacheBody::empty(),
+        );
+        let outcome = self.miss(Some("origin-unreachable"));
+        let core = self.asked.core();
+        core.tell(response.headers_mut(), outcome, Told::default());
+        response
+    }
+
     /// Answers with what is stored where the handler failed, if it is still good enough for that
     /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
     pub(super) fn stale_in_place_of_error<B>(
@@ -231,6 +253,10 @@ impl Fetch {
         };
         Some(asked.replay(stale, Outcome::Stale(Staleness::IfError), told))
     }
+}
+
+fn is_unreachable(head: &Parts) -> bool {
+    head.extensions.get::<OriginUnreachable>().is_some()
 }
 
 /// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2).

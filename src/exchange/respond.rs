@@ -1,6 +1,7 @@
 //! The responses this layer makes itself, and what it adds to those it passes on.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -16,7 +17,7 @@ use crate::semantics::date;
 use crate::semantics::partial::Part;
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
 use crate::semantics::range::{self, RangeSet, Resolved};
-use crate::status::{Outcome, Staleness, Told};
+use crate::status::{self, Outcome, Staleness, Told};
 
 /// The side of a request that a replay looks at.
 #[derive(Clone, Copy, Debug)]
@@ -74,10 +75,8 @@ impl Asked {
 }
 
 impl StoredResponse {
-    /// Returns the freshness lifetime that is left, in seconds; negative once stale (RFC 9211 §2.4).
-    pub(super) fn ttl(&self, now: std::time::Instant) -> i64 {
-        let lifetime = self.times.lifetime.as_secs_f64();
-        (lifetime - self.age(now).as_secs_f64()).floor() as i64
+    fn ttl(&self, now: Instant) -> i64 {
+        status::ttl(self.times.lifetime, self.age(now))
     }
 }
 
