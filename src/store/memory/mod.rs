@@ -156,7 +156,9 @@ impl MemoryStoreBuilder {
             max_bytes: self.max_bytes,
             largest_entry,
             evictions: AtomicU64::new(0),
-            log: self.log_capacity.map_or_else(Log::default, Log::with_capacity),
+            log: self
+                .log_capacity
+                .map_or_else(Log::default, Log::with_capacity),
             clock: self.clock,
             sweep: Mutex::default(),
         }

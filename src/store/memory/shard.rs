@@ -78,7 +78,9 @@ impl Shard {
         // Dropped, with all it holds, when no lock is held any more.
         let mut evicted = Evicted::default();
         self.0.insert_with_lifecycle(key, slot, &mut evicted);
-        let others = evicted.iter().filter(|(key, _)| key.borrow().hash64() != hash);
+        let others = evicted
+            .iter()
+            .filter(|(key, _)| key.borrow().hash64() != hash);
         others.count() as u64
     }
 

@@ -48,8 +48,7 @@ impl MemoryStore {
     fn is_useless(&self, stored: &Stored, now: Instant) -> bool {
         match stored {
             Stored::Response(response) => {
-                dead_at(response).is_some_and(|dead_at| dead_at <= now)
-                    || is_invalidated(response, &self.log)
+                is_invalidated(response, &self.log) || is_past_use(response, now)
             }
             // A list of variants leads to nothing when none of them is left.
             Stored::Variants(variants) => variants.known.iter().all(|variant| {
@@ -71,31 +70,33 @@ impl Sweep {
     }
 }
 
+/// Returns whether the log rules out any use, and spares the next hit the question if it does not.
 fn is_invalidated(response: &StoredResponse, log: &Log) -> bool {
-    match log.verdict(response.checked(), &response.subject) {
-        Verdict::Valid(position) => {
-            response.set_checked(position);
-            false
-        }
-        Verdict::Invalid => true,
+    let (verdict, position) = log.verdict_at(response.checked(), response.subject.borrow());
+    if verdict == Verdict::Valid {
+        response.set_checked(position);
     }
+    verdict == Verdict::Invalid
 }
 
 /// How long a response that can be validated is kept past its last use as it is: as long again as
 /// it was fresh, within these bounds. A refresh is then worth a `304` instead of a body.
 const VALIDATION: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(86_400));
 
-/// Returns when nothing will use a response any more; `None` if that is too far off to tell.
+/// Returns whether nothing will use a response any more.
 ///
 /// It is used while it is fresh (RFC 9111 §4.2), then while it may be served stale (RFC 5861), and
 /// then as what a conditional request asks about (RFC 9111 §4.3), if it has a validator.
-fn dead_at(response: &StoredResponse) -> Option<Instant> {
+fn is_past_use(response: &StoredResponse, now: Instant) -> bool {
     let times = &response.times;
-    let validation = match response.head.etag().or(response.head.last_modified()) {
-        Some(_) => times.lifetime.clamp(VALIDATION.0, VALIDATION.1),
-        None => Duration::ZERO,
-    };
     let stale = times.stale_while_revalidate.max(times.stale_if_error);
-    let used = times.lifetime.checked_add(stale)?.checked_add(validation)?;
-    times.received.checked_add(used.saturating_sub(times.initial_age))
+    let served = times.lifetime.saturating_add(stale);
+    let Some(since) = response.age(now).checked_sub(served) else {
+        return false;
+    };
+    // Looked at last: the header section is somewhere else in memory.
+    match response.head.etag().or(response.head.last_modified()) {
+        Some(_) => since >= times.lifetime.clamp(VALIDATION.0, VALIDATION.1),
+        None => true,
+    }
 }
