@@ -1,5 +1,6 @@
 //! Reclaiming the room of what nothing may serve any more, a little at a time.
 
+use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
 use super::MemoryStore;
@@ -7,7 +8,7 @@ use crate::entry::StoredResponse;
 use crate::invalidate::{Log, Position, Verdict};
 use crate::store::Stored;
 
-/// Entries looked at in one step.
+/// Entries looked at in one step: on a runtime of one thread, hits wait for the step.
 const STEP: usize = 256;
 
 /// Where a round over the store stands.
@@ -25,9 +26,12 @@ pub(super) struct Sweep {
 
 impl MemoryStore {
     pub(super) fn sweep_some(&self) -> bool {
-        let Ok(mut sweep) = self.sweep.try_lock() else {
+        let mut sweep = match self.sweep.try_lock() {
+            Ok(sweep) => sweep,
+            // Where a round stands is only a hint; any such hint will do.
+            Err(TryLockError::Poisoned(sweep)) => sweep.into_inner(),
             // Somebody else is at it, and will be told whether there is more to do.
-            return false;
+            Err(TryLockError::WouldBlock) => return false,
         };
         sweep.begin(self.log.position(), self.shards.len());
         while sweep.hashes.is_empty() && sweep.to_list > 0 {
