@@ -1,11 +1,11 @@
 //! One contract for every store: those of this crate, and one as a user might write it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tower_response_cache::testing::store_contract;
 use tower_response_cache::{
-    Answer, Error, Key, KeyRef, Log, MemoryStore, NoStore, Store, Stored, Usage,
+    Answer, Error, Invalidation, Key, KeyRef, Log, MemoryStore, NoStore, Store, Stored, Usage,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,6 +69,105 @@ impl Store for Shelf {
 
     fn log(&self) -> &Log {
         &self.log
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "under another key of the same hash")]
+async fn the_contract_catches_a_store_that_trusts_hashes() {
+    store_contract::run(async || Careless::with(Fault::TrustsHashes)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "another body than was put")]
+async fn the_contract_catches_a_store_that_keeps_the_first_of_two() {
+    store_contract::run(async || Careless::with(Fault::KeepsTheFirst)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "found after it was removed")]
+async fn the_contract_catches_a_store_that_does_not_remove() {
+    store_contract::run(async || Careless::with(Fault::DoesNotRemove)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "does not hold an invalidation")]
+async fn the_contract_catches_a_store_that_forgets_invalidations() {
+    store_contract::run(async || Careless::with(Fault::ForgetsInvalidations)).await;
+}
+
+/// A store with one fault.
+#[derive(Debug)]
+struct Careless {
+    fault: Fault,
+    shelf: Mutex<HashMap<Box<[u8]>, Stored>>,
+    log: Log,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    TrustsHashes,
+    KeepsTheFirst,
+    DoesNotRemove,
+    ForgetsInvalidations,
+}
+
+impl Careless {
+    fn with(fault: Fault) -> Self {
+        Self {
+            fault,
+            shelf: Mutex::default(),
+            log: Log::default(),
+        }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Stored>> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self, key: KeyRef<'_>) -> Box<[u8]> {
+        match self.fault {
+            Fault::TrustsHashes => key.hash64().to_le_bytes().into(),
+            _ => key.as_bytes().into(),
+        }
+    }
+}
+
+impl Store for Careless {
+    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+        Answer::Now(Ok(self.shelf().get(&self.name(key)).cloned()))
+    }
+
+    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+        let name = self.name(key.borrow());
+        if self.fault == Fault::KeepsTheFirst {
+            self.shelf().entry(name).or_insert(stored);
+        } else {
+            self.shelf().insert(name, stored);
+        }
+        Answer::Now(Ok(()))
+    }
+
+    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+        if self.fault != Fault::DoesNotRemove {
+            self.shelf().remove(&self.name(key));
+        }
+        Answer::Now(Ok(()))
+    }
+
+    fn log(&self) -> &Log {
+        &self.log
+    }
+
+    fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
+        if self.fault != Fault::ForgetsInvalidations {
+            self.log.append(invalidations);
+        }
+        Answer::Now(Ok(()))
     }
 
     fn usage(&self) -> Usage {
