@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
-use crate::policy::{Identity, Requested, Route, RouteTable};
+use crate::policy::{Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
 use crate::status::{BypassReason, Miss, Show};
 use crate::store::{Answer, Store};
@@ -179,8 +179,10 @@ impl Place {
         let signals = Signals::scan(&parts.headers, &core.fields);
         let ttl = admissible(&route, &signals, parts, has_body)?;
         let mut key = KeyBuilder::default();
+        key.count(signals.keyed.len());
         for (name, value) in &signals.keyed {
-            key.part(name.as_str().as_bytes()).part(value.as_bytes());
+            key.part(name.as_str().as_bytes());
+            write_value(name, value, &mut key);
         }
         let target = request::target(uri, &signals);
         route
