@@ -20,11 +20,7 @@ use crate::error::Error;
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
-<<<<<<< HEAD
-use crate::policy::{Condition, Identity, Requested, Route, RouteTable};
-=======
-use crate::policy::{Identity, Requested, Route, RouteTable, write_value};
->>>>>>> t-sem1
+use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
 use crate::status::{BypassReason, Miss, Show};
 use crate::store::{Answer, Store};
@@ -189,17 +185,8 @@ impl Place {
         let uri = request::original_uri(parts);
         let route = self.route(uri.path())?;
         let signals = Signals::scan(&parts.headers, &core.fields);
-<<<<<<< HEAD
         if signals.flags.body || has_body {
             return Err(BypassReason::Content);
-=======
-        let ttl = admissible(&route, &signals, parts, has_body)?;
-        let mut key = KeyBuilder::default();
-        key.count(signals.keyed.len());
-        for (name, value) in &signals.keyed {
-            key.part(name.as_str().as_bytes());
-            write_value(name, value, &mut key);
->>>>>>> t-sem1
         }
         let ttl = admissible(&route, &signals, parts)?;
         let key = key(&route, uri, &signals, parts)?;
@@ -335,8 +322,10 @@ fn key<'a>(
     parts: &Parts,
 ) -> Result<KeyBuilder, BypassReason> {
     let mut key = KeyBuilder::default();
+    key.count(signals.keyed.len());
     for (name, value) in &signals.keyed {
-        key.part(name.as_str().as_bytes()).part(value.as_bytes());
+        key.part(name.as_str().as_bytes());
+        write_value(name, value, &mut key);
     }
     let target = request::target(uri, signals);
     let policy = &route.policy;
