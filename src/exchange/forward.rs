@@ -11,6 +11,7 @@ use http::header::HeaderMap;
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_service::Service;
 use tracing::Instrument;
 
@@ -36,7 +37,7 @@ use crate::telemetry::Event;
 const TURNS: usize = 4;
 
 /// A handler call that nobody waits for any more is given this long.
-const ABANDONED: Duration = Duration::from_secs(60);
+pub(super) const ABANDONED: Duration = Duration::from_secs(60);
 
 /// A call to be made: the inner service and the request for it.
 pub(super) struct Call<S, Q> {
@@ -110,12 +111,13 @@ where
     let asked = Arc::new(asked);
     let mut inner = Inner::Ready(inner);
     let turns = if asked.may_share() { TURNS } else { 0 };
+    let give_up = Instant::now().checked_add(asked.route.policy.collapsing.max_wait);
     for _ in 0..turns {
         match asked.join() {
             Join::Alone => break,
             Join::Lead(leader) => {
                 if let Some(stored) = asked.stored_meanwhile() {
-                    leader.land(Landing::Stored(stored.clone()));
+                    leader.land(Landing::Stored(stored.clone(), Outcome::Hit));
                     return Ok(asked.replay(&stored, Outcome::Hit, Told::default()));
                 }
                 let finish = asked.route.policy.collapsing.finish_abandoned;
@@ -130,7 +132,7 @@ where
             }
             Join::Wait(flight) => {
                 inner = inner.release();
-                match asked.wait_for(&flight).await {
+                match asked.wait_for(&flight, give_up).await {
                     Waited::Answered(response) => return Ok(response),
                     Waited::Again => {}
                     Waited::Alone => break,
@@ -182,7 +184,11 @@ impl Asked {
             self.flight_key().borrow(),
             core.clock.instant(),
             || core.store.log().position(),
-            |flight| self.may_join(flight.position, &[]),
+            |flight| {
+                flight.is_of_use(core.clock.instant(), |tags| {
+                    self.may_join(flight.position, tags)
+                })
+            },
         )
     }
 
@@ -220,16 +226,19 @@ impl Asked {
         }
     }
 
-    async fn wait_for<B>(&self, flight: &Flight) -> Waited<B> {
+    async fn wait_for<B>(&self, flight: &Flight, give_up: Option<Instant>) -> Waited<B> {
         let core = self.core();
         core.stats.count(Event::Collapsed);
-        let wait = self.route.policy.collapsing.max_wait;
-        match tokio::time::timeout(wait, flight.landing()).await {
+        let landing = flight.landing();
+        let landing = match give_up {
+            Some(give_up) => tokio::time::timeout_at(give_up, landing).await,
+            None => Ok(landing.await),
+        };
+        match landing {
             Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
             Ok(Err(Freed::Abandoned)) => Waited::Again,
-            Ok(Ok(Landing::Stored(stored))) => match core.verdict(&stored) {
-                Verdict::Valid => {
-                    let outcome = Outcome::Revalidated { collapsed: true };
+            Ok(Ok(Landing::Stored(stored, outcome))) => match (core.verdict(&stored), outcome) {
+                (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {
                     Waited::Answered(self.replay(&stored, outcome, Told::default()))
                 }
                 _ => Waited::Again,
@@ -393,16 +402,27 @@ impl Fetch {
             asked, why, leader, ..
         } = self;
         let core = asked.core().clone();
-        asked
-            .place
-            .flights
-            .is_cacheable(asked.flight_key().borrow());
+        let flight_key = asked.flight_key();
+        let leader = match leader {
+            Some(leader) if plan.is_always_validated() => {
+                // No other request may be given it without asking the handler itself.
+                leader.not_for_others();
+                let now = core.clock.instant();
+                asked.place.flights.is_uncacheable(flight_key.borrow(), now);
+                None
+            }
+            leader => {
+                asked.place.flights.is_cacheable(flight_key.borrow());
+                leader
+            }
+        };
         let limits = Limits {
             max_body: asked.route.policy.max_body.min(core.max_body),
             expected: plan.expected,
             finish_abandoned: asked.route.policy.collapsing.finish_abandoned,
             budget: core.budget.clone(),
         };
+        let useful_until = plan.useful_until();
         let landing = leader.is_some().then(|| {
             (
                 plan.headers().clone(),
@@ -431,6 +451,7 @@ impl Fetch {
                 nominated,
                 request: asked.headers.clone(),
                 tags,
+                useful_until,
             })));
         }
         let outcome = Outcome::Miss {

@@ -7,12 +7,11 @@ use bytes::Buf;
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
-use http_body_util::BodyExt;
 use tower_service::Service;
 use tracing::Instrument;
 
 use super::admit::{self, Interval};
-use super::forward::{Call, Fetch};
+use super::forward::{ABANDONED, Call, Fetch};
 use super::{Asked, Inner};
 use crate::body::{BoxError, CacheBody, Captured};
 use crate::entry::StoredResponse;
@@ -64,10 +63,9 @@ pub(super) fn in_background<S, Q, B>(
             inner: Inner::Ready(inner),
             request,
         };
-        if let Ok(response) = fetch.lead(call).await {
-            let mut body = std::pin::pin!(response.into_body());
-            // To the end, so that it is stored; an error ends it like an end.
-            while let Some(Ok(_)) = body.frame().await {}
+        // A handler that hangs would keep the next refresh from beginning.
+        if let Ok(Ok(response)) = tokio::time::timeout(ABANDONED, fetch.lead(call)).await {
+            response.into_body().read_on().await;
         }
     };
     runtime.spawn(refresh.in_current_span());
@@ -126,10 +124,15 @@ impl Fetch {
         match admit::admit(asked, &fresh, &length, interval) {
             Ok(plan) => {
                 let nominated = plan.nominated.clone();
+                let for_others = !plan.is_always_validated();
                 let stored = Arc::new(plan.into_stored(captured, position));
                 asked.store(&stored, &nominated);
-                if let Some(leader) = &self.leader {
-                    leader.land(Landing::Stored(stored.clone()));
+                match &self.leader {
+                    Some(leader) if for_others => {
+                        let outcome = Outcome::Revalidated { collapsed: true };
+                        leader.land(Landing::Stored(stored.clone(), outcome));
+                    }
+                    _ => self.free(),
                 }
                 Some(asked.replay(&stored, outcome, told))
             }
@@ -163,13 +166,14 @@ impl Fetch {
         if !permitted {
             return None;
         }
+        let outcome = Outcome::Stale(Staleness::IfError);
         if let Some(leader) = &self.leader {
-            leader.land(Landing::Stored(stale.clone()));
+            leader.land(Landing::Stored(stale.clone(), outcome));
         }
         let told = Told {
             fwd_status,
             ..Told::default()
         };
-        Some(asked.replay(stale, Outcome::Stale(Staleness::IfError), told))
+        Some(asked.replay(stale, outcome, told))
     }
 }
