@@ -37,6 +37,8 @@ mod keys;
 mod log;
 mod pattern;
 mod position;
+mod shared;
+mod state;
 mod subject;
 mod table;
 mod template;
@@ -49,6 +51,7 @@ pub use position::Position;
 
 pub(crate) use canonical::canonical;
 pub(crate) use evict::{CompiledEvict, TagTemplate};
-pub(crate) use log::{Intent, Verdict};
+pub(crate) use intent::Intent;
+pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};
 pub(crate) use template::Captures;
