@@ -109,10 +109,10 @@ impl Open {
 
     /// Returns whether a write under way may change what a subject stands for.
     pub(super) fn matches(&self, keys: &Keys, subject: SubjectRef<'_>) -> bool {
-        let glob_matches = |placed: &PlacedGlob| placed.glob.matches(subject.path, subject.query);
+        let (mut places, mut globs) = (keys.places.iter(), self.globs.iter());
         self.everywhere > 0
-            || (!self.keys.is_empty() && keys.iter().any(|key| self.keys.contains_key(key)))
-            || self.globs.iter().any(|(placed, _)| glob_matches(placed))
+            || (!self.keys.is_empty() && places.any(|key| self.keys.contains_key(key)))
+            || globs.any(|(placed, _)| placed.may_match(keys) && placed.matches(subject))
     }
 
     fn open(&mut self, place: Place) -> Place {

@@ -21,8 +21,8 @@ const MAX_CAPACITY: usize = 8 * 1024 * 1024;
 /// The invalidations of one cache, or this node's copy of those that several nodes share.
 ///
 /// It holds the latest position of every different invalidation, up to a number; then it forgets
-/// the oldest, and takes everything stored before that for invalidated. It takes about 100 bytes
-/// for each, whatever their length, and room for all of them is set aside when it is made.
+/// the oldest, and takes everything stored before that for invalidated. It takes less than 200
+/// bytes for each, whatever their length, and room for all of them is set aside when it is made.
 ///
 /// A log can be used from many threads at once. Recording takes a lock for a moment that does not
 /// grow with what is stored or recorded.

@@ -35,6 +35,7 @@ mod intent;
 mod invalidation;
 mod keys;
 mod log;
+mod order;
 mod pattern;
 mod position;
 mod shared;
