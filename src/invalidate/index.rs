@@ -50,7 +50,7 @@ impl<S: Stamp> Index<S> {
             latest.absorb(stamp);
         }
         for StampedGlob { placed, stamp } in &self.globs {
-            if placed.may_match(keys) && placed.matches(subject) {
+            if placed.may_match(keys) && placed.matches(keys, subject) {
                 latest.absorb(*stamp);
             }
         }

@@ -24,6 +24,10 @@ const MAX_DEPTH: usize = 32;
 /// decide how much memory a log takes.
 const MAX_GLOB_LEN: usize = 1024;
 
+/// A longer path and query are not matched against globs: each counts as matching. Hundreds of them
+/// times a URI of no bound would be time of no bound.
+const MAX_MATCHED_LEN: usize = 8 * 1024;
+
 /// What is hashed, so that a path and a tag of the same text differ.
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -72,11 +76,11 @@ impl PlacedGlob {
     /// about most subjects that it does not match.
     #[inline]
     pub(super) fn may_match(&self, keys: &Keys) -> bool {
-        self.literals.may_all_be_in(keys.segments)
+        keys.too_long || self.literals.may_all_be_in(keys.segments)
     }
 
-    pub(super) fn matches(&self, subject: SubjectRef<'_>) -> bool {
-        self.glob.matches(subject.path, subject.query)
+    pub(super) fn matches(&self, keys: &Keys, subject: SubjectRef<'_>) -> bool {
+        keys.too_long || self.glob.matches(subject.path, subject.query)
     }
 
     /// Returns the place of all that begins as the glob does.
@@ -92,6 +96,8 @@ pub(super) struct Keys {
     pub(super) places: SmallVec<[u64; 24]>,
     /// The segments of its path.
     segments: Segments,
+    /// Whether path and query are longer than what is matched.
+    too_long: bool,
 }
 
 /// The hash of one log.
@@ -134,10 +140,10 @@ impl Seed {
     }
 
     pub(super) fn keys(&self, subject: SubjectRef<'_>) -> Keys {
-        let path = subject.path;
+        let (path, query) = (subject.path, subject.query.unwrap_or(""));
         let mut places = SmallVec::new();
         places.push(self.key(Kind::Path, path));
-        places.push(self.path_query(path, subject.query.unwrap_or("")));
+        places.push(self.path_query(path, query));
         if let Some((parent, _)) = path.rsplit_once('/') {
             places.push(self.key(Kind::Children, parent));
         }
@@ -146,6 +152,7 @@ impl Seed {
         Keys {
             places,
             segments: self.segments(path.split('/').skip(1)),
+            too_long: path.len() + query.len() > MAX_MATCHED_LEN,
         }
     }
 

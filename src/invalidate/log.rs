@@ -99,7 +99,7 @@ impl Log {
     }
 
     /// Announces a write that has not been made yet. Until the intent is closed nothing that the
-    /// invalidations match is used, whatever its position.
+    /// invalidations match is used, whatever its position; nor what soft ones match.
     pub(crate) fn begin_write(&self, invalidations: &[Invalidation]) -> Intent {
         Intent::open(self.shared.clone(), invalidations.into())
     }

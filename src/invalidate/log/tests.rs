@@ -402,6 +402,19 @@ fn paths_of_thousands_of_segments_are_matched_within_bounds() {
 }
 
 #[test]
+fn a_path_too_long_to_be_matched_counts_for_every_glob_and_for_nothing_else() {
+    let log = Log::with_capacity(16);
+    let before = log.position();
+    let long = format!("/{}", "x".repeat(8 * 1024));
+    log.append(&[pattern("/a/**"), Invalidation::uri("/b")]);
+    assert_eq!(verdict(&log, before, &long), Verdict::Valid);
+    let after = log.append(&[pattern("/a/*/c")]);
+    assert_eq!(verdict(&log, before, &long), Verdict::Invalid);
+    assert_eq!(verdict(&log, before, &long[..8 * 1024]), Verdict::Valid);
+    assert_eq!(verdict(&log, after, &long), Verdict::Valid);
+}
+
+#[test]
 fn a_log_can_be_shared_and_shown() {
     fn is_shared<T: Send + Sync + std::fmt::Debug>(_: &T) {}
     let log = Log::default();
