@@ -24,7 +24,7 @@ pub mod testing;
 
 pub use body::CacheBody;
 pub use clock::Clock;
-pub use directive::{CacheDirective, Invalidate};
+pub use directive::{CacheDirective, Invalidate, OriginUnreachable};
 pub use entry::{StoredResponse, Variants};
 pub use error::{Error, ErrorKind};
 pub use future::ResponseFuture;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HOST, TE, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body_util::{Either, Full};
+use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
@@ -19,6 +19,9 @@ use crate::fields::{self, X_FORWARDED_FOR};
 /// A response of the proxy's own, with a line of text.
 pub(crate) type Notice = Full<Bytes>;
 
+/// The body of a request: a client's, or none where a request is sent once more.
+pub(crate) type RequestBody = Either<Incoming, Empty<Bytes>>;
+
 /// Passes a request on to the cache, or refuses it.
 pub(crate) async fn pass<S, B>(
     cache: S,
@@ -26,9 +29,9 @@ pub(crate) async fn pass<S, B>(
     request: Request<Incoming>,
 ) -> Result<Response<Either<B, Notice>>, Infallible>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
 {
-    match prepare(request, client) {
+    match prepare(request.map(Either::Left), client) {
         Ok(request) => Ok(cache.oneshot(request).await?.map(Either::Left)),
         Err(refusal) => Ok(refusal.response().map(Either::Right)),
     }

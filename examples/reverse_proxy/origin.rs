@@ -20,10 +20,11 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
+use tower_response_cache::OriginUnreachable;
 
 use crate::connector::{Answered, Connector};
 use crate::fields::{self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
-use crate::front::{Notice, notice};
+use crate::front::{Notice, RequestBody, notice};
 use crate::tunnel;
 
 /// How long an origin may take to start its answer to a request without a body. With a body the
@@ -34,7 +35,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The client's body, or that of a request without one which is sent once more.
-type RequestBody = Either<Incoming, Empty<Bytes>>;
 
 type OriginResponse = Response<Either<Incoming, Notice>>;
 
@@ -61,7 +61,7 @@ impl Origin {
     }
 }
 
-impl Service<Request<Incoming>> for Origin {
+impl Service<Request<RequestBody>> for Origin {
     type Response = OriginResponse;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<OriginResponse, Infallible>> + Send>>;
@@ -70,9 +70,9 @@ impl Service<Request<Incoming>> for Origin {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let origin = Arc::clone(&self.0);
-        Box::pin(async move { Ok(origin.exchange(request.map(Either::Left)).await) })
+        Box::pin(async move { Ok(origin.exchange(request).await) })
     }
 }
 
@@ -267,6 +267,7 @@ impl Failure {
             HeaderName::from_static("proxy-status"),
             HeaderValue::from_static(self.status_field),
         );
+        response.extensions_mut().insert(OriginUnreachable);
         response.map(Either::Right)
     }
 }
