@@ -32,10 +32,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use http_body_util::{Either, Empty};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tower::Layer;
-use http_body_util::{Either, Empty};
 use tower_response_cache::{CacheLayer, MemoryStore, NoStore, Routes};
 use tracing_subscriber::EnvFilter;
 
