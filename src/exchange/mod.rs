@@ -315,10 +315,10 @@ fn admissible(
 }
 
 /// Writes a request's key.
-fn key(
+fn key<'a>(
     route: &Route,
-    uri: &Uri,
-    signals: &Signals<'_>,
+    uri: &'a Uri,
+    signals: &Signals<'a>,
     parts: &Parts,
 ) -> Result<KeyBuilder, BypassReason> {
     let mut key = KeyBuilder::default();
