@@ -21,7 +21,6 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
 use tower_response_cache::OriginUnreachable;
-use tower_response_cache::OriginUnreachable;
 
 use crate::connector::{Answered, Connector};
 use crate::fields::{self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
@@ -268,8 +267,6 @@ impl Failure {
             HeaderName::from_static("proxy-status"),
             HeaderValue::from_static(self.status_field),
         );
-        response.extensions_mut().insert(OriginUnreachable);
-        // So that the cache knows this is not the origin's word.
         response.extensions_mut().insert(OriginUnreachable);
         response.map(Either::Right)
     }
