@@ -44,6 +44,8 @@ pub(crate) enum Staleness {
     WhileRevalidating,
     /// `stale-if-error`: the handler was asked, and failed.
     IfError,
+    /// The handler was asked, and takes longer than the policy's soft timeout.
+    IfSlow,
 }
 
 /// Why the store did not answer a request.
@@ -160,6 +162,10 @@ impl Outcome {
                 status.fwd_status = Some(StatusCode::NOT_MODIFIED);
                 status.stored = true;
                 status.collapsed = collapsed;
+            }
+            Self::Stale(Staleness::IfSlow) => {
+                status.handled = Some(Handled::Forwarded(Forward::Stale));
+                status.detail = Some("soft-timeout");
             }
             Self::Miss {
                 why,

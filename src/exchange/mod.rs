@@ -22,7 +22,7 @@ use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{BypassReason, Miss, Show};
+use crate::status::{BypassReason, Miss, Outcome, Show};
 use crate::store::{Answer, Store};
 use crate::telemetry::{Event, Stats};
 
@@ -216,14 +216,14 @@ impl Place {
             ..asked()
         };
         Ok(match ask.judge(found) {
-            Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored))),
-            Lookup::ServeStale(stored) => {
-                let response = Box::new(ask.replay_stale(&stored));
+            Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored, Outcome::Hit))),
+            Lookup::ServeAndRefresh(stored, outcome) => {
+                let response = Box::new(ask.replay(&stored, outcome));
                 Course::ReplayAndRefresh(response, asked(), stored)
             }
-            Lookup::Fetch(..) if ask.only_if_cached() => {
-                Course::Replay(Box::new(respond::gateway_timeout(core)))
-            }
+            Lookup::Fetch(..) if ask.only_if_cached() => Course::Replay(Box::new(
+                respond::gateway_timeout(core, Outcome::Unsatisfied),
+            )),
             Lookup::Fetch(why, basis) => Course::Fetch(asked(), why, basis),
         })
     }
