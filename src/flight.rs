@@ -13,6 +13,7 @@ use crate::body::Fill;
 use crate::entry::StoredResponse;
 use crate::invalidate::Position;
 use crate::key::{Key, KeyHasher, KeyRef};
+use crate::status::Outcome;
 
 /// For how long a key whose response could not be shared is remembered. Requests for it go alone
 /// meanwhile, so that nobody waits in line for a response that is not for them.
@@ -51,8 +52,9 @@ enum State {
 pub(crate) enum Landing {
     /// A response whose body is being read and may be read along.
     Streaming(Arc<Streaming>),
-    /// A stored response: one that a validation confirmed, or one served in place of an error.
-    Stored(Arc<StoredResponse>),
+    /// A stored response and how it came to be served: confirmed by a validation, in place of an
+    /// error, or found when the leader looked once more.
+    Stored(Arc<StoredResponse>, Outcome),
 }
 
 /// A response's head, with what is needed to tell whom it is for.
@@ -66,6 +68,8 @@ pub(crate) struct Streaming {
     pub(crate) request: HeaderMap,
     /// The tags of the response, its handler's included.
     pub(crate) tags: Box<[Box<str>]>,
+    /// When the response stops being of use to requests that come then.
+    pub(crate) useful_until: Option<Instant>,
 }
 
 /// Why a flight brought nothing that others could use.
@@ -158,6 +162,17 @@ impl Table {
 }
 
 impl Flight {
+    /// Whether a request that comes now may join: `valid` judges by the tags that are known.
+    pub(crate) fn is_of_use(&self, now: Instant, valid: impl FnOnce(&[Box<str>]) -> bool) -> bool {
+        match &*self.state.borrow() {
+            State::Landed(Landing::Streaming(streaming)) => {
+                let stale = streaming.useful_until.is_some_and(|until| until <= now);
+                !stale && valid(&streaming.tags)
+            }
+            State::Calling | State::Landed(Landing::Stored(..)) | State::Freed(_) => valid(&[]),
+        }
+    }
+
     /// Waits until the flight has landed or freed those who wait.
     ///
     /// # Cancel safety

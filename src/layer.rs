@@ -136,6 +136,7 @@ impl CacheLayerBuilder {
     /// Remove one only where no handler looks at it, or where a trusted proxy overwrites it.
     pub fn keyed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.fields.keyed = names.into_iter().collect();
+        self.fields.chosen = true;
         self
     }
 
@@ -144,6 +145,7 @@ impl CacheLayerBuilder {
     /// `X-Rewrite-URL`: frameworks take such a request for another one.
     pub fn bypassed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.fields.bypassed = names.into_iter().collect();
+        self.fields.chosen = true;
         self
     }
 

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
-use crate::policy::{Condition, Identity, Requested, Route, RouteTable};
+use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
 use crate::status::{BypassReason, Miss, Show};
 use crate::store::{Answer, Store};
@@ -322,8 +322,10 @@ fn key<'a>(
     parts: &Parts,
 ) -> Result<KeyBuilder, BypassReason> {
     let mut key = KeyBuilder::default();
+    key.count(signals.keyed.len());
     for (name, value) in &signals.keyed {
-        key.part(name.as_str().as_bytes()).part(value.as_bytes());
+        key.part(name.as_str().as_bytes());
+        write_value(name, value, &mut key);
     }
     let target = request::target(uri, signals);
     let policy = &route.policy;
@@ -379,7 +381,7 @@ impl Core {
 
     /// Records invalidations, and has what they hit swept up.
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
-        let recorded = self.bounded(self.store.invalidate(what)).await;
+        let recorded = self.bounded(kept_going(self.store.invalidate(what))).await;
         match &recorded {
             Ok(()) => self.stats.count(Event::Invalidation),
             Err(error) => self.store_failed(error),
@@ -416,6 +418,22 @@ impl Asked {
 
     fn now(&self) -> Now {
         self.core().clock.now()
+    }
+}
+
+/// Has a store's work done to its end, whether or not somebody waits for it that long: a write that
+/// was made stays made when its client goes away.
+fn kept_going(answer: Answer<Result<(), Error>>) -> Answer<Result<(), Error>> {
+    match (answer, tokio::runtime::Handle::try_current()) {
+        (Answer::Later(answer), Ok(runtime)) => {
+            let done = runtime.spawn(answer);
+            Answer::Later(Box::pin(async move {
+                done.await.unwrap_or_else(|gone| {
+                    Err(Error::store("the store did not finish").with_source(gone))
+                })
+            }))
+        }
+        (answer, _) => answer,
     }
 }
 

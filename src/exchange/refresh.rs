@@ -8,12 +8,12 @@ use http::header::HeaderMap;
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
-use http_body_util::BodyExt;
 use tower_service::Service;
 use tracing::Instrument;
 
 use super::admit::{self, Interval, Refusal};
 use super::basis::Basis;
+use super::detached::ABANDONED;
 use super::forward::{Call, Fetch};
 use super::{Asked, Inner, respond};
 use crate::body::{BoxError, CacheBody, Captured};
@@ -71,10 +71,9 @@ pub(super) fn in_background<S, Q, B>(
             inner: Inner::Ready(inner),
             request,
         };
-        if let Ok(response) = fetch.lead(call).await {
-            let mut body = std::pin::pin!(response.into_body());
-            // To the end, so that it is stored; an error ends it like an end.
-            while let Some(Ok(_)) = body.frame().await {}
+        // A handler that hangs would keep the next refresh from beginning.
+        if let Ok(Ok(response)) = tokio::time::timeout(ABANDONED, fetch.lead(call)).await {
+            response.into_body().read_on().await;
         }
     };
     runtime.spawn(refresh.in_current_span());
@@ -134,8 +133,11 @@ impl Fetch {
         };
         match self.update(stored, &fresh, interval, position) {
             Ok(stored) => {
-                if let Some(leader) = &self.leader {
-                    leader.land(Landing::Stored(stored.clone()));
+                match &self.leader {
+                    Some(leader) if !stored.reuse.always_validate => {
+                        leader.land(Landing::Stored(stored.clone(), outcome.collapsed()));
+                    }
+                    _ => self.free(),
                 }
                 Validated::Confirmed(asked.replay(&stored, outcome, told))
             }
@@ -244,14 +246,15 @@ impl Fetch {
         if !permitted {
             return None;
         }
+        let outcome = Outcome::Stale(Staleness::IfError);
         if let Some(leader) = &self.leader {
-            leader.land(Landing::Stored(stale.clone()));
+            leader.land(Landing::Stored(stale.clone(), outcome));
         }
         let told = Told {
             fwd_status,
             ..Told::default()
         };
-        Some(asked.replay(stale, Outcome::Stale(Staleness::IfError), told))
+        Some(asked.replay(stale, outcome, told))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Response, StatusCode};
+use tokio::time::Instant;
 
 use super::lookup::{self, Ask, Lookup, variant_key};
 use super::{Asked, respond};
@@ -43,7 +44,11 @@ impl Asked {
             self.flight_key().borrow(),
             core.clock.instant(),
             || core.store.log().position(),
-            |flight| self.may_join(flight.position, &[]),
+            |flight| {
+                flight.is_of_use(core.clock.instant(), |tags| {
+                    self.may_join(flight.position, tags)
+                })
+            },
         )
     }
 
@@ -81,16 +86,19 @@ impl Asked {
         }
     }
 
-    pub(super) async fn wait_for<B>(&self, flight: &Flight) -> Waited<B> {
+    pub(super) async fn wait_for<B>(&self, flight: &Flight, give_up: Option<Instant>) -> Waited<B> {
         let core = self.core();
         core.stats.count(Event::Collapsed);
-        let wait = self.route.policy.collapsing.max_wait;
-        match tokio::time::timeout(wait, flight.landing()).await {
+        let landing = flight.landing();
+        let landing = match give_up {
+            Some(give_up) => tokio::time::timeout_at(give_up, landing).await,
+            None => Ok(landing.await),
+        };
+        match landing {
             Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
             Ok(Err(Freed::Abandoned)) => Waited::Again,
-            Ok(Ok(Landing::Stored(stored))) => match core.verdict(&stored) {
-                Verdict::Valid => {
-                    let outcome = Outcome::Revalidated { collapsed: true };
+            Ok(Ok(Landing::Stored(stored, outcome))) => match (core.verdict(&stored), outcome) {
+                (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {
                     Waited::Answered(self.replay(&stored, outcome, Told::default()))
                 }
                 _ => Waited::Again,

@@ -12,8 +12,7 @@ mod key_rule;
 mod route;
 mod ttl;
 
-pub(crate) use key_rule::KeyRule;
-pub(crate) use key_rule::Target;
+pub(crate) use key_rule::{KeyRule, Target, write_value};
 pub use route::Routes;
 pub(crate) use route::{Route, RouteTable};
 pub(crate) use ttl::{OriginSays, Requested, Ttl};
