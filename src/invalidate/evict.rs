@@ -169,11 +169,11 @@ enum CompiledRule {
 impl CompiledEvict {
     /// Returns what a write with these captures invalidates besides its own URI.
     pub(crate) fn bind(&self, captures: Captures<'_>) -> SmallVec<[Invalidation; 4]> {
-        let bind = |rule: &CompiledRule| match rule.bind(captures) {
-            invalidation if self.soft => invalidation.soft(),
-            invalidation => invalidation,
-        };
-        self.rules.iter().map(bind).collect()
+        let bound = self.rules.iter().map(|rule| rule.bind(captures));
+        match self.soft {
+            true => bound.map(Invalidation::soft).collect(),
+            false => bound.collect(),
+        }
     }
 }
 
@@ -184,10 +184,10 @@ impl CompiledRule {
             Rule::Pattern(text) => {
                 let template = Template::parse(&text, Braces::Capture)?;
                 check_bound(&text, template.captures(), bound)?;
-                let has_captures = template.captures().next().is_some();
-                match has_captures {
-                    true => Self::Pattern(template),
-                    false => Self::Fixed(Pattern::compile(&template).into()),
+                let is_fixed = template.captures().next().is_none();
+                match is_fixed {
+                    true => Self::Fixed(Pattern::compile(&template).into()),
+                    false => Self::Pattern(template),
                 }
             }
             Rule::Tag(text) => Self::Tag(TagTemplate::compile(&text, bound)?),
