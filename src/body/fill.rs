@@ -169,6 +169,7 @@ impl Fill {
             id,
             taken: 0,
             finished: false,
+            last: false,
             stall: None,
         })
     }
@@ -402,6 +403,9 @@ pub(crate) struct Reader {
     id: u64,
     taken: u64,
     finished: bool,
+    /// It reads what every client has abandoned: nobody comes after it. A runtime that shuts down
+    /// drops what is spawned on it at once, so a reader for each one dropped would never end.
+    last: bool,
     stall: Option<Pin<Box<Sleep>>>,
 }
 
@@ -505,11 +509,13 @@ impl Drop for Reader {
         if self.fill.limits.expected == Some(shared.received) {
             return self.fill.finish(shared, End::Clean);
         }
-        let worth_finishing = shared.commit.is_some() && self.fill.limits.finish_abandoned;
+        let worth_finishing =
+            shared.commit.is_some() && self.fill.limits.finish_abandoned && !self.last;
         drop(shared);
         let runtime = tokio::runtime::Handle::try_current();
         match (worth_finishing, runtime, self.fill.reader()) {
-            (true, Ok(runtime), Some(reader)) => {
+            (true, Ok(runtime), Some(mut reader)) => {
+                reader.last = true;
                 runtime.spawn(Fill::read_abandoned(reader));
             }
             (_, _, reader) => {
