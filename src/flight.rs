@@ -13,6 +13,7 @@ use crate::body::Fill;
 use crate::entry::StoredResponse;
 use crate::invalidate::Position;
 use crate::key::{Key, KeyHasher, KeyRef};
+use crate::status::Outcome;
 
 /// For how long a key whose response could not be shared is remembered. Requests for it go alone
 /// meanwhile, so that nobody waits in line for a response that is not for them.
@@ -52,7 +53,18 @@ pub(crate) enum Landing {
     /// A response whose body is being read and may be read along.
     Streaming(Arc<Streaming>),
     /// A stored response: one that a validation confirmed, or one served in place of an error.
-    Stored(Arc<StoredResponse>),
+    Stored(Arc<Landed>),
+}
+
+/// A stored response, with what is needed to tell whom it is for.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    pub(crate) stored: Arc<StoredResponse>,
+    /// The fields that select it, and the request it was selected by.
+    pub(crate) nominated: Vec<HeaderName>,
+    pub(crate) request: HeaderMap,
+    /// What those who waited are told.
+    pub(crate) outcome: Outcome,
 }
 
 /// A response's head, with what is needed to tell whom it is for.

@@ -51,6 +51,8 @@ pub(super) enum Refusal {
     Status,
     Vary,
     TooLarge,
+    /// The response to a HEAD, which has no body to replay.
+    Head,
     /// More tags than can be kept.
     Tags,
     /// Neither the handler nor the route gives it a freshness lifetime, and it cannot be validated.
@@ -70,6 +72,7 @@ impl Refusal {
             Self::Status => "status",
             Self::Vary => "vary",
             Self::TooLarge => "too-large",
+            Self::Head => "head",
             Self::Tags => "tags",
             Self::NoFreshness => "no-freshness",
             Self::Standard(reason) => reason.as_str(),
@@ -290,12 +293,17 @@ fn seed(asked: &Asked, interval: Interval) -> u64 {
 /// stored), and its true length where it announced one.
 fn complete(headers: &mut HeaderMap, sent: &HeaderMap, expected: Option<u64>, received: Now) {
     if !headers.contains_key(header::DATE) {
-        if let Ok(date) = HeaderValue::try_from(date::format(received.wall)) {
-            headers.insert(header::DATE, date);
-        }
+        add_date(headers, received);
     }
     if let (true, Some(length)) = (sent.contains_key(header::CONTENT_LENGTH), expected) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Adds the date of a response that came without one.
+pub(super) fn add_date(headers: &mut HeaderMap, received: Now) {
+    if let Ok(date) = HeaderValue::try_from(date::format(received.wall)) {
+        headers.insert(header::DATE, date);
     }
 }
 

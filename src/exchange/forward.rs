@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Buf;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName};
 use http::response::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use tower_service::Service;
 use tracing::Instrument;
@@ -21,13 +21,13 @@ use super::{Asked, Inner, Journey, refresh, respond};
 use crate::body::{BoxError, CacheBody, Fill, Limits};
 use crate::directive::Invalidate;
 use crate::entry::StoredResponse;
-use crate::flight::{Flight, Freed, Join, Landing, Leader, Streaming};
+use crate::flight::{Flight, Freed, Join, Landed, Landing, Leader, Streaming};
 use crate::invalidate::{Position, Verdict};
 use crate::key::Key;
 use crate::semantics::preconditions::Precondition;
-use crate::semantics::validation::{self, Validators};
+use crate::semantics::validation::{self, HeadVerdict, Validators};
 use crate::semantics::vary;
-use crate::status::{BypassReason, Miss, Outcome, Told};
+use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::Answer;
 use crate::telemetry::Event;
 
@@ -77,11 +77,15 @@ where
     let (why, stale) = match asked.ask().judge(found) {
         Lookup::Fresh(stored) => return Ok(asked.ask().replay(&stored)),
         Lookup::ServeStale(stored) => {
-            let response = asked.ask().replay_stale(&stored);
+            let staleness = Staleness::WhileRevalidating;
+            let response = asked.ask().replay_stale(&stored, staleness);
             refresh::in_background(asked, inner, request, stored);
             return Ok(response);
         }
-        Lookup::Validate(stored) => (Miss::Stale, Some(stored)),
+        Lookup::Accepted(stored) => {
+            return Ok(asked.ask().replay_stale(&stored, Staleness::Accepted));
+        }
+        Lookup::Validate(stored, why) => (why, Some(stored)),
         Lookup::Missing(why) => (why, None),
     };
     if asked.directives.only_if_cached {
@@ -114,9 +118,10 @@ where
         match asked.join() {
             Join::Alone => break,
             Join::Lead(leader) => {
-                if let Some(stored) = asked.stored_meanwhile() {
-                    leader.land(Landing::Stored(stored.clone()));
-                    return Ok(asked.replay(&stored, Outcome::Hit, Told::default()));
+                if let Some(landed) = asked.stored_meanwhile() {
+                    let response = asked.replay(&landed.stored, Outcome::Hit, Told::default());
+                    leader.land(Landing::Stored(Arc::new(landed)));
+                    return Ok(response);
                 }
                 let finish = asked.route.policy.collapsing.finish_abandoned;
                 let fetch = Fetch {
@@ -169,7 +174,7 @@ impl Asked {
     /// from others.
     fn may_share(&self) -> bool {
         self.route.policy.collapsing.on
-            && self.method == http::Method::GET
+            && self.method == Method::GET
             && self.credentials().is_none()
             && !self.flags.range
             && !self.flags.precondition
@@ -205,7 +210,7 @@ impl Asked {
     }
 
     /// Looks again, as the leader of a flight: another may have landed since the first lookup.
-    fn stored_meanwhile(&self) -> Option<Arc<StoredResponse>> {
+    fn stored_meanwhile(&self) -> Option<Landed> {
         let found = match super::lookup::find(self.core(), self.key.borrow(), &self.headers) {
             Answer::Now(Ok(found)) => found,
             Answer::Now(Err(_)) | Answer::Later(_) => return None,
@@ -214,9 +219,27 @@ impl Asked {
             began: self.now(),
             ..self.ask()
         };
+        let names = found.variants.as_ref().map(|variants| &variants.names);
+        let nominated = names.cloned().unwrap_or_default();
         match ask.judge(found) {
-            Lookup::Fresh(stored) => Some(stored),
+            Lookup::Fresh(stored) => Some(self.landed(stored, nominated, Outcome::Hit)),
             _ => None,
+        }
+    }
+
+    /// What those who wait for this request's flight are given, if they are alike in the fields that
+    /// are `nominated`.
+    pub(super) fn landed(
+        &self,
+        stored: Arc<StoredResponse>,
+        nominated: Vec<HeaderName>,
+        outcome: Outcome,
+    ) -> Landed {
+        Landed {
+            stored,
+            nominated,
+            request: self.headers.clone(),
+            outcome,
         }
     }
 
@@ -227,15 +250,19 @@ impl Asked {
         match tokio::time::timeout(wait, flight.landing()).await {
             Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
             Ok(Err(Freed::Abandoned)) => Waited::Again,
-            Ok(Ok(Landing::Stored(stored))) => match core.verdict(&stored) {
-                Verdict::Valid => {
-                    let outcome = Outcome::Revalidated { collapsed: true };
-                    Waited::Answered(self.replay(&stored, outcome, Told::default()))
-                }
-                _ => Waited::Again,
-            },
+            Ok(Ok(Landing::Stored(landed))) => self.take_landed(&landed),
             Ok(Ok(Landing::Streaming(streaming))) => self.read_along(flight, &streaming),
         }
+    }
+
+    fn take_landed<B>(&self, landed: &Landed) -> Waited<B> {
+        if self.core().verdict(&landed.stored) != Verdict::Valid {
+            return Waited::Again;
+        }
+        if !vary::selects(&landed.nominated, &landed.request, &self.headers) {
+            return Waited::Alone;
+        }
+        Waited::Answered(self.replay(&landed.stored, landed.outcome, Told::default()))
     }
 
     fn read_along<B>(&self, flight: &Flight, streaming: &Streaming) -> Waited<B> {
@@ -370,7 +397,11 @@ impl Fetch {
         B::Data: Buf,
         B::Error: Into<BoxError>,
     {
-        match admit::admit(&self.asked, &head, &body.size_hint(), interval) {
+        let admitted = match self.asked.method == Method::HEAD {
+            true => Err(Refusal::Head),
+            false => admit::admit(&self.asked, &head, &body.size_hint(), interval),
+        };
+        match admitted {
             Ok(plan) => self.fill(head, body, plan, position, conditions),
             Err(refusal) => self.pass_on(head, body, refusal, conditions),
         }
@@ -449,6 +480,24 @@ impl Fetch {
         asked.conditionally(conditions, response)
     }
 
+    /// Whether a response that is not stored is the handler's latest word on its key, so that what
+    /// was stored before is no longer its answer.
+    fn overtakes_stored(&self, head: &Parts, refusal: Refusal) -> bool {
+        let Some(stale) = &self.stale else {
+            return false;
+        };
+        if refusal != Refusal::Head {
+            return head.status.is_success();
+        }
+        let validators = Validators {
+            etag: stale.head.etag(),
+            last_modified: stale.head.last_modified(),
+        };
+        let length = stale.body.len() as u64;
+        let verdict = validation::judge_head(head.status, &head.headers, &validators, length);
+        verdict == HeadVerdict::Invalidate
+    }
+
     fn pass_on<B>(
         self,
         head: Parts,
@@ -465,8 +514,7 @@ impl Fetch {
                 .flights
                 .is_uncacheable(asked.flight_key().borrow(), core.clock.instant());
         }
-        // The handler's latest word on this key: what was stored before is no longer its answer.
-        if self.stale.is_some() && head.status.is_success() {
+        if self.overtakes_stored(&head, refusal) {
             asked.discard();
         }
         let outcome = match asked.credentials() {

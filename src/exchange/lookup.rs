@@ -37,8 +37,10 @@ pub(crate) enum Lookup {
     Fresh(Arc<StoredResponse>),
     /// Served at once, while a background call refreshes it.
     ServeStale(Arc<StoredResponse>),
+    /// Served though it is stale, for the client accepts that.
+    Accepted(Arc<StoredResponse>),
     /// To be validated with the handler before it is used; of use still if the handler fails.
-    Validate(Arc<StoredResponse>),
+    Validate(Arc<StoredResponse>, Miss),
     Missing(Miss),
 }
 
@@ -220,7 +222,7 @@ impl Ask<'_> {
             false => stored.stale_by(now),
         };
         if stored.reuse.always_validate {
-            return Lookup::Validate(stored);
+            return Lookup::Validate(stored, Miss::Stale);
         }
         if self.route.policy.honour_request_directives && self.client.flags.cache_control {
             let request = CacheControl::of(self.client.headers);
@@ -234,9 +236,12 @@ impl Ask<'_> {
                 lifetime,
                 stored.reuse.never_stale,
             ) {
-                Permit::Validate if stale_by.is_none() => return Lookup::Validate(stored),
-                Permit::StaleAllowed => return Lookup::Fresh(stored),
-                _ => {}
+                Permit::Validate => {
+                    let why = stale_by.map_or(Miss::Request, |_| Miss::Stale);
+                    return Lookup::Validate(stored, why);
+                }
+                Permit::StaleAllowed => return Lookup::Accepted(stored),
+                Permit::Fresh | Permit::Stale => {}
             }
         }
         match stale_by {
@@ -244,7 +249,7 @@ impl Ask<'_> {
             Some(by) if by < stored.times.stale_while_revalidate && !stored.reuse.never_stale => {
                 Lookup::ServeStale(stored)
             }
-            Some(_) => Lookup::Validate(stored),
+            Some(_) => Lookup::Validate(stored, Miss::Stale),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::policy::{Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{BypassReason, Miss, Show};
+use crate::status::{BypassReason, Miss, Show, Staleness};
 use crate::store::{Answer, Store};
 use crate::telemetry::{Event, Stats};
 
@@ -219,13 +219,16 @@ impl Place {
         Ok(match ask.judge(found) {
             Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored))),
             Lookup::ServeStale(stored) => {
-                let response = Box::new(ask.replay_stale(&stored));
-                Course::ReplayAndRefresh(response, asked(), stored)
+                let response = ask.replay_stale(&stored, Staleness::WhileRevalidating);
+                Course::ReplayAndRefresh(Box::new(response), asked(), stored)
             }
-            Lookup::Missing(_) | Lookup::Validate(_) if ask.only_if_cached() => {
+            Lookup::Accepted(stored) => {
+                Course::Replay(Box::new(ask.replay_stale(&stored, Staleness::Accepted)))
+            }
+            Lookup::Missing(_) | Lookup::Validate(..) if ask.only_if_cached() => {
                 Course::Replay(Box::new(respond::gateway_timeout(core)))
             }
-            Lookup::Validate(stored) => Course::Fetch(asked(), Miss::Stale, Some(stored)),
+            Lookup::Validate(stored, why) => Course::Fetch(asked(), why, Some(stored)),
             Lookup::Missing(why) => Course::Fetch(asked(), why, None),
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use http::response::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::{Body, SizeHint};
 use http_body_util::BodyExt;
 use tower_service::Service;
@@ -50,6 +50,10 @@ pub(super) fn in_background<S, Q, B>(
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
+    if asked.method != Method::GET || asked.flags.range || asked.flags.precondition {
+        // Its answer would be none to store.
+        return;
+    }
     let Join::Lead(leader) = asked.join() else {
         return;
     };
@@ -108,13 +112,20 @@ impl Fetch {
         let mut fresh = Response::new(());
         *fresh.status_mut() = stale.status;
         // What this connection says of itself is no news of the stored response.
-        let update = storable::stored_headers(&head.headers, &Scope::Absent);
+        let mut update = storable::stored_headers(&head.headers, &Scope::Absent);
+        if !update.contains_key(header::DATE) {
+            // Or else the date of what is stored would count, and it would be stale at once.
+            admit::add_date(&mut update, interval.received);
+        }
         *fresh.headers_mut() = validation::freshen(&before, &update);
         *fresh.extensions_mut() = head.extensions.clone();
         let (fresh, ()) = fresh.into_parts();
         let length = SizeHint::with_exact(stale.body.len() as u64);
         let asked = &self.asked;
-        let outcome = Outcome::Revalidated { collapsed: false };
+        let outcome = |collapsed| Outcome::Revalidated {
+            why: self.why,
+            collapsed,
+        };
         let told = Told {
             fwd_status: Some(head.status),
             ..Told::default()
@@ -129,9 +140,10 @@ impl Fetch {
                 let stored = Arc::new(plan.into_stored(captured, position));
                 asked.store(&stored, &nominated);
                 if let Some(leader) = &self.leader {
-                    leader.land(Landing::Stored(stored.clone()));
+                    let landed = asked.landed(stored.clone(), nominated, outcome(true));
+                    leader.land(Landing::Stored(Arc::new(landed)));
                 }
-                Some(asked.replay(&stored, outcome, told))
+                Some(asked.replay(&stored, outcome(false), told))
             }
             Err(refusal) => {
                 // Confirmed for this once, and not to be stored any longer.
@@ -142,7 +154,7 @@ impl Fetch {
                     detail: Some(refusal.detail()),
                     ..told
                 };
-                Some(asked.replay(&once, outcome, told))
+                Some(asked.replay(&once, outcome(false), told))
             }
         }
     }
@@ -156,20 +168,25 @@ impl Fetch {
         let stale = self.stale.as_ref()?;
         let asked = &self.asked;
         let stale_by = stale.stale_by(asked.now().instant).unwrap_or_default();
-        let permitted = !stale.reuse.never_stale
+        // An error that was stored is no better than another.
+        let permitted = !reuse::stale_if_error(stale.status)
+            && !stale.reuse.never_stale
             && !stale.reuse.always_validate
             && stale_by < stale.times.stale_if_error
             && asked.core().verdict(stale) != Verdict::Invalid;
         if !permitted {
             return None;
         }
+        let outcome = Outcome::Stale(Staleness::IfError);
         if let Some(leader) = &self.leader {
-            leader.land(Landing::Stored(stale.clone()));
+            // Those who wait select the same variant: the names were known before the flight.
+            let landed = asked.landed(stale.clone(), Vec::new(), outcome);
+            leader.land(Landing::Stored(Arc::new(landed)));
         }
         let told = Told {
             fwd_status,
             ..Told::default()
         };
-        Some(asked.replay(stale, Outcome::Stale(Staleness::IfError), told))
+        Some(asked.replay(stale, outcome, told))
     }
 }

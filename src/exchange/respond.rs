@@ -32,8 +32,12 @@ impl Ask<'_> {
         )
     }
 
-    pub(super) fn replay_stale<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
-        let outcome = Outcome::Stale(Staleness::WhileRevalidating);
+    pub(super) fn replay_stale<B>(
+        &self,
+        stored: &StoredResponse,
+        staleness: Staleness,
+    ) -> Response<CacheBody<B>> {
+        let outcome = Outcome::Stale(staleness);
         self.core
             .replay(stored, self.client, self.began, outcome, Told::default())
     }
