@@ -122,7 +122,9 @@ impl StoredResponse {
 
     /// Returns the current age (RFC 9111 §4.2.3).
     pub(crate) fn age(&self, now: Instant) -> Duration {
-        self.times.initial_age + now.saturating_duration_since(self.times.received)
+        self.times
+            .initial_age
+            .saturating_add(now.saturating_duration_since(self.times.received))
     }
 
     /// Returns by how much the age exceeds the lifetime; `None` while the response is fresh.

@@ -77,7 +77,7 @@ impl<'a> KeyRef<'a> {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "testing", test))]
     pub(crate) fn with_hash(bytes: &'a [u8], hash: u64) -> Self {
         Self { hash, bytes }
     }

@@ -101,6 +101,19 @@ pub(crate) enum BypassReason {
 }
 
 impl Outcome {
+    /// Returns the same outcome of a response that is being stored.
+    pub(crate) fn stored(self) -> Self {
+        match self {
+            Self::Miss { why, collapsed, .. } => Self::Miss {
+                why,
+                stored: true,
+                collapsed,
+                detail: None,
+            },
+            other => other,
+        }
+    }
+
     /// Returns the value of `X-Cache`.
     pub(crate) fn x_cache(self) -> HeaderValue {
         HeaderValue::from_static(match self {

@@ -4,22 +4,25 @@
 use std::sync::Arc;
 
 use bytes::Buf;
+use http::header::{self, HeaderMap, HeaderName};
 use http::response::Parts;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
 use http_body_util::BodyExt;
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::admit::{self, Interval};
+use super::admit::{self, Interval, Refusal};
+use super::basis::Basis;
 use super::forward::{Call, Fetch};
-use super::{Asked, Inner};
+use super::{Asked, Inner, respond};
 use crate::body::{BoxError, CacheBody, Captured};
+use crate::directive::OriginUnreachable;
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing};
 use crate::invalidate::{Position, Verdict};
 use crate::semantics::cache_control::Scope;
-use crate::semantics::validation::{self, Validators};
+use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{reuse, storable};
 use crate::status::{Miss, Outcome, Staleness, Told};
 
@@ -27,8 +30,12 @@ use crate::status::{Miss, Outcome, Staleness, Told};
 pub(super) enum Validated<B> {
     /// It still holds, or has to do in place of an error; this is the answer from it.
     Confirmed(Response<CacheBody<B>>),
+    /// The answer is the rest of it.
+    Rest(Arc<StoredResponse>),
     /// The answer stands for itself.
     New,
+    /// The answer is about something else than this, which it was asked about.
+    Useless(Arc<StoredResponse>),
 }
 
 /// Refreshes a stored response that was served stale, unless that is under way or was found
@@ -60,7 +67,7 @@ pub(super) fn in_background<S, Q, B>(
     let fetch = Fetch {
         asked: Arc::new(asked),
         why: Miss::Stale,
-        stale: Some(stale),
+        basis: Basis::Stale(stale),
         leader: Some(Arc::new(leader)),
     };
     let refresh = async move {
@@ -79,49 +86,51 @@ pub(super) fn in_background<S, Q, B>(
 
 impl Fetch {
     /// Holds the handler's answer against what is stored.
-    pub(super) fn validated<B>(
+    pub(super) fn held_against<B>(
         &self,
         head: &Parts,
         interval: Interval,
         position: Position,
     ) -> Validated<B> {
-        if head.status == StatusCode::NOT_MODIFIED {
-            if let Some(response) = self.confirmed(head, interval, position) {
-                return Validated::Confirmed(response);
+        match &self.basis {
+            Basis::Stale(stored) | Basis::Variant(stored)
+                if head.status == StatusCode::NOT_MODIFIED =>
+            {
+                self.confirmed(stored, head, interval, position)
             }
-        }
-        if reuse::stale_if_error(head.status) {
-            if let Some(response) = self.stale_in_place_of_error(Some(head.status)) {
-                return Validated::Confirmed(response);
+            Basis::Part(part) if head.status == StatusCode::PARTIAL_CONTENT => {
+                Validated::Rest(part.clone())
             }
+            Basis::Part(part) if head.status == StatusCode::RANGE_NOT_SATISFIABLE => {
+                Validated::Useless(part.clone())
+            }
+            Basis::Stale(stored) if is_unreachable(head) || reuse::stale_if_error(head.status) => {
+                match self.stale_in_place_of_error(Some(head.status)) {
+                    Some(response) => Validated::Confirmed(response),
+                    None if is_unreachable(head) && stored.reuse.never_stale => {
+                        Validated::Confirmed(self.disconnected())
+                    }
+                    None => Validated::New,
+                }
+            }
+            _ => Validated::New,
         }
-        Validated::New
     }
 
     /// Freshens what is stored with a 304's fields and answers from it (RFC 9111 §4.3.4). It is as
     /// new as the call that confirmed it.
     fn confirmed<B>(
         &self,
+        stored: &Arc<StoredResponse>,
         head: &Parts,
         interval: Interval,
         position: Position,
-    ) -> Option<Response<CacheBody<B>>> {
-        let stale = self.stale.as_ref()?;
-        let before = stale.head.to_map(head.headers.len());
-        validation::select(&head.headers, &[Validators::of(&before)])?;
-        let mut fresh = Response::new(());
-        *fresh.status_mut() = stale.status;
-        // What this connection says of itself is no news of the stored response.
-        let mut update = storable::stored_headers(&head.headers, &Scope::Absent);
-        if !update.contains_key(header::DATE) {
-            // Or else the date of what is stored would count, and it would be stale at once.
-            admit::add_date(&mut update, interval.received);
+    ) -> Validated<B> {
+        if validation::select(&head.headers, &[stored.validators()]).is_none() {
+            return Validated::Useless(stored.clone());
         }
-        *fresh.headers_mut() = validation::freshen(&before, &update);
-        *fresh.extensions_mut() = head.extensions.clone();
-        let (fresh, ()) = fresh.into_parts();
-        let length = SizeHint::with_exact(stale.body.len() as u64);
         let asked = &self.asked;
+        let fresh = freshened(stored, head, interval);
         let outcome = |collapsed| Outcome::Revalidated {
             why: self.why,
             collapsed,
@@ -130,33 +139,100 @@ impl Fetch {
             fwd_status: Some(head.status),
             ..Told::default()
         };
-        let captured = Captured {
-            body: stale.body.clone(),
-            trailers: stale.trailers.as_deref().cloned(),
-        };
-        match admit::admit(asked, &fresh, &length, interval) {
-            Ok(plan) => {
-                let nominated = plan.nominated.clone();
-                let stored = Arc::new(plan.into_stored(captured, position));
-                asked.store(&stored, &nominated);
+        match self.update(stored, &fresh, interval, position) {
+            Ok((stored, nominated)) => {
                 if let Some(leader) = &self.leader {
                     let landed = asked.landed(stored.clone(), nominated, outcome(true));
                     leader.land(Landing::Stored(Arc::new(landed)));
                 }
-                Some(asked.replay(&stored, outcome(false), told))
+                Validated::Confirmed(asked.replay(&stored, outcome(false), told))
             }
             Err(refusal) => {
                 // Confirmed for this once, and not to be stored any longer.
                 self.free();
                 asked.discard();
-                let once = stale.once(&fresh.headers, interval.received.instant);
-                let told = Told {
-                    detail: Some(refusal.detail()),
-                    ..told
-                };
-                Some(asked.replay(&once, outcome(false), told))
+                let once = stored.once(&fresh.headers, interval.received.instant);
+                let detail = Some(refusal.detail());
+                Validated::Confirmed(asked.replay(&once, outcome(false), Told { detail, ..told }))
             }
         }
+    }
+
+    /// Stores what is stored anew, under a head that was updated. Returns it and the fields that
+    /// select it.
+    fn update(
+        &self,
+        stored: &StoredResponse,
+        head: &Parts,
+        interval: Interval,
+        position: Position,
+    ) -> Result<(Arc<StoredResponse>, Vec<HeaderName>), Refusal> {
+        let length = SizeHint::with_exact(stored.body.len() as u64);
+        let plan = admit::admit(&self.asked, head, &length, interval)?;
+        let nominated = plan.nominated.clone();
+        let captured = Captured {
+            body: stored.body.clone(),
+            trailers: stored.trailers.as_deref().cloned(),
+        };
+        let updated = plan
+            .into_stored(captured, position, &Basis::Nothing)
+            .ok_or(Refusal::Stream)?;
+        let updated = Arc::new(updated);
+        self.asked.store(&updated, &nominated);
+        Ok((updated, nominated))
+    }
+
+    /// Passes the response to a HEAD on, after taking from it what it says of the stored response
+    /// to a GET (RFC 9111 §4.3.5). It is never stored itself.
+    pub(super) fn pass_head_on<B>(
+        self,
+        head: Parts,
+        body: B,
+        interval: Interval,
+        position: Position,
+    ) -> Response<CacheBody<B>> {
+        let asked = &self.asked;
+        if let Basis::Stale(stored) = &self.basis {
+            let length = stored.body.len() as u64;
+            let validators = stored.validators();
+            match validation::judge_head(head.status, &head.headers, &validators, length) {
+                HeadVerdict::Freshen => {
+                    let fresh = freshened(stored, &head, interval);
+                    if self.update(stored, &fresh, interval, position).is_err() {
+                        asked.discard();
+                    }
+                }
+                HeadVerdict::Invalidate => asked.discard(),
+                HeadVerdict::Keep => {}
+            }
+        }
+        let told = Told {
+            fwd_status: Some(head.status),
+            ..Told::default()
+        };
+        let outcome = match asked.credentials() {
+            Some(reason) => Outcome::Bypass(reason),
+            None => self.miss(None),
+        };
+        let mut response = Response::from_parts(head, CacheBody::pass(body));
+        respond::strip(response.headers_mut());
+        asked.core().tell(response.headers_mut(), outcome, told);
+        response
+    }
+
+    /// Says that what is stored must not be used without asking an origin that cannot be asked
+    /// (RFC 9111 §5.2.2.2).
+    fn disconnected<B>(&self) -> Response<CacheBody<B>> {
+        self.free();
+        let mut response = respond::respond(
+            StatusCode::GATEWAY_TIMEOUT,
+            HeaderMap::new(),
+            CacheBody::empty(),
+        );
+        let outcome = self.miss(Some("origin-unreachable"));
+        let core = self.asked.core();
+        core.tell(response.headers_mut(), outcome, Told::default());
+        response
     }
 
     /// Answers with what is stored where the handler failed, if it is still good enough for that
@@ -165,7 +241,9 @@ impl Fetch {
         &self,
         fwd_status: Option<StatusCode>,
     ) -> Option<Response<CacheBody<B>>> {
-        let stale = self.stale.as_ref()?;
+        let Basis::Stale(stale) = &self.basis else {
+            return None;
+        };
         let asked = &self.asked;
         let stale_by = stale.stale_by(asked.now().instant).unwrap_or_default();
         // An error that was stored is no better than another.
@@ -189,4 +267,23 @@ impl Fetch {
         };
         Some(asked.replay(stale, outcome, told))
     }
+}
+
+fn is_unreachable(head: &Parts) -> bool {
+    head.extensions.get::<OriginUnreachable>().is_some()
+}
+
+/// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2).
+fn freshened(stored: &StoredResponse, update: &Parts, interval: Interval) -> Parts {
+    // What this connection says of itself is no news of the stored response.
+    let mut fields = storable::stored_headers(&update.headers, &Scope::Absent);
+    if !fields.contains_key(header::DATE) {
+        // Or else the date of what is stored would count, and it would be stale at once.
+        admit::add_date(&mut fields, interval.received);
+    }
+    let mut fresh = Response::new(()).into_parts().0;
+    fresh.status = stored.status;
+    fresh.headers = validation::freshen(&stored.head.to_map(fields.len()), &fields);
+    fresh.extensions = update.extensions.clone();
+    fresh
 }

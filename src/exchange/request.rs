@@ -1,6 +1,6 @@
 //! What a request asks for, found in one pass over its header section.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri};
 use smallvec::SmallVec;
@@ -159,16 +159,4 @@ pub(crate) fn target<'a>(uri: &'a Uri, signals: &Signals<'a>) -> Target<'a> {
         path: uri.path(),
         query: uri.query(),
     }
-}
-
-/// Takes the fields out of a request that a cache fills a miss without, and returns them.
-pub(crate) fn take_conditions(headers: &mut HeaderMap) -> HeaderMap {
-    let mut taken = HeaderMap::new();
-    for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
-        for value in headers.get_all(&name) {
-            taken.append(name.clone(), value.clone());
-        }
-        headers.remove(&name);
-    }
-    taken
 }

@@ -49,6 +49,5 @@ pub use position::Position;
 
 pub(crate) use canonical::canonical;
 pub(crate) use evict::{CompiledEvict, TagTemplate};
-pub(crate) use log::{Intent, Verdict};
+pub(crate) use log::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};
-pub(crate) use template::Captures;

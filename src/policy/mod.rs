@@ -52,6 +52,7 @@ pub struct Policy {
     pub(crate) max_variants: usize,
     pub(crate) collapsing: Collapsing,
     pub(crate) honour_request_directives: bool,
+    pub(crate) generate_etag: bool,
 }
 
 /// For whom a stored response may be used.
@@ -182,6 +183,7 @@ impl Policy {
                 finish_abandoned: true,
             },
             honour_request_directives: false,
+            generate_etag: false,
         }
     }
 
@@ -408,6 +410,16 @@ impl Policy {
     /// cache. By default it is finished in the background, up to the body limit, and stored.
     pub fn stop_when_abandoned(mut self) -> Self {
         self.collapsing.finish_abandoned = false;
+        self
+    }
+
+    /// Gives stored responses with status 200 that have no `ETag` a strong one, from the SHA-256
+    /// digest of the body, so that clients that have the body already are answered 304.
+    ///
+    /// It is computed once, when the response is stored; the response that filled the cache goes
+    /// out without it. By default none is made.
+    pub fn generate_etag(mut self) -> Self {
+        self.generate_etag = true;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use matchit::{InsertError, Params, Router};
+use matchit::{InsertError, Match, MatchError, Params, Router};
 use smallvec::SmallVec;
 
 use super::Policy;
@@ -12,7 +12,8 @@ use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate};
 /// The routes of a cache: a policy for each kind of read, and what each kind of write evicts.
 ///
 /// Templates are written in axum's syntax: `{id}` stands for one path segment, `{*rest}` for all that
-/// follows. The most specific template wins, whatever the order. They are matched against the
+/// follows. The most specific template wins, whatever the order: one without `{*rest}` before one
+/// with it, and text before a capture. They are matched against the
 /// path as the client sent it, so under axum's `nest` they include the prefix.
 ///
 /// A read that no route matches is not cached, unless [`otherwise`](Self::otherwise) gives a
@@ -113,10 +114,42 @@ pub(crate) struct Route {
 /// See [`Routes`].
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
-    reads: Router<Arc<Route>>,
-    writes: Router<Vec<CompiledEvict>>,
+    reads: Templates<Arc<Route>>,
+    writes: Templates<Vec<CompiledEvict>>,
     write_templates: Vec<String>,
     otherwise: Option<Arc<Route>>,
+}
+
+/// Templates in order of specificity.
+///
+/// `matchit` refuses `{id}` beside `{*rest}`; apart from each other both are found, and a template
+/// that takes exactly so many segments is the more specific one.
+#[derive(Debug)]
+struct Templates<T> {
+    exact: Router<T>,
+    open: Router<T>,
+}
+
+impl<T> Default for Templates<T> {
+    fn default() -> Self {
+        Self {
+            exact: Router::new(),
+            open: Router::new(),
+        }
+    }
+}
+
+impl<T> Templates<T> {
+    fn insert(&mut self, template: &str, value: T) -> Result<(), InsertError> {
+        match template.contains("{*") {
+            true => self.open.insert(template, value),
+            false => self.exact.insert(template, value),
+        }
+    }
+
+    fn at<'a>(&'a self, path: &'a str) -> Result<Match<'a, 'a, &'a T>, MatchError> {
+        self.exact.at(path).or_else(|_| self.open.at(path))
+    }
 }
 
 /// The tags a route gives to one response.
