@@ -52,7 +52,8 @@ enum State {
 pub(crate) enum Landing {
     /// A response whose body is being read and may be read along.
     Streaming(Arc<Streaming>),
-    /// A stored response: one that a validation confirmed, or one served in place of an error.
+    /// A stored response: confirmed by a validation, served in place of an error, or found when the
+    /// leader looked once more.
     Stored(Arc<Landed>),
 }
 
@@ -63,7 +64,7 @@ pub(crate) struct Landed {
     /// The fields that select it, and the request it was selected by.
     pub(crate) nominated: Vec<HeaderName>,
     pub(crate) request: HeaderMap,
-    /// What those who waited are told.
+    /// How it came to be served, as those who waited are told.
     pub(crate) outcome: Outcome,
 }
 
@@ -78,6 +79,8 @@ pub(crate) struct Streaming {
     pub(crate) request: HeaderMap,
     /// The tags of the response, its handler's included.
     pub(crate) tags: Box<[Box<str>]>,
+    /// When the response stops being of use to requests that come then.
+    pub(crate) useful_until: Option<Instant>,
 }
 
 /// Why a flight brought nothing that others could use.
@@ -170,6 +173,17 @@ impl Table {
 }
 
 impl Flight {
+    /// Whether a request that comes now may join: `valid` judges by the tags that are known.
+    pub(crate) fn is_of_use(&self, now: Instant, valid: impl FnOnce(&[Box<str>]) -> bool) -> bool {
+        match &*self.state.borrow() {
+            State::Landed(Landing::Streaming(streaming)) => {
+                let stale = streaming.useful_until.is_some_and(|until| until <= now);
+                !stale && valid(&streaming.tags)
+            }
+            State::Calling | State::Landed(Landing::Stored(..)) | State::Freed(_) => valid(&[]),
+        }
+    }
+
     /// Waits until the flight has landed or freed those who wait.
     ///
     /// # Cancel safety

@@ -101,6 +101,28 @@ pub(crate) enum BypassReason {
 }
 
 impl Outcome {
+    /// Returns the same outcome for a request that shared it with another.
+    pub(crate) fn collapsed(self) -> Self {
+        match self {
+            Self::Miss {
+                why,
+                stored,
+                detail,
+                ..
+            } => Self::Miss {
+                why,
+                stored,
+                collapsed: true,
+                detail,
+            },
+            Self::Revalidated { why, .. } => Self::Revalidated {
+                why,
+                collapsed: true,
+            },
+            other => other,
+        }
+    }
+
     /// Returns the same outcome of a response that is being stored.
     pub(crate) fn stored(self) -> Self {
         match self {

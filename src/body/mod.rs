@@ -71,6 +71,15 @@ impl<B> CacheBody<B> {
         }
     }
 
+    /// Reads on for the store where nobody else will read the body; one that is not on its way
+    /// there is dropped.
+    pub(crate) async fn read_on(self) {
+        match self.kind {
+            Kind::Filling { reader } => reader.read_on().await,
+            Kind::Pass { .. } | Kind::Stored { .. } => {}
+        }
+    }
+
     pub(crate) fn chunks(mut chunks: Chunks) -> Self {
         // Taken from the end, so that taking the next one moves nothing.
         chunks.reverse();

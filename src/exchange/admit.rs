@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -400,6 +400,21 @@ impl Plan {
         let (range, body) = part.into_parts();
         self.headers.insert(header::CONTENT_RANGE, range);
         Some(body)
+    }
+
+    /// Returns when a request that comes then may no longer be given the response as it is; `None`
+    /// for never.
+    pub(super) fn useful_until(&self) -> Option<Instant> {
+        let times = &self.times;
+        let useful = times.lifetime.saturating_add(times.stale_while_revalidate);
+        times
+            .received
+            .checked_add(useful.saturating_sub(times.initial_age))
+    }
+
+    /// Whether every request has to ask the handler.
+    pub(super) fn is_always_validated(&self) -> bool {
+        self.reuse.always_validate
     }
 
     /// The head as another client may be given it.

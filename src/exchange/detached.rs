@@ -12,7 +12,7 @@ use super::Journey;
 use crate::body::CacheBody;
 
 /// A handler call that nobody waits for any more is given this long.
-const ABANDONED: Duration = Duration::from_secs(60);
+pub(super) const ABANDONED: Duration = Duration::from_secs(60);
 
 /// A journey that is finished in the background when it is dropped: others may wait for what it
 /// brings, and that can be stored.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use http::header::HeaderMap;
 use http::response::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::admit::{self, Interval, Plan, Refusal};
@@ -103,6 +104,7 @@ where
     let asked = Arc::new(asked);
     let mut inner = Inner::Ready(inner);
     let turns = if asked.may_share() { TURNS } else { 0 };
+    let give_up = Instant::now().checked_add(asked.route.policy.collapsing.max_wait);
     for _ in 0..turns {
         match asked.join() {
             Join::Alone => break,
@@ -124,7 +126,7 @@ where
             }
             Join::Wait(flight) => {
                 inner = inner.release();
-                match asked.wait_for(&flight).await {
+                match asked.wait_for(&flight, give_up).await {
                     Waited::Answered(response) => return Ok(response),
                     Waited::Again => {}
                     Waited::Alone => break,
@@ -303,21 +305,21 @@ impl Fetch {
         };
         let stored = Arc::new(plan.into_stored(captured, position, &Basis::Nothing)?);
         asked.store(&stored, &nominated);
-        let outcome = |collapsed| Outcome::Miss {
+        let outcome = Outcome::Miss {
             why: Miss::Partial,
             stored: true,
-            collapsed,
+            collapsed: false,
             detail: None,
         };
         if let Some(leader) = &self.leader {
-            let landed = asked.landed(stored.clone(), nominated, outcome(true));
+            let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
             leader.land(Landing::Stored(Arc::new(landed)));
         }
         let told = Told {
             fwd_status: Some(rest.head.status),
             ..Told::default()
         };
-        let response = asked.replay(&stored, outcome(false), told);
+        let response = asked.replay(&stored, outcome, told);
         Some(asked.conditionally(conditions, response))
     }
 
@@ -376,16 +378,27 @@ impl Fetch {
             ..
         } = self;
         let core = asked.core().clone();
-        asked
-            .place
-            .flights
-            .is_cacheable(asked.flight_key().borrow());
+        let flight_key = asked.flight_key();
+        let leader = match leader {
+            Some(leader) if plan.is_always_validated() => {
+                // No other request may be given it without asking the handler itself.
+                leader.not_for_others();
+                let now = core.clock.instant();
+                asked.place.flights.is_uncacheable(flight_key.borrow(), now);
+                None
+            }
+            leader => {
+                asked.place.flights.is_cacheable(flight_key.borrow());
+                leader
+            }
+        };
         let limits = Limits {
             max_body: asked.route.policy.max_body.min(core.max_body),
             expected: plan.expected,
             finish_abandoned: asked.route.policy.collapsing.finish_abandoned,
             budget: core.budget.clone(),
         };
+        let useful_until = plan.useful_until();
         let landing = leader.clone().map(|leader| {
             let head = (plan.headers().clone(), plan.nominated.clone());
             (leader, head, plan.subject.tags().into())
@@ -412,6 +425,7 @@ impl Fetch {
                 nominated,
                 request: asked.headers.clone(),
                 tags,
+                useful_until,
             })));
         }
         let told = Told {

@@ -384,7 +384,7 @@ impl Core {
 
     /// Records invalidations, and has what they hit swept up.
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
-        let recorded = self.bounded(self.store.invalidate(what)).await;
+        let recorded = self.bounded(kept_going(self.store.invalidate(what))).await;
         match &recorded {
             Ok(()) => self.stats.count(Event::Invalidation),
             Err(error) => self.store_failed(error),
@@ -421,6 +421,22 @@ impl Asked {
 
     fn now(&self) -> Now {
         self.core().clock.now()
+    }
+}
+
+/// Has a store's work done to its end, whether or not somebody waits for it that long: a write that
+/// was made stays made when its client goes away.
+fn kept_going(answer: Answer<Result<(), Error>>) -> Answer<Result<(), Error>> {
+    match (answer, tokio::runtime::Handle::try_current()) {
+        (Answer::Later(answer), Ok(runtime)) => {
+            let done = runtime.spawn(answer);
+            Answer::Later(Box::pin(async move {
+                done.await.unwrap_or_else(|gone| {
+                    Err(Error::store("the store did not finish").with_source(gone))
+                })
+            }))
+        }
+        (answer, _) => answer,
     }
 }
 

@@ -8,12 +8,12 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
-use http_body_util::BodyExt;
 use tower_service::Service;
 use tracing::Instrument;
 
 use super::admit::{self, Interval, Refusal};
 use super::basis::Basis;
+use super::detached::ABANDONED;
 use super::forward::{Call, Fetch};
 use super::{Asked, Inner, respond};
 use crate::body::{BoxError, CacheBody, Captured};
@@ -75,10 +75,9 @@ pub(super) fn in_background<S, Q, B>(
             inner: Inner::Ready(inner),
             request,
         };
-        if let Ok(response) = fetch.lead(call).await {
-            let mut body = std::pin::pin!(response.into_body());
-            // To the end, so that it is stored; an error ends it like an end.
-            while let Some(Ok(_)) = body.frame().await {}
+        // A handler that hangs would keep the next refresh from beginning.
+        if let Ok(Ok(response)) = tokio::time::timeout(ABANDONED, fetch.lead(call)).await {
+            response.into_body().read_on().await;
         }
     };
     runtime.spawn(refresh.in_current_span());
@@ -131,9 +130,9 @@ impl Fetch {
         }
         let asked = &self.asked;
         let fresh = freshened(stored, head, interval);
-        let outcome = |collapsed| Outcome::Revalidated {
+        let outcome = Outcome::Revalidated {
             why: self.why,
-            collapsed,
+            collapsed: false,
         };
         let told = Told {
             fwd_status: Some(head.status),
@@ -141,11 +140,14 @@ impl Fetch {
         };
         match self.update(stored, &fresh, interval, position) {
             Ok((stored, nominated)) => {
-                if let Some(leader) = &self.leader {
-                    let landed = asked.landed(stored.clone(), nominated, outcome(true));
-                    leader.land(Landing::Stored(Arc::new(landed)));
+                match &self.leader {
+                    Some(leader) if !stored.reuse.always_validate => {
+                        let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
+                        leader.land(Landing::Stored(Arc::new(landed)));
+                    }
+                    _ => self.free(),
                 }
-                Validated::Confirmed(asked.replay(&stored, outcome(false), told))
+                Validated::Confirmed(asked.replay(&stored, outcome, told))
             }
             Err(refusal) => {
                 // Confirmed for this once, and not to be stored any longer.
@@ -153,7 +155,7 @@ impl Fetch {
                 asked.discard();
                 let once = stored.once(&fresh.headers, interval.received.instant);
                 let detail = Some(refusal.detail());
-                Validated::Confirmed(asked.replay(&once, outcome(false), Told { detail, ..told }))
+                Validated::Confirmed(asked.replay(&once, outcome, Told { detail, ..told }))
             }
         }
     }

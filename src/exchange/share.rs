@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName};
 use http::{Method, Response, StatusCode};
+use tokio::time::Instant;
 
 use super::lookup::{self, Ask, Lookup, variant_key};
 use super::{Asked, respond};
@@ -44,7 +45,11 @@ impl Asked {
             self.flight_key().borrow(),
             core.clock.instant(),
             || core.store.log().position(),
-            |flight| self.may_join(flight.position, &[]),
+            |flight| {
+                flight.is_of_use(core.clock.instant(), |tags| {
+                    self.may_join(flight.position, tags)
+                })
+            },
         )
     }
 
@@ -100,11 +105,15 @@ impl Asked {
         }
     }
 
-    pub(super) async fn wait_for<B>(&self, flight: &Flight) -> Waited<B> {
+    pub(super) async fn wait_for<B>(&self, flight: &Flight, give_up: Option<Instant>) -> Waited<B> {
         let core = self.core();
         core.stats.count(Event::Collapsed);
-        let wait = self.route.policy.collapsing.max_wait;
-        match tokio::time::timeout(wait, flight.landing()).await {
+        let landing = flight.landing();
+        let landing = match give_up {
+            Some(give_up) => tokio::time::timeout_at(give_up, landing).await,
+            None => Ok(landing.await),
+        };
+        match landing {
             Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
             Ok(Err(Freed::Abandoned)) => Waited::Again,
             Ok(Ok(Landing::Stored(landed))) => self.take_landed(&landed),
@@ -113,8 +122,9 @@ impl Asked {
     }
 
     fn take_landed<B>(&self, landed: &Landed) -> Waited<B> {
-        if self.core().verdict(&landed.stored) != Verdict::Valid {
-            return Waited::Again;
+        match (self.core().verdict(&landed.stored), landed.outcome) {
+            (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {}
+            _ => return Waited::Again,
         }
         if !vary::selects(&landed.nominated, &landed.request, &self.headers) {
             return Waited::Alone;

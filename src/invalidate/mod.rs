@@ -35,8 +35,11 @@ mod intent;
 mod invalidation;
 mod keys;
 mod log;
+mod order;
 mod pattern;
 mod position;
+mod shared;
+mod state;
 mod subject;
 mod table;
 mod template;
@@ -49,5 +52,5 @@ pub use position::Position;
 
 pub(crate) use canonical::canonical;
 pub(crate) use evict::{CompiledEvict, TagTemplate};
-pub(crate) use log::Verdict;
+pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};

@@ -147,7 +147,7 @@ impl<T> Templates<T> {
         }
     }
 
-    fn at<'a>(&'a self, path: &'a str) -> Result<Match<'a, 'a, &'a T>, MatchError> {
+    fn at<'t, 'p>(&'t self, path: &'p str) -> Result<Match<'t, 'p, &'t T>, MatchError> {
         self.exact.at(path).or_else(|_| self.open.at(path))
     }
 }
@@ -211,7 +211,7 @@ impl RouteTable {
     }
 }
 
-fn pairs<'a>(params: &Params<'a, 'a>) -> SmallVec<[(&'a str, &'a str); 4]> {
+fn pairs<'a>(params: &'a Params<'_, '_>) -> SmallVec<[(&'a str, &'a str); 4]> {
     params.iter().collect()
 }
 

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::invalidate::invalidation::Target;
+use crate::invalidate::state::Latest;
+use crate::invalidate::table::Stamp;
 
 #[derive(Clone, Debug)]
 enum Step {
