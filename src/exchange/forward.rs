@@ -73,6 +73,10 @@ where
             refresh::in_background(asked, inner, request, stored);
             return Ok(response);
         }
+        Lookup::Accepted(stored) => {
+            let outcome = Outcome::Stale(Staleness::Accepted);
+            return Ok(asked.ask().replay(&stored, outcome));
+        }
         Lookup::Fetch(why, basis) => (why, basis),
     };
     if asked.directives.only_if_cached {
@@ -140,9 +144,10 @@ where
         match asked.join() {
             Join::Alone => break,
             Join::Lead(leader) => {
-                if let Some(stored) = asked.stored_meanwhile() {
-                    leader.land(Landing::Stored(stored.clone(), Outcome::Hit));
-                    return Ok(asked.replay(&stored, Outcome::Hit, Told::default()));
+                if let Some(landed) = asked.stored_meanwhile() {
+                    let response = asked.replay(&landed.stored, Outcome::Hit, Told::default());
+                    leader.land(Landing::Stored(Arc::new(landed)));
+                    return Ok(response);
                 }
                 let policy = &asked.route.policy;
                 let finish =
@@ -327,7 +332,10 @@ impl Fetch {
     /// update it: used for this once, it stays as stale as it was.
     fn unchanged<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
         self.free();
-        let outcome = Outcome::Revalidated { collapsed: false };
+        let outcome = Outcome::Revalidated {
+            why: self.why,
+            collapsed: false,
+        };
         self.asked.replay(stored, outcome, Told::default())
     }
 
@@ -366,7 +374,8 @@ impl Fetch {
             detail: None,
         };
         if let Some(leader) = &self.leader {
-            leader.land(Landing::Stored(stored.clone(), outcome.collapsed()));
+            let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
+            leader.land(Landing::Stored(Arc::new(landed)));
         }
         let told = Told {
             fwd_status: Some(rest.head.status),
