@@ -5,6 +5,7 @@
     reason = "each test file uses its part of it"
 )]
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -61,6 +62,17 @@ impl Origin {
     /// An origin that answers 200 with the number of the call.
     pub fn counting() -> Self {
         Self::with_fields(&[])
+    }
+
+    /// An origin that gives these responses, one a call, and answers 200 with the number of the call
+    /// when there are no more.
+    pub fn script(responses: impl IntoIterator<Item = Response<TestBody>>) -> Self {
+        let responses: VecDeque<_> = responses.into_iter().collect();
+        let responses = Mutex::new(responses);
+        Self::new(move |_, call| {
+            let response = responses.lock().unwrap().pop_front();
+            async move { response.unwrap_or_else(|| respond(200, &[], call.to_string())) }
+        })
     }
 
     pub fn calls(&self) -> usize {
@@ -140,6 +152,13 @@ pub fn scripted_of(
         }
         .boxed_unsync(),
     )
+}
+
+/// Lets every task run until it waits.
+pub async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
 }
 
 pub fn chunk(data: impl Into<Bytes>) -> Result<Frame<Bytes>, BoxError> {
