@@ -503,6 +503,9 @@ impl Fetch {
             fwd_status: Some(head.status),
             ..Told::default()
         };
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return respond::pass(core, outcome, Response::from_parts(head, body));
+        }
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         core.tell(response.headers_mut(), outcome, told);
         asked.conditionally(conditions, response)
