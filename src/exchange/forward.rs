@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use http::header::HeaderMap;
 use http::response::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
@@ -530,6 +530,9 @@ impl Fetch {
             fwd_status: Some(head.status),
             ..Told::default()
         };
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return respond::pass(core, outcome, Response::from_parts(head, body));
+        }
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
         core.tell(response.headers_mut(), outcome, told);
