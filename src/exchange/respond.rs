@@ -68,7 +68,7 @@ impl Asked {
 }
 
 impl StoredResponse {
-    fn ttl(&self, now: Instant) -> i64 {
+    pub(super) fn ttl(&self, now: Instant) -> i64 {
         status::ttl(self.times.lifetime, self.age(now))
     }
 }

@@ -164,6 +164,19 @@ impl Policy {
         policy
     }
 
+    /// Gives a TTL to responses for which the handler states no freshness, on top of
+    /// [`origin_decides`](Self::origin_decides); where the function returns `None`, the handler's
+    /// word, or heuristic freshness, is all there is.
+    pub fn default_ttl_with<F, T>(mut self, ttl: F) -> Self
+    where
+        F: Fn(&Parts) -> T + Send + Sync + 'static,
+        T: Into<Option<Duration>>,
+    {
+        self.ttl
+            .set_default(Arc::new(move |parts| ttl(parts).into()));
+        self
+    }
+
     /// Never caches: requests go straight to the inner service.
     pub fn bypass() -> Self {
         let mut policy = Self::new(Ttl::fixed(Duration::ZERO));
