@@ -352,7 +352,24 @@ fn subject(
     Some(asked.subject.clone().with_tags(tags))
 }
 
+/// How many tags a response may gather while it is updated.
+const MOST_TAGS: usize = 2 * invalidation::MAX_NAMES;
+
 impl Plan {
+    /// Adds the tags of the stored response that this one updates: an answer about it need not
+    /// repeat them, and an invalidation by one of them is still meant for it.
+    pub(super) fn with_tags_of(mut self, updated: &StoredResponse) -> Result<Self, Refusal> {
+        let known = updated.subject.tags();
+        let mut tags = self.subject.tags().to_vec();
+        let new: Vec<_> = known.iter().filter(|tag| !tags.contains(tag)).collect();
+        tags.extend(new.into_iter().cloned());
+        if tags.len() > known.len().max(MOST_TAGS) {
+            return Err(Refusal::Tags);
+        }
+        self.subject = self.subject.with_tags(tags);
+        Ok(self)
+    }
+
     /// Makes the response to be stored. `None` where the body turns out not to be what the head
     /// announced it to be.
     pub(super) fn into_stored(

@@ -360,6 +360,7 @@ impl Fetch {
         let (head, body) = part.completed_by(&rest.head, body)?;
         let length = http_body::SizeHint::with_exact(body.len() as u64);
         let plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        let plan = plan.with_tags_of(part).ok()?;
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body,
