@@ -330,7 +330,7 @@ pub(super) fn add_date(headers: &mut HeaderMap, received: Now) {
 
 /// Adds the handler's tags to those of the policy. `None` where it named more than can be kept: an
 /// invalidation by one of those left out would pass the response by.
-fn subject(
+pub(super) fn subject(
     asked: &Asked,
     headers: &HeaderMap,
     directive: Option<&CacheDirective>,
