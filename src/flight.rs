@@ -37,6 +37,8 @@ struct Table {
 pub(crate) struct Flight {
     /// The log's position before the handler was called.
     pub(crate) position: Position,
+    /// Before the handler was called.
+    pub(crate) began: Instant,
     state: watch::Sender<State>,
 }
 
@@ -123,6 +125,7 @@ impl Flights {
         }
         let flight = Arc::new(Flight {
             position: position(),
+            began: now,
             state: watch::Sender::new(State::Calling),
         });
         // A flight that was not joinable goes on for those who joined it in time.

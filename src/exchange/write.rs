@@ -127,9 +127,10 @@ impl Write {
 
     /// Keeps what replicas may still show from being stored.
     fn hold(&self) {
-        let until = self.core.clock.instant().checked_add(self.terms.hold_after);
+        let now = self.core.clock.instant();
+        let until = now.checked_add(self.terms.hold_after);
         if let (false, Some(until)) = (self.terms.hold_after.is_zero(), until) {
-            self.core.store.log().hold(&self.evicted, until);
+            self.core.store.log().hold(&self.evicted, now, until);
         }
     }
 
