@@ -12,6 +12,7 @@ mod future;
 mod invalidate;
 mod key;
 mod layer;
+mod mutant;
 mod policy;
 mod semantics;
 mod service;

@@ -18,6 +18,7 @@ use crate::clock::Now;
 use crate::directive::CacheDirective;
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
 use crate::invalidate::{Position, Subject};
+use crate::mutant::{self, Mutant};
 use crate::policy::{Identity, OriginSays, SetCookie};
 use crate::semantics::freshness::{self, Lifetime};
 use crate::semantics::partial::{self, ContentRange, Partial};
@@ -359,6 +360,9 @@ impl Plan {
     /// Adds the tags of the stored response that this one updates: an answer about it need not
     /// repeat them, and an invalidation by one of them is still meant for it.
     pub(super) fn with_tags_of(mut self, updated: &StoredResponse) -> Result<Self, Refusal> {
+        if mutant::is(Mutant::TagsLostOnValidation) {
+            return Ok(self);
+        }
         let known = updated.subject.tags();
         let mut tags = self.subject.tags().to_vec();
         let new: Vec<_> = known.iter().filter(|tag| !tags.contains(tag)).collect();
@@ -449,7 +453,9 @@ impl Asked {
         let subject = stored.subject.borrow();
         // This request began before it called the handler, and so errs on the safe side.
         let began = self.began.instant;
-        if !core.store.log().may_store(stored.position, subject, began) {
+        if mutant::is(Mutant::NothingStored)
+            || !core.store.log().may_store(stored.position, subject, began)
+        {
             return;
         }
         // What came between the lookup and now is asked for where that costs no waiting.
