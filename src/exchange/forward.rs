@@ -25,6 +25,7 @@ use crate::entry::StoredResponse;
 use crate::flight::{Flight, Freed, Join, Landing, Leader, Streaming};
 use crate::invalidate::{Position, Verdict};
 use crate::key::Key;
+use crate::semantics::invalidation;
 use crate::semantics::preconditions::Precondition;
 use crate::semantics::validation::{self, Validators};
 use crate::semantics::vary;
@@ -315,8 +316,10 @@ impl Fetch {
         };
         let received = core.clock.now();
         let (head, body) = response.into_parts();
-        if let Some(Invalidate(invalidations)) = head.extensions.get() {
-            let invalidations = invalidations.clone();
+        let asked_for = head.extensions.get::<Invalidate>().cloned();
+        if let Some(Invalidate(invalidations)) =
+            asked_for.filter(|_| invalidation::invalidates(head.status))
+        {
             // A failure is counted; the response does not wait for the store to come back.
             let _ = core.invalidate(&invalidations).await;
         }

@@ -15,7 +15,7 @@ use super::request::original_uri;
 use super::{Core, Journey, Place, respond, sweep};
 use crate::body::{BoxError, CacheBody};
 use crate::directive::Invalidate;
-use crate::invalidate::Invalidation;
+use crate::invalidate::{Invalidation, canonical};
 use crate::semantics::invalidation;
 use crate::status::{BypassReason, Outcome, Told};
 
@@ -31,7 +31,13 @@ pub(super) struct Write {
 impl Write {
     pub(super) fn new(place: &Place, parts: &Parts) -> Self {
         let uri = original_uri(parts).clone();
-        let mut evicted = place.core.routes.evicted_by(uri.path());
+        let routes = &place.core.routes;
+        let mut evicted = routes.evicted_by(uri.path());
+        // The handler may take a path that says the same in another way for the one of a rule.
+        let canonical = canonical(uri.path());
+        if canonical != uri.path() {
+            evicted.extend(routes.evicted_by(&canonical));
+        }
         evicted.push(Invalidation::uri(path_and_query(&uri)));
         Self {
             core: place.core.clone(),
