@@ -289,13 +289,18 @@ fn seed(asked: &Asked, interval: Interval) -> u64 {
 /// Completes the stored head: the date of the response (RFC 9110 §6.6.1 wants it of one that is
 /// stored), and its true length where it announced one.
 fn complete(headers: &mut HeaderMap, sent: &HeaderMap, expected: Option<u64>, received: Now) {
+    add_date(headers, received);
+    if let (true, Some(length)) = (sent.contains_key(header::CONTENT_LENGTH), expected) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Adds the date of a response that has none.
+pub(super) fn add_date(headers: &mut HeaderMap, received: Now) {
     if !headers.contains_key(header::DATE) {
         if let Ok(date) = HeaderValue::try_from(date::format(received.wall)) {
             headers.insert(header::DATE, date);
         }
-    }
-    if let (true, Some(length)) = (sent.contains_key(header::CONTENT_LENGTH), expected) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

@@ -106,7 +106,10 @@ impl Fetch {
         let mut fresh = Response::new(());
         *fresh.status_mut() = stale.status;
         // What this connection says of itself is no news of the stored response.
-        let update = storable::stored_headers(&head.headers, &Scope::Absent);
+        let mut update = storable::stored_headers(&head.headers, &Scope::Absent);
+        // Without one of its own, a 304 is of the moment it came (RFC 9110 §6.6.1): by the old date
+        // the response would stay stale.
+        admit::add_date(&mut update, interval.received);
         *fresh.headers_mut() = validation::freshen(&before, &update);
         *fresh.extensions_mut() = head.extensions.clone();
         let (fresh, ()) = fresh.into_parts();
