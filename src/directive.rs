@@ -79,3 +79,14 @@ impl Invalidate {
         Self(invalidations.into_iter().collect())
     }
 }
+
+/// Says that a response was made in place of an origin that did not answer; put into the response's
+/// extensions by an inner service that asks one over the network.
+///
+/// The cache is then disconnected in the sense of
+/// [RFC 9111 §4.2.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.4): what is stored may be
+/// used stale as far as the policy allows, whatever the response's status, and where
+/// `must-revalidate` and its like forbid that the answer is
+/// [504](https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OriginUnreachable;

@@ -122,7 +122,9 @@ impl StoredResponse {
 
     /// Returns the current age (RFC 9111 §4.2.3).
     pub(crate) fn age(&self, now: Instant) -> Duration {
-        self.times.initial_age + now.saturating_duration_since(self.times.received)
+        self.times
+            .initial_age
+            .saturating_add(now.saturating_duration_since(self.times.received))
     }
 
     /// Returns by how much the age exceeds the lifetime; `None` while the response is fresh.
@@ -239,6 +241,10 @@ pub struct Variants {
     pub(crate) known: Vec<Variant>,
 }
 
+/// More names than this for one key come from an origin that makes them up: each costs work in every
+/// lookup.
+const MOST_NAMES: usize = 32;
+
 /// One of the responses stored for a key.
 #[derive(Clone, Debug)]
 pub(crate) struct Variant {
@@ -251,7 +257,7 @@ pub(crate) struct Variant {
 
 impl Variants {
     /// Adds names to those that select. If any is new, what was stored without it is given up and
-    /// returned.
+    /// returned. Where the names get too many, it starts over with the new ones.
     pub(crate) fn nominate(&mut self, names: &[HeaderName]) -> Vec<Variant> {
         let before = self.names.len();
         for name in names {
@@ -259,11 +265,15 @@ impl Variants {
                 self.names.push(name.clone());
             }
         }
+        let added = self.names.len() > before;
+        if self.names.len() > MOST_NAMES {
+            self.names = names.to_vec();
+        }
         self.names
             .sort_by(|one, other| one.as_str().cmp(other.as_str()));
-        match self.names.len() == before {
-            true => Vec::new(),
-            false => mem::take(&mut self.known),
+        match added {
+            false => Vec::new(),
+            true => mem::take(&mut self.known),
         }
     }
 

@@ -52,9 +52,20 @@ enum State {
 pub(crate) enum Landing {
     /// A response whose body is being read and may be read along.
     Streaming(Arc<Streaming>),
-    /// A stored response and how it came to be served: confirmed by a validation, in place of an
-    /// error, or found when the leader looked once more.
-    Stored(Arc<StoredResponse>, Outcome),
+    /// A stored response: confirmed by a validation, served in place of an error, or found when the
+    /// leader looked once more.
+    Stored(Arc<Landed>),
+}
+
+/// A stored response, with what is needed to tell whom it is for.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    pub(crate) stored: Arc<StoredResponse>,
+    /// The fields that select it, and the request it was selected by.
+    pub(crate) nominated: Vec<HeaderName>,
+    pub(crate) request: HeaderMap,
+    /// How it came to be served, as those who waited are told.
+    pub(crate) outcome: Outcome,
 }
 
 /// A response's head, with what is needed to tell whom it is for.

@@ -77,7 +77,7 @@ impl<'a> KeyRef<'a> {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "testing", test))]
     pub(crate) fn with_hash(bytes: &'a [u8], hash: u64) -> Self {
         Self { hash, bytes }
     }
@@ -110,6 +110,13 @@ impl KeyBuilder {
                 self
             }
         }
+    }
+
+    /// Adds how many parts follow where their number is the request's to choose, so that the last of
+    /// them is never taken for what comes behind.
+    pub(crate) fn count(&mut self, parts: usize) -> &mut Self {
+        // As many as there are lines in a request head.
+        self.part(&(parts as u32).to_le_bytes())
     }
 
     /// Goes on from an existing key: a variant's key begins with the key it is a variant of.

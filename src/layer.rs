@@ -11,7 +11,7 @@ use crate::body::Budget;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::exchange::request::FieldRules;
-use crate::exchange::{Core, Place};
+use crate::exchange::{Core, EmptyBody, Place};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Pattern};
 use crate::policy::{Policy, Route, Routes};
@@ -89,6 +89,7 @@ pub struct CacheLayerBuilder {
     name: Option<String>,
     store_deadline: Duration,
     collapse_budget: usize,
+    empty_body: Option<EmptyBody>,
 }
 
 /// Bytes that all running fills together may hold, unless the builder is told otherwise.
@@ -106,6 +107,7 @@ impl Default for CacheLayerBuilder {
             name: None,
             store_deadline: Duration::from_millis(50),
             collapse_budget: COLLAPSE_BUDGET,
+            empty_body: None,
         }
     }
 }
@@ -134,6 +136,7 @@ impl CacheLayerBuilder {
     /// Remove one only where no handler looks at it, or where a trusted proxy overwrites it.
     pub fn keyed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.fields.keyed = names.into_iter().collect();
+        self.fields.chosen = true;
         self
     }
 
@@ -142,6 +145,7 @@ impl CacheLayerBuilder {
     /// `X-Rewrite-URL`: frameworks take such a request for another one.
     pub fn bypassed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.fields.bypassed = names.into_iter().collect();
+        self.fields.chosen = true;
         self
     }
 
@@ -200,6 +204,18 @@ impl CacheLayerBuilder {
         self
     }
 
+    /// Says how an empty request body of the service's type is made.
+    ///
+    /// When the handler answers a conditional or partial request about something that is not
+    /// stored, it has to be asked again, without conditions. That takes a new, empty body. Those of
+    /// axum, and of `http-body-util`'s `Empty`, `Full` and boxed bodies, are known; for another type
+    /// that is not given here, a few savings are left out that could need a second request: the
+    /// validators of other variants, and the completion of parts.
+    pub fn empty_request_body<Q: 'static>(mut self, make: fn() -> Q) -> Self {
+        self.empty_body = Some(EmptyBody::new(make));
+        self
+    }
+
     /// Builds the layer.
     ///
     /// # Errors
@@ -234,6 +250,7 @@ impl CacheLayerBuilder {
             show,
             budget: Budget::new(self.collapse_budget),
             store_deadline: self.store_deadline,
+            empty_body: self.empty_body,
             bypass: AtomicBool::new(false),
             stats: Stats::default(),
             sweeping: AtomicBool::new(false),

@@ -18,13 +18,13 @@ mod service;
 mod status;
 mod store;
 mod telemetry;
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", test))]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 
 pub use body::CacheBody;
 pub use clock::Clock;
-pub use directive::{CacheDirective, Invalidate};
+pub use directive::{CacheDirective, Invalidate, OriginUnreachable};
 pub use entry::{StoredResponse, Variants};
 pub use error::{Error, ErrorKind};
 pub use future::ResponseFuture;
@@ -33,5 +33,5 @@ pub use key::{Key, KeyRef};
 pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder};
 pub use policy::{Policy, Routes};
 pub use service::Cache;
-pub use store::{Answer, MemoryStore, NoStore, Store, Stored, Usage};
+pub use store::{Answer, MemoryStore, MemoryStoreBuilder, NoStore, Store, Stored, Usage};
 pub use telemetry::CacheStats;

@@ -20,7 +20,7 @@ pub(crate) enum Outcome {
     /// Answered from a stored response past its freshness lifetime.
     Stale(Staleness),
     /// Answered from a stored response that the handler has just confirmed.
-    Revalidated { collapsed: bool },
+    Revalidated { why: Miss, collapsed: bool },
     /// Answered by the handler.
     Miss {
         why: Miss,
@@ -44,6 +44,10 @@ pub(crate) enum Staleness {
     WhileRevalidating,
     /// `stale-if-error`: the handler was asked, and failed.
     IfError,
+    /// The handler was asked, and takes longer than the policy's soft timeout.
+    IfSlow,
+    /// The client's `max-stale`.
+    Accepted,
 }
 
 /// Why the store did not answer a request.
@@ -99,6 +103,41 @@ pub(crate) enum BypassReason {
 }
 
 impl Outcome {
+    /// Returns the same outcome for a request that shared it with another.
+    pub(crate) fn collapsed(self) -> Self {
+        match self {
+            Self::Miss {
+                why,
+                stored,
+                detail,
+                ..
+            } => Self::Miss {
+                why,
+                stored,
+                collapsed: true,
+                detail,
+            },
+            Self::Revalidated { why, .. } => Self::Revalidated {
+                why,
+                collapsed: true,
+            },
+            other => other,
+        }
+    }
+
+    /// Returns the same outcome of a response that is being stored.
+    pub(crate) fn stored(self) -> Self {
+        match self {
+            Self::Miss { why, collapsed, .. } => Self::Miss {
+                why,
+                stored: true,
+                collapsed,
+                detail: None,
+            },
+            other => other,
+        }
+    }
+
     /// Returns the value of `X-Cache`.
     pub(crate) fn x_cache(self) -> HeaderValue {
         HeaderValue::from_static(match self {
@@ -123,11 +162,19 @@ impl Outcome {
                 status.handled = Some(Handled::Forwarded(Forward::Stale));
                 status.detail = Some("stale-if-error");
             }
-            Self::Revalidated { collapsed } => {
-                status.handled = Some(Handled::Forwarded(Forward::Stale));
+            Self::Stale(Staleness::Accepted) => {
+                status.handled = Some(Handled::Hit);
+                status.detail = Some("max-stale");
+            }
+            Self::Revalidated { why, collapsed } => {
+                status.handled = Some(Handled::Forwarded(why.forward()));
                 status.fwd_status = Some(StatusCode::NOT_MODIFIED);
                 status.stored = true;
                 status.collapsed = collapsed;
+            }
+            Self::Stale(Staleness::IfSlow) => {
+                status.handled = Some(Handled::Forwarded(Forward::Stale));
+                status.detail = Some("soft-timeout");
             }
             Self::Miss {
                 why,
@@ -483,9 +530,25 @@ mod tests {
                 "fwd=stale; detail=stale-if-error",
             ),
             (
-                Outcome::Revalidated { collapsed: false },
+                Outcome::Revalidated {
+                    why: Miss::Stale,
+                    collapsed: false,
+                },
                 "REVALIDATED",
                 "fwd=stale; fwd-status=304; stored",
+            ),
+            (
+                Outcome::Revalidated {
+                    why: Miss::Request,
+                    collapsed: true,
+                },
+                "REVALIDATED",
+                "fwd=request; fwd-status=304; stored; collapsed",
+            ),
+            (
+                Outcome::Stale(Staleness::Accepted),
+                "STALE",
+                "hit; detail=max-stale",
             ),
             (miss(Miss::Uri), "MISS", "fwd=uri-miss"),
             (miss(Miss::Vary), "MISS", "fwd=vary-miss"),

@@ -28,13 +28,12 @@ pub(crate) struct Args {
     pub(crate) store: StoreChoice,
 
     /// How many threads serve requests [default: one per core].
-    #[arg(long, value_name = "N", value_parser = threads)]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     pub(crate) threads: Option<usize>,
 
     /// The most bytes the memory store takes.
-    #[arg(long, value_name = "N", default_value_t = 256 * 1024 * 1024,
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) max_bytes: u64,
+    #[arg(long, value_name = "N", default_value = "268435456", value_parser = from_one)]
+    pub(crate) max_bytes: usize,
 
     /// Caches what matches PATTERN for SECONDS, unless the response says otherwise itself.
     ///
@@ -52,7 +51,7 @@ pub(crate) struct Args {
     pub(crate) on_write: Vec<EvictRule>,
 
     /// Lets the origin's Cache-Control, Expires and validators decide, as RFC 9111 has it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "ttl")]
     pub(crate) origin_decides: bool,
 
     /// Stores responses with Set-Cookie too, and gives their cookies to everyone.
@@ -98,9 +97,9 @@ fn admin_only(_: &str) -> Result<String, String> {
     Err("this comes with the feature `admin`, which this build does not have".into())
 }
 
-fn threads(value: &str) -> Result<usize, String> {
-    let threads: NonZeroUsize = value.parse().map_err(|_| "expected a number from 1 up")?;
-    Ok(threads.get())
+fn from_one(value: &str) -> Result<usize, String> {
+    let number: NonZeroUsize = value.parse().map_err(|_| "expected a number from 1 up")?;
+    Ok(number.get())
 }
 
 fn origin(value: &str) -> Result<Authority, String> {
@@ -167,7 +166,7 @@ mod tests {
             ("--near-cache", "strict", "feature `redis`"),
             ("--admin", "127.0.0.1:9", "feature `admin`"),
             ("--threads", "0", "from 1 up"),
-            ("--max-bytes", "0", "1.."),
+            ("--max-bytes", "0", "from 1 up"),
             ("--ttl", "/a", "PATTERN=SECONDS"),
             ("--ttl", "/a=soon", "seconds"),
             ("--ttl", "/a=-1", "seconds"),

@@ -1,10 +1,6 @@
 //! Header fields that a proxy must not simply pass on.
 
-use http::header::{
-    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    DATE, ETAG, EXPIRES, FORWARDED, HOST, LAST_MODIFIED, PRAGMA, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE, VARY, VIA,
-};
+use http::header::{CONNECTION, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -14,39 +10,39 @@ pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 /// Fields for one connection only ([RFC 9110 §7.6.1], and those older proxies treat so).
 ///
 /// [RFC 9110 §7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
-const HOP_BY_HOP: [HeaderName; 10] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-authentication-info"),
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("http2-settings"),
+const HOP_BY_HOP: [&str; 10] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
 ];
 
 /// Fields meant for everyone on the way, which `Connection` must not take away (the same section):
 /// they say where a message belongs, how it is framed and who may store it.
-const NEVER_HOP_BY_HOP: [HeaderName; 17] = [
-    AGE,
-    CACHE_CONTROL,
-    HeaderName::from_static("cdn-cache-control"),
-    CONTENT_ENCODING,
-    CONTENT_LENGTH,
-    CONTENT_RANGE,
-    CONTENT_TYPE,
-    DATE,
-    ETAG,
-    EXPIRES,
-    HOST,
-    LAST_MODIFIED,
-    PRAGMA,
-    SET_COOKIE,
-    HeaderName::from_static("surrogate-control"),
-    VARY,
-    VIA,
+const NEVER_HOP_BY_HOP: [&str; 17] = [
+    "age",
+    "cache-control",
+    "cdn-cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "host",
+    "last-modified",
+    "pragma",
+    "set-cookie",
+    "surrogate-control",
+    "vary",
+    "via",
 ];
 
 /// Whether a request has fields that [`remove_hop_by_hop`] or [`remove_forwarded`] would take out:
@@ -54,7 +50,7 @@ const NEVER_HOP_BY_HOP: [HeaderName; 17] = [
 pub(crate) fn needs_cleaning(headers: &HeaderMap) -> bool {
     headers
         .keys()
-        .any(|name| HOP_BY_HOP.contains(name) || tells_of_the_client(name))
+        .any(|name| HOP_BY_HOP.contains(&name.as_str()) || tells_of_the_client(name))
 }
 
 /// Removes the fields that concern the connection a message came on, those that its `Connection`
@@ -62,9 +58,12 @@ pub(crate) fn needs_cleaning(headers: &HeaderMap) -> bool {
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
         .filter_map(|token| token.parse().ok())
-        .filter(|name| !NEVER_HOP_BY_HOP.contains(name))
+        .filter(|name: &HeaderName| !NEVER_HOP_BY_HOP.contains(&name.as_str()))
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
         headers.remove(name);
     }
 }
@@ -82,7 +81,8 @@ pub(crate) fn remove_forwarded(headers: &mut HeaderMap) {
 }
 
 fn tells_of_the_client(name: &HeaderName) -> bool {
-    name == FORWARDED || name == "x-real-ip" || name.as_str().starts_with("x-forwarded-")
+    let name = name.as_str();
+    name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-")
 }
 
 /// Whether a comma-separated field has a member, whatever its case.

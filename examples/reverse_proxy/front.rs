@@ -5,15 +5,12 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, TE, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Either, Full};
+use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
@@ -21,6 +18,9 @@ use crate::fields::{self, X_FORWARDED_FOR};
 
 /// A response of the proxy's own, with a line of text.
 pub(crate) type Notice = Full<Bytes>;
+
+/// The body of a request: a client's, or none where a request is sent once more.
+pub(crate) type RequestBody = Either<Incoming, Empty<Bytes>>;
 
 /// Passes a request on to the cache, or refuses it.
 pub(crate) async fn pass<S, B>(
@@ -31,7 +31,7 @@ pub(crate) async fn pass<S, B>(
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
 {
-    match prepare(request.map(RequestBody::from), client) {
+    match prepare(request.map(Either::Left), client) {
         Ok(request) => Ok(cache.oneshot(request).await?.map(Either::Left)),
         Err(refusal) => Ok(refusal.response().map(Either::Right)),
     }
@@ -176,41 +176,6 @@ fn clean(headers: &mut HeaderMap) {
     if websocket {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    }
-}
-
-/// A request body: the client's, or the empty one of a request that the cache makes by itself.
-#[derive(Debug, Default)]
-pub(crate) struct RequestBody(Option<Incoming>);
-
-impl From<Incoming> for RequestBody {
-    fn from(body: Incoming) -> Self {
-        Self(Some(body))
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.0 {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

@@ -32,6 +32,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use http_body_util::{Either, Empty};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tower::Layer;
@@ -39,6 +40,7 @@ use tower_response_cache::{CacheLayer, MemoryStore, NoStore, Routes};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, StoreChoice};
+use crate::front::RequestBody;
 use crate::origin::Origin;
 
 fn main() -> ExitCode {
@@ -55,7 +57,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args, routes: Routes) -> io::Result<()> {
-    let builder = CacheLayer::builder().routes(routes);
+    let builder = CacheLayer::builder()
+        .routes(routes)
+        .empty_request_body::<RequestBody>(|| Either::Right(Empty::new()));
     let builder = match args.store {
         StoreChoice::Memory => builder.store(MemoryStore::new(args.max_bytes)),
         StoreChoice::None => builder.store(NoStore::new()),

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::header::{CONNECTION, DATE, FORWARDED, HOST, UPGRADE, VARY};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
-use http_body_util::Either;
+use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
+use tower_response_cache::OriginUnreachable;
 
 use crate::connector::{Answered, Connector};
 use crate::fields::{self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
@@ -31,6 +33,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long an unused connection to the origin is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The client's body, or that of a request without one which is sent once more.
 
 type OriginResponse = Response<Either<Incoming, Notice>>;
 
@@ -114,7 +118,7 @@ impl Inner {
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, Error> {
         let again = request.method().is_idempotent().then(|| {
-            let mut again = Request::new(RequestBody::default());
+            let mut again = Request::new(Either::Right(Empty::new()));
             *again.method_mut() = request.method().clone();
             *again.uri_mut() = request.uri().clone();
             *again.headers_mut() = request.headers().clone();
@@ -169,7 +173,7 @@ fn received(mut response: Response<Incoming>, upgrade: Option<OnUpgrade>) -> Ori
     if let Some(answered) = response.extensions_mut().remove::<Answered>() {
         answered.set();
     }
-    let version = response.version();
+    let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let protocol = response.headers_mut().remove(UPGRADE);
     let headers = response.headers_mut();
@@ -263,6 +267,7 @@ impl Failure {
             HeaderName::from_static("proxy-status"),
             HeaderValue::from_static(self.status_field),
         );
+        response.extensions_mut().insert(OriginUnreachable);
         response.map(Either::Right)
     }
 }

@@ -74,7 +74,7 @@ impl FromStr for EvictRule {
 
 impl EvictRule {
     fn add_to(&self, routes: Routes) -> Routes {
-        routes.on_write(&self.route, Evict::pattern(&self.pattern))
+        routes.on_write(self.route.as_str(), Evict::pattern(self.pattern.as_str()))
     }
 }
 
@@ -107,7 +107,11 @@ fn policy(args: &Args) -> Policy {
         let ttl = by_most_specific(args.ttl.clone());
         Policy::ttl_with(move |parts: &Parts| ttl(parts))
     };
-    policy.store_set_cookie(args.store_set_cookie)
+    if args.store_set_cookie {
+        policy.store_set_cookie()
+    } else {
+        policy
+    }
 }
 
 /// Finds the lifetime that the most specific matching rule gives; none where that is zero.

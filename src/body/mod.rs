@@ -153,6 +153,6 @@ impl<B> fmt::Debug for CacheBody<B> {
 }
 
 /// Turns a frame's data into `Bytes`; data that already is `Bytes` is not copied.
-fn into_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+pub(crate) fn into_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
     frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }

@@ -4,24 +4,27 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 use http_body::SizeHint;
 
 use super::Asked;
+use super::basis::Basis;
 use super::lookup::{any_language_key, variant_key};
 use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::CacheDirective;
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
-use crate::invalidate::{Position, Subject, Verdict};
+use crate::invalidate::{Position, Subject};
 use crate::policy::{Identity, OriginSays, SetCookie};
 use crate::semantics::freshness::{self, Lifetime};
+use crate::semantics::partial::{self, ContentRange, Partial};
 use crate::semantics::storable::{self, Grants, RequestFacts, Storable, Unstorable};
 use crate::semantics::targeted::{self, Directives};
 use crate::semantics::vary::Vary;
-use crate::semantics::{age, date, invalidation};
+use crate::semantics::{age, date, entity_tag, invalidation};
 use crate::store::{Answer, Stored};
 
 /// All that is decided about a response when its head is there.
@@ -35,6 +38,8 @@ pub(super) struct Plan {
     pub(super) nominated: Vec<HeaderName>,
     /// The length the head announces.
     pub(super) expected: Option<u64>,
+    /// Whether to give it an entity tag if it has none.
+    etag: bool,
 }
 
 /// Why a response is not stored.
@@ -138,6 +143,7 @@ pub(super) fn admit(
         subject: subject(asked, &head.headers, directive).ok_or(Refusal::Tags)?,
         nominated,
         expected,
+        etag: policy.generate_etag,
     })
 }
 
@@ -187,7 +193,7 @@ fn judge(asked: &Asked, head: &Parts, directives: &Directives) -> Result<Storabl
         cookie: cautious && asked.flags.cookie,
     };
     let grants = Grants {
-        partial: false,
+        partial: is_single_part(&head.headers),
         lifetime: asked
             .route
             .policy
@@ -204,6 +210,12 @@ fn judge(asked: &Asked, head: &Parts, directives: &Directives) -> Result<Storabl
         return Err(Refusal::Status);
     }
     Ok(storable)
+}
+
+/// Whether a 206 is one that can be stored: a single part (RFC 9111 §3.3).
+fn is_single_part(headers: &HeaderMap) -> bool {
+    let range = headers.get(header::CONTENT_RANGE);
+    range.is_some_and(|range| ContentRange::parse(range.as_bytes()).is_some())
 }
 
 /// Whether a response may be used for requests with cookies: if it says that it is for everyone, or
@@ -234,7 +246,12 @@ fn times(
     let policy = &asked.route.policy;
     let control = &directives.cache_control;
     let stated = freshness::lifetime(head.status, &head.headers, directives, interval.received);
-    let by_route = policy.ttl.for_status(head.status, asked.ttl);
+    // A part lives as long as the whole would.
+    let status = match head.status {
+        StatusCode::PARTIAL_CONTENT => StatusCode::OK,
+        status => status,
+    };
+    let by_route = policy.ttl.for_status(status, asked.ttl);
     let lifetime = match (
         directive.and_then(|directive| directive.ttl),
         policy.ttl.origin,
@@ -273,6 +290,12 @@ fn times(
     })
 }
 
+/// Whether a response says for how long it is fresh.
+pub(super) fn states_freshness(asked: &Asked, headers: &HeaderMap) -> bool {
+    let directives = targeted::directives(headers, &asked.core().targets);
+    freshness::is_explicit(headers, &directives)
+}
+
 fn explicit(stated: Lifetime) -> Option<Duration> {
     match stated {
         Lifetime::Explicit(lifetime) => Some(lifetime),
@@ -289,18 +312,18 @@ fn seed(asked: &Asked, interval: Interval) -> u64 {
 /// Completes the stored head: the date of the response (RFC 9110 §6.6.1 wants it of one that is
 /// stored), and its true length where it announced one.
 fn complete(headers: &mut HeaderMap, sent: &HeaderMap, expected: Option<u64>, received: Now) {
-    add_date(headers, received);
+    if !headers.contains_key(header::DATE) {
+        add_date(headers, received);
+    }
     if let (true, Some(length)) = (sent.contains_key(header::CONTENT_LENGTH), expected) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
-/// Adds the date of a response that has none.
+/// Adds the date of a response that came without one.
 pub(super) fn add_date(headers: &mut HeaderMap, received: Now) {
-    if !headers.contains_key(header::DATE) {
-        if let Ok(date) = HeaderValue::try_from(date::format(received.wall)) {
-            headers.insert(header::DATE, date);
-        }
+    if let Ok(date) = HeaderValue::try_from(date::format(received.wall)) {
+        headers.insert(header::DATE, date);
     }
 }
 
@@ -329,17 +352,54 @@ fn subject(
 }
 
 impl Plan {
-    pub(super) fn into_stored(self, captured: Captured, position: Position) -> StoredResponse {
-        StoredResponse::new(
+    /// Makes the response to be stored. `None` where the body turns out not to be what the head
+    /// announced it to be.
+    pub(super) fn into_stored(
+        mut self,
+        captured: Captured,
+        position: Position,
+        basis: &Basis,
+    ) -> Option<StoredResponse> {
+        let mut body = captured.body;
+        if self.status == StatusCode::PARTIAL_CONTENT {
+            body = self.join(body, basis)?;
+        }
+        if self.etag && self.status == StatusCode::OK && !self.headers.contains_key(header::ETAG) {
+            self.headers
+                .insert(header::ETAG, entity_tag::generate(&body));
+        }
+        Some(StoredResponse::new(
             self.status,
             &self.headers,
-            captured.body,
+            body,
             captured.trailers,
             self.times,
             self.reuse,
             self.subject,
             position,
-        )
+        ))
+    }
+
+    /// Joins a part to the part that is stored, if they are of one representation, and makes a 200
+    /// of what turns out to be the whole (RFC 9111 §3.4).
+    fn join(&mut self, body: Bytes, basis: &Basis) -> Option<Bytes> {
+        let range = self.headers.get(header::CONTENT_RANGE);
+        let mut part = Partial::new(range.map(HeaderValue::as_bytes), body)?;
+        if let Basis::Part(stored) = basis {
+            let etag = self.headers.get(header::ETAG).map(HeaderValue::as_bytes);
+            if partial::same_representation(stored.head.etag(), etag) {
+                let joined = stored.part().and_then(|stored| stored.combine(&part));
+                part = joined.unwrap_or(part);
+            }
+        }
+        if let Some(whole) = part.whole() {
+            self.status = StatusCode::OK;
+            partial::set_whole(&mut self.headers, whole.len() as u64);
+            return Some(whole.clone());
+        }
+        let (range, body) = part.into_parts();
+        self.headers.insert(header::CONTENT_RANGE, range);
+        Some(body)
     }
 
     /// Returns when a request that comes then may no longer be given the response as it is; `None`
@@ -364,10 +424,14 @@ impl Plan {
 }
 
 impl Asked {
-    /// Stores a response, unless it has been overtaken by an invalidation already.
+    /// Stores a response, unless it has been overtaken by an invalidation already, or may have come
+    /// from a replica that lags behind a write.
     pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) {
         let core = self.core();
-        if core.verdict(stored) == Verdict::Invalid {
+        let subject = stored.subject.borrow();
+        // This request began before it called the handler, and so errs on the safe side.
+        let began = self.began.instant;
+        if !core.store.log().may_store(stored.position, subject, began) {
             return;
         }
         // What came between the lookup and now is asked for where that costs no waiting.

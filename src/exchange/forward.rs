@@ -1,44 +1,37 @@
 //! A miss: one call of the handler for everyone who waits, and what becomes of its response.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use http::header::HeaderMap;
 use http::response::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
+use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tower_service::Service;
-use tracing::Instrument;
 
 use super::admit::{self, Interval, Plan, Refusal};
-use super::lookup::{Ask, Lookup, Waiting, variant_key};
-use super::request::take_conditions;
-use super::{Asked, Inner, Journey, refresh, respond};
-use crate::body::{BoxError, CacheBody, Fill, Limits};
+use super::basis::Basis;
+use super::detached::Detached;
+use super::lookup::{Lookup, Waiting};
+use super::refresh::Validated;
+use super::share::Waited;
+use super::{Asked, Inner, again, refresh, respond};
+use crate::body::{BoxError, CacheBody, Captured, Fill, Limits, into_bytes};
 use crate::directive::Invalidate;
 use crate::entry::StoredResponse;
-use crate::flight::{Flight, Freed, Join, Landing, Leader, Streaming};
-use crate::invalidate::{Position, Verdict};
-use crate::key::Key;
-use crate::semantics::invalidation;
-use crate::semantics::preconditions::Precondition;
-use crate::semantics::validation::{self, Validators};
-use crate::semantics::vary;
-use crate::status::{BypassReason, Miss, Outcome, Told};
+use crate::flight::{Join, Landing, Leader, Streaming};
+use crate::invalidate::Position;
+use crate::semantics::{invalidation, preconditions};
+use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::Answer;
 use crate::telemetry::Event;
 
 /// How often a request looks for a flight to join before it goes alone. Each turn means that the
 /// flight it had joined was overtaken by a write or left by its leader.
 const TURNS: usize = 4;
-
-/// A handler call that nobody waits for any more is given this long.
-pub(super) const ABANDONED: Duration = Duration::from_secs(60);
 
 /// A call to be made: the inner service and the request for it.
 pub(super) struct Call<S, Q> {
@@ -68,37 +61,38 @@ where
         Err(error) => {
             core.store_failed(&error);
             let response = Inner::Ready(inner).call(request).await?;
-            return Ok(respond::pass(
-                &core,
-                Outcome::Bypass(BypassReason::Store),
-                response,
-            ));
+            let outcome = Outcome::Bypass(BypassReason::Store);
+            return Ok(respond::pass(&core, outcome, response));
         }
     };
     asked.variants.clone_from(&found.variants);
-    let (why, stale) = match asked.ask().judge(found) {
-        Lookup::Fresh(stored) => return Ok(asked.ask().replay(&stored)),
-        Lookup::ServeStale(stored) => {
-            let response = asked.ask().replay_stale(&stored);
+    let (why, basis) = match asked.ask().judge(found) {
+        Lookup::Fresh(stored) => return Ok(asked.ask().replay(&stored, Outcome::Hit)),
+        Lookup::ServeAndRefresh(stored, outcome) => {
+            let response = asked.ask().replay(&stored, outcome);
             refresh::in_background(asked, inner, request, stored);
             return Ok(response);
         }
-        Lookup::Validate(stored) => (Miss::Stale, Some(stored)),
-        Lookup::Missing(why) => (why, None),
+        Lookup::Accepted(stored) => {
+            let outcome = Outcome::Stale(Staleness::Accepted);
+            return Ok(asked.ask().replay(&stored, outcome));
+        }
+        Lookup::Fetch(why, basis) => (why, basis),
     };
     if asked.directives.only_if_cached {
-        return Ok(respond::gateway_timeout(&core));
+        return Ok(respond::gateway_timeout(&core, Outcome::Unsatisfied));
     }
-    fetch(asked, inner, request, why, stale).await
+    fetch(asked, inner, request, why, basis).await
 }
 
-/// Answers a miss: from another request's flight, or by calling the handler.
+/// Answers a miss, or, when that takes longer than the policy's soft timeout, with the stale
+/// response there is.
 pub(super) async fn fetch<S, Q, B>(
     asked: Asked,
     inner: S,
     request: Request<Q>,
     why: Miss,
-    stale: Option<Arc<StoredResponse>>,
+    basis: Basis,
 ) -> Result<Response<CacheBody<B>>, S::Error>
 where
     S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
@@ -110,6 +104,39 @@ where
     B::Error: Into<BoxError>,
 {
     let asked = Arc::new(asked);
+    let timeout = asked.route.policy.staleness.soft_timeout;
+    let (Some(timeout), Basis::Stale(stale)) = (timeout, &basis) else {
+        return share_or_lead(asked, inner, request, why, basis).await;
+    };
+    let stale = stale.clone();
+    if !asked.permits_stale(&stale) {
+        return share_or_lead(asked, inner, request, why, basis).await;
+    }
+    let led = share_or_lead(asked.clone(), inner, request, why, basis);
+    match tokio::time::timeout(timeout, led).await {
+        Ok(answered) => answered,
+        // The handler's call goes on in the background.
+        Err(_) => Ok(asked.replay(&stale, Outcome::Stale(Staleness::IfSlow), Told::default())),
+    }
+}
+
+/// Answers a miss: from another request's flight, or by calling the handler.
+async fn share_or_lead<S, Q, B>(
+    asked: Arc<Asked>,
+    inner: S,
+    request: Request<Q>,
+    why: Miss,
+    basis: Basis,
+) -> Result<Response<CacheBody<B>>, S::Error>
+where
+    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    Q: Body + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Buf,
+    B::Error: Into<BoxError>,
+{
     let mut inner = Inner::Ready(inner);
     let turns = if asked.may_share() { TURNS } else { 0 };
     let give_up = Instant::now().checked_add(asked.route.policy.collapsing.max_wait);
@@ -117,15 +144,18 @@ where
         match asked.join() {
             Join::Alone => break,
             Join::Lead(leader) => {
-                if let Some(stored) = asked.stored_meanwhile() {
-                    leader.land(Landing::Stored(stored.clone(), Outcome::Hit));
-                    return Ok(asked.replay(&stored, Outcome::Hit, Told::default()));
+                if let Some(landed) = asked.stored_meanwhile() {
+                    let response = asked.replay(&landed.stored, Outcome::Hit, Told::default());
+                    leader.land(Landing::Stored(Arc::new(landed)));
+                    return Ok(response);
                 }
-                let finish = asked.route.policy.collapsing.finish_abandoned;
+                let policy = &asked.route.policy;
+                let finish =
+                    policy.collapsing.finish_abandoned || policy.staleness.soft_timeout.is_some();
                 let fetch = Fetch {
                     asked,
                     why,
-                    stale,
+                    basis,
                     leader: Some(Arc::new(leader)),
                 };
                 let led = fetch.lead(Call { inner, request });
@@ -144,145 +174,39 @@ where
     let fetch = Fetch {
         asked,
         why,
-        stale,
+        basis,
         leader: None,
     };
     fetch.lead(Call { inner, request }).await
-}
-
-/// What waiting for another request's flight came to.
-enum Waited<B> {
-    Answered(Response<CacheBody<B>>),
-    /// The flight was left, or was overtaken by a write: look for another.
-    Again,
-    Alone,
-}
-
-impl Asked {
-    fn ask(&self) -> Ask<'_> {
-        Ask {
-            core: self.core(),
-            route: &self.route,
-            client: self.client(),
-            began: self.began,
-        }
-    }
-
-    /// Whether the response to this request is one that others may wait for, or that it may take
-    /// from others.
-    fn may_share(&self) -> bool {
-        self.route.policy.collapsing.on
-            && self.method == http::Method::GET
-            && self.credentials().is_none()
-            && !self.flags.range
-            && !self.flags.precondition
-            && !self.directives.no_store
-    }
-
-    pub(super) fn join(&self) -> Join {
-        let core = self.core();
-        self.place.flights.join(
-            self.flight_key().borrow(),
-            core.clock.instant(),
-            || core.store.log().position(),
-            |flight| {
-                flight.is_of_use(core.clock.instant(), |tags| {
-                    self.may_join(flight.position, tags)
-                })
-            },
-        )
-    }
-
-    /// Requests that select different variants do not share a call.
-    fn flight_key(&self) -> Key {
-        match &self.variants {
-            Some(variants) => variant_key(self.key.borrow(), &variants.names, &self.headers),
-            None => self.key.clone(),
-        }
-    }
-
-    /// Judges a flight as a stored response is judged: nothing that matches may have been
-    /// invalidated since its handler was called.
-    fn may_join(&self, position: Position, tags: &[Box<str>]) -> bool {
-        let mut subject = self.subject.borrow();
-        if !tags.is_empty() {
-            subject = subject.with_tags(tags);
-        }
-        self.core().verdict_on(position, subject) == Verdict::Valid
-    }
-
-    /// Looks again, as the leader of a flight: another may have landed since the first lookup.
-    fn stored_meanwhile(&self) -> Option<Arc<StoredResponse>> {
-        let found = match super::lookup::find(self.core(), self.key.borrow(), &self.headers) {
-            Answer::Now(Ok(found)) => found,
-            Answer::Now(Err(_)) | Answer::Later(_) => return None,
-        };
-        let ask = Ask {
-            began: self.now(),
-            ..self.ask()
-        };
-        match ask.judge(found) {
-            Lookup::Fresh(stored) => Some(stored),
-            _ => None,
-        }
-    }
-
-    async fn wait_for<B>(&self, flight: &Flight, give_up: Option<Instant>) -> Waited<B> {
-        let core = self.core();
-        core.stats.count(Event::Collapsed);
-        let landing = flight.landing();
-        let landing = match give_up {
-            Some(give_up) => tokio::time::timeout_at(give_up, landing).await,
-            None => Ok(landing.await),
-        };
-        match landing {
-            Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
-            Ok(Err(Freed::Abandoned)) => Waited::Again,
-            Ok(Ok(Landing::Stored(stored, outcome))) => match (core.verdict(&stored), outcome) {
-                (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {
-                    Waited::Answered(self.replay(&stored, outcome, Told::default()))
-                }
-                _ => Waited::Again,
-            },
-            Ok(Ok(Landing::Streaming(streaming))) => self.read_along(flight, &streaming),
-        }
-    }
-
-    fn read_along<B>(&self, flight: &Flight, streaming: &Streaming) -> Waited<B> {
-        if !self.may_join(flight.position, &streaming.tags) {
-            return Waited::Again;
-        }
-        if !vary::selects(&streaming.nominated, &streaming.request, &self.headers) {
-            return Waited::Alone;
-        }
-        let Some(reader) = streaming.fill.reader() else {
-            return Waited::Alone;
-        };
-        let outcome = Outcome::Miss {
-            why: Miss::Uri,
-            stored: false,
-            collapsed: true,
-            detail: None,
-        };
-        let mut response = respond::respond(
-            streaming.status,
-            streaming.headers.clone(),
-            CacheBody::filling(reader),
-        );
-        self.core()
-            .tell(response.headers_mut(), outcome, Told::default());
-        Waited::Answered(self.conditionally(&self.headers, response))
-    }
 }
 
 /// A call of the handler, and what is to become of its response.
 pub(super) struct Fetch {
     pub(super) asked: Arc<Asked>,
     pub(super) why: Miss,
-    /// What is stored but may not be used as it is.
-    pub(super) stale: Option<Arc<StoredResponse>>,
+    /// What is stored already and bears on the call.
+    pub(super) basis: Basis,
     /// The flight that others wait for.
     pub(super) leader: Option<Arc<Leader>>,
+}
+
+/// A handler's response and the time it took.
+struct Received<B> {
+    head: Parts,
+    body: B,
+    interval: Interval,
+}
+
+/// A handler call that brought no response.
+enum Failure<E> {
+    Error(E),
+    TimedOut,
+}
+
+impl<E> From<Elapsed> for Failure<E> {
+    fn from(_: Elapsed) -> Self {
+        Self::TimedOut
+    }
 }
 
 impl Fetch {
@@ -293,29 +217,69 @@ impl Fetch {
     /// Dropped before the response's head is there, it drops the handler's future and frees those
     /// who wait; [`Detached`] keeps it running instead.
     pub(super) async fn lead<S, Q, B>(
-        self,
+        mut self,
         mut call: Call<S, Q>,
     ) -> Result<Response<CacheBody<B>>, S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>> + Clone,
+        Q: 'static,
         B: Body + Send + 'static,
         B::Data: Buf,
         B::Error: Into<BoxError>,
     {
-        let core = self.asked.core().clone();
         // Before the handler is called: what is invalidated from here on is newer than its answer.
         let position = match &self.leader {
             Some(leader) => leader.position(),
-            None => core.store.log().position(),
+            None => self.asked.core().store.log().position(),
         };
-        let conditions = self.prepare(call.request.headers_mut());
+        self.find_stand_in().await;
+        let conditions = self.take_conditions(call.request.headers_mut());
+        let mut repeat = match self.basis {
+            Basis::Nothing => None,
+            _ => again::prepare(&call, self.asked.core().empty_body.as_ref()),
+        };
+        self.basis.ask(call.request.headers_mut(), repeat.is_some());
+        loop {
+            let received = match self.send(call).await {
+                Ok(received) => received,
+                Err(Failure::Error(error)) => return self.in_place_of_error().ok_or(error),
+                Err(Failure::TimedOut) => {
+                    return Ok(self.in_place_of_error().unwrap_or_else(|| self.timed_out()));
+                }
+            };
+            let useless = match self.held_against(&received.head, received.interval, position) {
+                Validated::Confirmed(response) => return Ok(response),
+                Validated::New => return Ok(self.take_in(received, position, &conditions)),
+                Validated::Useless(stored) => stored,
+                Validated::Rest(part) => {
+                    let whole = self.complete(&part, received, position, &conditions).await;
+                    match whole {
+                        Some(response) => return Ok(response),
+                        None => part,
+                    }
+                }
+            };
+            match repeat.take() {
+                Some(unconditional) => call = unconditional,
+                None => return Ok(self.unchanged(&useless)),
+            }
+            self.basis = Basis::Nothing;
+        }
+    }
+
+    async fn send<S, Q, B>(&self, call: Call<S, Q>) -> Result<Received<B>, Failure<S::Error>>
+    where
+        S: Service<Request<Q>, Response = Response<B>> + Clone,
+    {
+        let core = self.asked.core();
         let requested = core.clock.now();
-        let response = match call.inner.call(call.request).await {
-            Ok(response) => response,
-            Err(error) => return self.in_place_of_error().ok_or(error),
+        let response = call.inner.call(call.request);
+        let response = match self.asked.route.policy.staleness.hard_timeout {
+            Some(timeout) => tokio::time::timeout(timeout, response).await?,
+            None => response.await,
         };
+        let (head, body) = response.map_err(Failure::Error)?.into_parts();
         let received = core.clock.now();
-        let (head, body) = response.into_parts();
         let asked_for = head.extensions.get::<Invalidate>().cloned();
         if let Some(Invalidate(invalidations)) =
             asked_for.filter(|_| invalidation::invalidates(head.status))
@@ -327,30 +291,30 @@ impl Fetch {
             requested,
             received,
         };
-        match self.validated(&head, interval, position) {
-            refresh::Validated::Confirmed(response) => Ok(response),
-            refresh::Validated::New => {
-                Ok(self.take_in(head, body, interval, position, &conditions))
-            }
-        }
+        Ok(Received {
+            head,
+            body,
+            interval,
+        })
     }
 
     /// Takes the client's conditions off the request, so that the answer is one that fills the
-    /// cache, and puts on those that validate what is stored. Returns what was taken.
-    fn prepare(&self, headers: &mut HeaderMap) -> HeaderMap {
-        if self.leader.is_none() && self.stale.is_none() {
-            // Nothing may come of it but this one answer: the client's conditions are the best.
+    /// cache, and returns them.
+    fn take_conditions(&self, headers: &mut HeaderMap) -> HeaderMap {
+        let nothing_comes_of_it = self.leader.is_none() && matches!(self.basis, Basis::Nothing);
+        if nothing_comes_of_it || !self.asked.flags.conditional {
+            // Nothing but this one answer: the client's own conditions are the best.
             return HeaderMap::new();
         }
-        let conditions = take_conditions(headers);
-        if let Some(stale) = &self.stale {
-            let validators = Validators {
-                etag: stale.head.etag(),
-                last_modified: stale.head.last_modified(),
-            };
-            validation::make_conditional(headers, &[validators]);
+        preconditions::strip(headers);
+        self.asked.headers.clone()
+    }
+
+    /// Frees those who wait to make their own calls.
+    pub(super) fn free(&self) {
+        if let Some(leader) = &self.leader {
+            leader.not_for_others();
         }
-        conditions
     }
 
     fn in_place_of_error<B>(&self) -> Option<Response<CacheBody<B>>> {
@@ -361,19 +325,72 @@ impl Fetch {
         response
     }
 
-    /// Frees those who wait to make their own calls.
-    pub(super) fn free(&self) {
+    fn timed_out<B>(&self) -> Response<CacheBody<B>> {
+        let core = self.asked.core();
+        respond::gateway_timeout(core, self.miss(Some("hard-timeout")))
+    }
+
+    /// Answers from a stored response that the handler called unmodified in words that must not
+    /// update it: used for this once, it stays as stale as it was.
+    fn unchanged<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
+        self.free();
+        let outcome = Outcome::Revalidated {
+            why: self.why,
+            collapsed: false,
+        };
+        self.asked.replay(stored, outcome, Told::default())
+    }
+
+    /// Joins the rest of a body to the part that is stored, and answers from the whole.
+    async fn complete<B>(
+        &self,
+        part: &StoredResponse,
+        rest: Received<B>,
+        position: Position,
+        conditions: &HeaderMap,
+    ) -> Option<Response<CacheBody<B>>>
+    where
+        B: Body + Send + 'static,
+        B::Data: Buf,
+        B::Error: Into<BoxError>,
+    {
+        let asked = &self.asked;
+        let core = asked.core();
+        let most = asked.route.policy.max_body.min(core.max_body);
+        let body = Limited::new(rest.body.map_frame(into_bytes), most);
+        let body: Bytes = body.collect().await.ok()?.to_bytes();
+        let (head, body) = part.completed_by(&rest.head, body)?;
+        let length = http_body::SizeHint::with_exact(body.len() as u64);
+        let plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        let nominated = plan.nominated.clone();
+        let captured = Captured {
+            body,
+            trailers: None,
+        };
+        let stored = Arc::new(plan.into_stored(captured, position, &Basis::Nothing)?);
+        asked.store(&stored, &nominated);
+        let outcome = Outcome::Miss {
+            why: Miss::Partial,
+            stored: true,
+            collapsed: false,
+            detail: None,
+        };
         if let Some(leader) = &self.leader {
-            leader.not_for_others();
+            let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
+            leader.land(Landing::Stored(Arc::new(landed)));
         }
+        let told = Told {
+            fwd_status: Some(rest.head.status),
+            ..Told::default()
+        };
+        let response = asked.replay(&stored, outcome, told);
+        Some(asked.conditionally(conditions, response))
     }
 
     /// Stores a new response while it is passed on, or passes it on alone.
     fn take_in<B>(
         self,
-        head: Parts,
-        body: B,
-        interval: Interval,
+        received: Received<B>,
         position: Position,
         conditions: &HeaderMap,
     ) -> Response<CacheBody<B>>
@@ -382,27 +399,47 @@ impl Fetch {
         B::Data: Buf,
         B::Error: Into<BoxError>,
     {
+        let Received {
+            head,
+            body,
+            interval,
+        } = received;
+        if self.asked.method == Method::HEAD {
+            return self.pass_head_on(head, body, interval, position);
+        }
+        let outcome = self.miss(None);
         match admit::admit(&self.asked, &head, &body.size_hint(), interval) {
-            Ok(plan) => self.fill(head, body, plan, position, conditions),
+            Ok(plan) => self.fill(
+                Response::from_parts(head, body),
+                plan,
+                position,
+                conditions,
+                outcome,
+            ),
             Err(refusal) => self.pass_on(head, body, refusal, conditions),
         }
     }
 
-    fn fill<B>(
+    /// Passes a body on while it is captured for the store and for those who wait.
+    pub(super) fn fill<B>(
         self,
-        head: Parts,
-        body: B,
+        response: Response<B>,
         plan: Plan,
         position: Position,
         conditions: &HeaderMap,
+        outcome: Outcome,
     ) -> Response<CacheBody<B>>
     where
         B: Body + Send + 'static,
         B::Data: Buf,
         B::Error: Into<BoxError>,
     {
+        let (head, body) = response.into_parts();
         let Self {
-            asked, why, leader, ..
+            asked,
+            basis,
+            leader,
+            ..
         } = self;
         let core = asked.core().clone();
         let flight_key = asked.flight_key();
@@ -426,27 +463,25 @@ impl Fetch {
             budget: core.budget.clone(),
         };
         let useful_until = plan.useful_until();
-        let landing = leader.is_some().then(|| {
-            (
-                plan.headers().clone(),
-                plan.nominated.clone(),
-                plan.subject.tags().into(),
-            )
+        let landing = leader.clone().map(|leader| {
+            let head = (plan.headers().clone(), plan.nominated.clone());
+            (leader, head, plan.subject.tags().into())
         });
         let commit = {
-            let (asked, leader) = (asked.clone(), leader.clone());
+            let asked = asked.clone();
             Box::new(move |captured| {
                 let nominated = plan.nominated.clone();
-                let stored = Arc::new(plan.into_stored(captured, position));
-                asked.core().stats.count(Event::Stored);
-                asked.store(&stored, &nominated);
+                if let Some(stored) = plan.into_stored(captured, position, &basis) {
+                    asked.core().stats.count(Event::Stored);
+                    asked.store(&Arc::new(stored), &nominated);
+                }
                 // Only now, so that whoever no longer finds the flight finds the response.
                 drop(leader);
             })
         };
         let fill = Fill::new(body, limits, commit);
         let reader = fill.reader();
-        if let (Some(leader), Some((headers, nominated, tags))) = (leader, landing) {
+        if let Some((leader, (headers, nominated), tags)) = landing {
             leader.land(Landing::Streaming(Arc::new(Streaming {
                 status: head.status,
                 headers,
@@ -457,19 +492,14 @@ impl Fetch {
                 useful_until,
             })));
         }
-        let outcome = Outcome::Miss {
-            why,
-            stored: true,
-            collapsed: false,
-            detail: None,
-        };
         let told = Told {
             fwd_status: Some(head.status),
             ..Told::default()
         };
         let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
         let mut response = Response::from_parts(head, body);
-        core.tell(response.headers_mut(), outcome, told);
+        respond::strip(response.headers_mut());
+        core.tell(response.headers_mut(), outcome.stored(), told);
         asked.conditionally(conditions, response)
     }
 
@@ -484,23 +514,19 @@ impl Fetch {
         let core = asked.core();
         self.free();
         if self.leader.is_some() && refusal.lasts(head.status) {
+            let now = core.clock.instant();
             asked
                 .place
                 .flights
-                .is_uncacheable(asked.flight_key().borrow(), core.clock.instant());
+                .is_uncacheable(asked.flight_key().borrow(), now);
         }
         // The handler's latest word on this key: what was stored before is no longer its answer.
-        if self.stale.is_some() && head.status.is_success() {
+        if matches!(self.basis, Basis::Stale(_)) && head.status.is_success() {
             asked.discard();
         }
         let outcome = match asked.credentials() {
             Some(reason) => Outcome::Bypass(reason),
-            None => Outcome::Miss {
-                why: self.why,
-                stored: false,
-                collapsed: false,
-                detail: Some(refusal.detail()),
-            },
+            None => self.miss(Some(refusal.detail())),
         };
         let told = Told {
             fwd_status: Some(head.status),
@@ -510,87 +536,17 @@ impl Fetch {
             return respond::pass(core, outcome, Response::from_parts(head, body));
         }
         let mut response = Response::from_parts(head, CacheBody::pass(body));
+        respond::strip(response.headers_mut());
         core.tell(response.headers_mut(), outcome, told);
         asked.conditionally(conditions, response)
     }
-}
 
-impl Asked {
-    /// Answers the conditions that the client set and the handler was not shown (RFC 9110 §13.2).
-    fn conditionally<B>(
-        &self,
-        conditions: &HeaderMap,
-        response: Response<CacheBody<B>>,
-    ) -> Response<CacheBody<B>> {
-        if !self.flags.conditional || conditions.is_empty() || response.status() != StatusCode::OK {
-            return response;
-        }
-        match respond::evaluate(
-            response.status(),
-            response.headers(),
-            conditions,
-            self.now(),
-        ) {
-            Precondition::NotModified => {
-                let (head, body) = response.into_parts();
-                drop(body);
-                let mut head = head;
-                head.headers.remove(http::header::CONTENT_LENGTH);
-                respond::not_modified(head.headers)
-            }
-            _ => response,
-        }
-    }
-}
-
-/// A handler call that goes on in the background when the one who waits for it goes away: others
-/// may wait for it, and what it brings can be stored.
-struct Detached<B: 'static, E: 'static> {
-    journey: Option<Journey<B, E>>,
-    finish: bool,
-}
-
-impl<B, E> Detached<B, E> {
-    fn new(journey: Journey<B, E>, finish: bool) -> Self {
-        Self {
-            journey: Some(journey),
-            finish,
-        }
-    }
-}
-
-impl<B, E> Future for Detached<B, E>
-where
-    B: Send + 'static,
-    E: Send + 'static,
-{
-    type Output = Result<Response<CacheBody<B>>, E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(journey) = &mut self.journey else {
-            // Polled after it was ready, which no caller of ours does.
-            return Poll::Pending;
-        };
-        let polled = journey.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.journey = None;
-        }
-        polled
-    }
-}
-
-impl<B, E> Drop for Detached<B, E> {
-    fn drop(&mut self) {
-        let Some(journey) = self.journey.take() else {
-            return;
-        };
-        if !self.finish || std::thread::panicking() {
-            return;
-        }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            // Whoever waits for this flight gets its landing; the response itself has no reader left.
-            let finished = async move { drop(tokio::time::timeout(ABANDONED, journey).await) };
-            runtime.spawn(finished.in_current_span());
+    pub(super) fn miss(&self, detail: Option<&'static str>) -> Outcome {
+        Outcome::Miss {
+            why: self.why,
+            stored: false,
+            collapsed: false,
+            detail,
         }
     }
 }

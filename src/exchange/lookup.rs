@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName};
+use http::{Method, StatusCode};
 
-use super::Core;
+use super::basis::Basis;
 use super::respond::Client;
+use super::{Core, respond};
 use crate::clock::Now;
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
@@ -18,7 +20,7 @@ use crate::policy::{Identity, Route, RouteTable};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::reuse::{self, Permit};
 use crate::semantics::vary;
-use crate::status::{BypassReason, Miss};
+use crate::status::{BypassReason, Miss, Outcome, Staleness};
 use crate::store::{Answer, Stored};
 
 /// What is stored for a request's key.
@@ -35,11 +37,23 @@ pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Found, Error>> + Se
 #[derive(Debug)]
 pub(crate) enum Lookup {
     Fresh(Arc<StoredResponse>),
-    /// Served at once, while a background call refreshes it.
-    ServeStale(Arc<StoredResponse>),
-    /// To be validated with the handler before it is used; of use still if the handler fails.
-    Validate(Arc<StoredResponse>),
-    Missing(Miss),
+    /// Served at once, as a hit or stale, while a background call refreshes it.
+    ServeAndRefresh(Arc<StoredResponse>, Outcome),
+    /// Served though it is stale, for the client accepts that.
+    Accepted(Arc<StoredResponse>),
+    /// The handler has to be called, with regard to what is stored.
+    Fetch(Miss, Basis),
+}
+
+impl Lookup {
+    fn missing(why: Miss) -> Self {
+        Self::Fetch(why, Basis::Nothing)
+    }
+
+    /// To be validated before it is used; of use still if the handler fails.
+    fn validate(stored: Arc<StoredResponse>) -> Self {
+        Self::Fetch(Miss::Stale, Basis::Stale(stored))
+    }
 }
 
 /// Finds the route of a read.
@@ -186,17 +200,36 @@ impl Ask<'_> {
     /// overtaken it, and whether it is fresh.
     pub(super) fn judge(&self, found: Found) -> Lookup {
         let Some(stored) = found.response else {
-            return Lookup::Missing(match found.variants {
+            return Lookup::missing(match found.variants {
                 Some(_) => Miss::Vary,
                 None => Miss::Uri,
             });
         };
         if !self.is_for_client(&stored) {
-            return Lookup::Missing(self.credentials());
+            return Lookup::missing(self.credentials());
         }
         match self.core.verdict(&stored) {
-            Verdict::Invalid => Lookup::Missing(Miss::Invalidated),
+            Verdict::Invalid => Lookup::missing(Miss::Invalidated),
+            Verdict::Soft if stored.status == StatusCode::PARTIAL_CONTENT => {
+                Lookup::missing(Miss::Partial)
+            }
+            _ if stored.status == StatusCode::PARTIAL_CONTENT => self.judge_part(stored),
             verdict => self.judge_freshness(stored, verdict == Verdict::Soft),
+        }
+    }
+
+    /// Judges a stored part: it answers a request for what lies within it, and saves some of the
+    /// body of a request for the whole (RFC 9111 §3.3, §3.4).
+    fn judge_part(&self, stored: Arc<StoredResponse>) -> Lookup {
+        let client = self.client;
+        let fresh = stored.stale_by(self.began.instant).is_none() && !stored.reuse.always_validate;
+        let whole_is_wanted = !client.flags.range && *client.method == Method::GET;
+        if fresh && respond::part_for(&stored, client, self.began).is_some() {
+            Lookup::Fresh(stored)
+        } else if fresh && whole_is_wanted {
+            Lookup::Fetch(Miss::Partial, Basis::Part(stored))
+        } else {
+            Lookup::missing(Miss::Partial)
         }
     }
 
@@ -220,7 +253,7 @@ impl Ask<'_> {
             false => stored.stale_by(now),
         };
         if stored.reuse.always_validate {
-            return Lookup::Validate(stored);
+            return Lookup::validate(stored);
         }
         if self.route.policy.honour_request_directives && self.client.flags.cache_control {
             let request = CacheControl::of(self.client.headers);
@@ -234,18 +267,30 @@ impl Ask<'_> {
                 lifetime,
                 stored.reuse.never_stale,
             ) {
-                Permit::Validate if stale_by.is_none() => return Lookup::Validate(stored),
-                Permit::StaleAllowed => return Lookup::Fresh(stored),
-                _ => {}
+                Permit::Validate if stale_by.is_none() => {
+                    return Lookup::Fetch(Miss::Request, Basis::Stale(stored));
+                }
+                Permit::Validate => return Lookup::validate(stored),
+                Permit::StaleAllowed => return Lookup::Accepted(stored),
+                Permit::Fresh | Permit::Stale => {}
             }
         }
         match stale_by {
+            None if self.is_due(&stored) => Lookup::ServeAndRefresh(stored, Outcome::Hit),
             None => Lookup::Fresh(stored),
             Some(by) if by < stored.times.stale_while_revalidate && !stored.reuse.never_stale => {
-                Lookup::ServeStale(stored)
+                Lookup::ServeAndRefresh(stored, Outcome::Stale(Staleness::WhileRevalidating))
             }
-            Some(_) => Lookup::Validate(stored),
+            Some(_) => Lookup::validate(stored),
         }
+    }
+
+    /// Whether a fresh response has so little of its lifetime left that it is refreshed ahead.
+    fn is_due(&self, stored: &StoredResponse) -> bool {
+        let ahead = self.route.policy.staleness.refresh_ahead;
+        !ahead.is_zero()
+            && *self.client.method == Method::GET
+            && stored.age(self.began.instant).saturating_add(ahead) >= stored.times.lifetime
     }
 
     /// Whether the request wants an answer from the cache or none (RFC 9111 §5.2.1.7).

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Buf;
 use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use tower_service::Service;
 
@@ -20,24 +20,30 @@ use crate::error::Error;
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
-use crate::policy::{Identity, Requested, Route, RouteTable};
+use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{BypassReason, Miss, Show};
+use crate::status::{BypassReason, Miss, Outcome, Show, Staleness};
 use crate::store::{Answer, Store};
 use crate::telemetry::{Event, Stats};
 
 mod admit;
+mod again;
+mod basis;
+mod detached;
 mod forward;
 mod lookup;
 mod refresh;
 pub(crate) mod request;
 mod respond;
+mod share;
 mod sweep;
 mod write;
 
+use basis::Basis;
 use lookup::Lookup;
 use request::{FieldRules, Flags, Kind, Signals};
 
+pub(crate) use again::EmptyBody;
 pub(crate) use respond::pass;
 pub(crate) use write::invalidate_and_pass;
 
@@ -54,6 +60,8 @@ pub(crate) struct Core {
     /// The largest body any policy may store.
     pub(crate) max_body: usize,
     pub(crate) store_deadline: Duration,
+    /// Makes the body of a request that is sent a second time.
+    pub(crate) empty_body: Option<EmptyBody>,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
     /// Whether a background sweep runs.
@@ -133,9 +141,9 @@ where
             refresh::in_background(asked, inner, Request::from_parts(parts, body), stale);
             Begun::Done(*response)
         }
-        Course::Fetch(asked, why, stale) => {
+        Course::Fetch(asked, why, basis) => {
             let request = Request::from_parts(parts, body);
-            Begun::Journey(Box::pin(forward::fetch(asked, inner, request, why, stale)))
+            Begun::Journey(Box::pin(forward::fetch(asked, inner, request, why, basis)))
         }
         Course::Wait(asked, found) => {
             let request = Request::from_parts(parts, body);
@@ -152,7 +160,7 @@ enum Course<B> {
     Write,
     Replay(Box<Response<CacheBody<B>>>),
     ReplayAndRefresh(Box<Response<CacheBody<B>>>, Asked, Arc<StoredResponse>),
-    Fetch(Asked, Miss, Option<Arc<StoredResponse>>),
+    Fetch(Asked, Miss, Basis),
     Wait(Asked, lookup::Waiting),
 }
 
@@ -177,18 +185,11 @@ impl Place {
         let uri = request::original_uri(parts);
         let route = self.route(uri.path())?;
         let signals = Signals::scan(&parts.headers, &core.fields);
-        let ttl = admissible(&route, &signals, parts, has_body)?;
-        let mut key = KeyBuilder::default();
-        for (name, value) in &signals.keyed {
-            key.part(name.as_str().as_bytes()).part(value.as_bytes());
+        if signals.flags.body || has_body {
+            return Err(BypassReason::Content);
         }
-        let target = request::target(uri, &signals);
-        route
-            .policy
-            .key
-            .write(target, parts, &route.policy.identity, &mut key)
-            .map_err(|_| BypassReason::Partition)?;
-
+        let ttl = admissible(&route, &signals, parts)?;
+        let key = key(&route, uri, &signals, parts)?;
         let began = core.clock.now();
         let ask = lookup::Ask {
             core,
@@ -215,16 +216,35 @@ impl Place {
             ..asked()
         };
         Ok(match ask.judge(found) {
-            Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored))),
-            Lookup::ServeStale(stored) => {
-                let response = Box::new(ask.replay_stale(&stored));
+            Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored, Outcome::Hit))),
+            Lookup::ServeAndRefresh(stored, outcome) => {
+                let response = Box::new(ask.replay(&stored, outcome));
                 Course::ReplayAndRefresh(response, asked(), stored)
             }
-            Lookup::Missing(_) | Lookup::Validate(_) if ask.only_if_cached() => {
-                Course::Replay(Box::new(respond::gateway_timeout(core)))
+            Lookup::Accepted(stored) => {
+                let outcome = Outcome::Stale(Staleness::Accepted);
+                Course::Replay(Box::new(ask.replay(&stored, outcome)))
             }
-            Lookup::Validate(stored) => Course::Fetch(asked(), Miss::Stale, Some(stored)),
-            Lookup::Missing(why) => Course::Fetch(asked(), why, None),
+            Lookup::Fetch(..) if ask.only_if_cached() => Course::Replay(Box::new(
+                respond::gateway_timeout(core, Outcome::Unsatisfied),
+            )),
+            Lookup::Fetch(why, basis) => Course::Fetch(asked(), why, basis),
+        })
+    }
+
+    /// Takes the request that a GET for the same target would be: what a POST answers may be stored
+    /// for that (RFC 9110 §9.3.3).
+    fn as_get(&self, parts: &Parts) -> Option<Asked> {
+        let uri = request::original_uri(parts);
+        let route = self.route(uri.path()).ok()?;
+        let signals = Signals::scan(&parts.headers, &self.core.fields);
+        let ttl = admissible(&route, &signals, parts).ok()?;
+        let key = key(&route, uri, &signals, parts).ok()?;
+        let began = self.core.clock.now();
+        let asked = self.asked(&route, parts, &key, signals.flags, ttl, began);
+        Some(Asked {
+            method: Method::GET,
+            ..asked
         })
     }
 
@@ -276,7 +296,6 @@ fn admissible(
     route: &Route,
     signals: &Signals<'_>,
     parts: &Parts,
-    has_body: bool,
 ) -> Result<Requested, BypassReason> {
     let flags = signals.flags;
     let policy = &route.policy;
@@ -286,23 +305,39 @@ fn admissible(
     if flags.bypassed {
         return Err(BypassReason::Header);
     }
-    if flags.body || has_body {
-        return Err(BypassReason::Content);
-    }
     if flags.ambiguous_host {
         return Err(BypassReason::Host);
     }
-    if policy
-        .condition
-        .as_ref()
-        .is_some_and(|condition| !(condition.0)(parts))
-    {
+    let refused = |condition: &Condition| !(condition.0)(parts);
+    if policy.condition.as_ref().is_some_and(refused) {
         return Err(BypassReason::Policy);
     }
     match policy.ttl.of(parts) {
         Requested::Declined => Err(BypassReason::Policy),
         ttl => Ok(ttl),
     }
+}
+
+/// Writes a request's key.
+fn key<'a>(
+    route: &Route,
+    uri: &'a Uri,
+    signals: &Signals<'a>,
+    parts: &Parts,
+) -> Result<KeyBuilder, BypassReason> {
+    let mut key = KeyBuilder::default();
+    key.count(signals.keyed.len());
+    for (name, value) in &signals.keyed {
+        key.part(name.as_str().as_bytes());
+        write_value(name, value, &mut key);
+    }
+    let target = request::target(uri, signals);
+    let policy = &route.policy;
+    policy
+        .key
+        .write(target, parts, &policy.identity, &mut key)
+        .map_err(|_| BypassReason::Partition)?;
+    Ok(key)
 }
 
 impl Core {

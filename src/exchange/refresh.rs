@@ -4,21 +4,25 @@
 use std::sync::Arc;
 
 use bytes::Buf;
+use http::header::{self, HeaderName};
 use http::response::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::admit::{self, Interval};
-use super::forward::{ABANDONED, Call, Fetch};
-use super::{Asked, Inner};
+use super::admit::{self, Interval, Refusal};
+use super::basis::Basis;
+use super::detached::ABANDONED;
+use super::forward::{Call, Fetch};
+use super::{Asked, Inner, respond};
 use crate::body::{BoxError, CacheBody, Captured};
+use crate::directive::OriginUnreachable;
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing};
 use crate::invalidate::{Position, Verdict};
 use crate::semantics::cache_control::Scope;
-use crate::semantics::validation::{self, Validators};
+use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{reuse, storable};
 use crate::status::{Miss, Outcome, Staleness, Told};
 
@@ -26,8 +30,12 @@ use crate::status::{Miss, Outcome, Staleness, Told};
 pub(super) enum Validated<B> {
     /// It still holds, or has to do in place of an error; this is the answer from it.
     Confirmed(Response<CacheBody<B>>),
+    /// The answer is the rest of it.
+    Rest(Arc<StoredResponse>),
     /// The answer stands for itself.
     New,
+    /// The answer is about something else than this, which it was asked about.
+    Useless(Arc<StoredResponse>),
 }
 
 /// Refreshes a stored response that was served stale, unless that is under way or was found
@@ -49,13 +57,17 @@ pub(super) fn in_background<S, Q, B>(
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
+    if asked.method != Method::GET || asked.flags.range || asked.flags.precondition {
+        // Its answer would be none to store.
+        return;
+    }
     let Join::Lead(leader) = asked.join() else {
         return;
     };
     let fetch = Fetch {
         asked: Arc::new(asked),
         why: Miss::Stale,
-        stale: Some(stale),
+        basis: Basis::Stale(stale),
         leader: Some(Arc::new(leader)),
     };
     let refresh = async move {
@@ -73,105 +85,168 @@ pub(super) fn in_background<S, Q, B>(
 
 impl Fetch {
     /// Holds the handler's answer against what is stored.
-    pub(super) fn validated<B>(
+    pub(super) fn held_against<B>(
         &self,
         head: &Parts,
         interval: Interval,
         position: Position,
     ) -> Validated<B> {
-        if head.status == StatusCode::NOT_MODIFIED {
-            if let Some(response) = self.confirmed(head, interval, position) {
-                return Validated::Confirmed(response);
+        match &self.basis {
+            Basis::Stale(stored) | Basis::Variant(stored)
+                if head.status == StatusCode::NOT_MODIFIED =>
+            {
+                self.confirmed(stored, head, interval, position)
             }
-        }
-        if reuse::stale_if_error(head.status) {
-            if let Some(response) = self.stale_in_place_of_error(Some(head.status)) {
-                return Validated::Confirmed(response);
+            Basis::Part(part) if head.status == StatusCode::PARTIAL_CONTENT => {
+                Validated::Rest(part.clone())
             }
+            Basis::Part(part) if head.status == StatusCode::RANGE_NOT_SATISFIABLE => {
+                Validated::Useless(part.clone())
+            }
+            Basis::Stale(stored) if is_unreachable(head) || reuse::stale_if_error(head.status) => {
+                match self.stale_in_place_of_error(Some(head.status)) {
+                    Some(response) => Validated::Confirmed(response),
+                    None if is_unreachable(head) && stored.reuse.never_stale => {
+                        Validated::Confirmed(self.disconnected())
+                    }
+                    None => Validated::New,
+                }
+            }
+            _ => Validated::New,
         }
-        Validated::New
     }
 
     /// Freshens what is stored with a 304's fields and answers from it (RFC 9111 §4.3.4). It is as
     /// new as the call that confirmed it.
     fn confirmed<B>(
         &self,
+        stored: &Arc<StoredResponse>,
         head: &Parts,
         interval: Interval,
         position: Position,
-    ) -> Option<Response<CacheBody<B>>> {
-        let stale = self.stale.as_ref()?;
-        let before = stale.head.to_map(head.headers.len());
-        validation::select(&head.headers, &[Validators::of(&before)])?;
-        let mut fresh = Response::new(());
-        *fresh.status_mut() = stale.status;
-        // What this connection says of itself is no news of the stored response.
-        let mut update = storable::stored_headers(&head.headers, &Scope::Absent);
-        // Without one of its own, a 304 is of the moment it came (RFC 9110 §6.6.1): by the old date
-        // the response would stay stale.
-        admit::add_date(&mut update, interval.received);
-        *fresh.headers_mut() = validation::freshen(&before, &update);
-        *fresh.extensions_mut() = head.extensions.clone();
-        let (fresh, ()) = fresh.into_parts();
-        let length = SizeHint::with_exact(stale.body.len() as u64);
+    ) -> Validated<B> {
+        if validation::select(&head.headers, &[stored.validators()]).is_none() {
+            return Validated::Useless(stored.clone());
+        }
         let asked = &self.asked;
-        let outcome = Outcome::Revalidated { collapsed: false };
+        let fresh = freshened(stored, head, interval);
+        let outcome = Outcome::Revalidated {
+            why: self.why,
+            collapsed: false,
+        };
         let told = Told {
             fwd_status: Some(head.status),
             ..Told::default()
         };
-        let captured = Captured {
-            body: stale.body.clone(),
-            trailers: stale.trailers.as_deref().cloned(),
-        };
-        match admit::admit(asked, &fresh, &length, interval) {
-            Ok(plan) => {
-                let nominated = plan.nominated.clone();
-                let for_others = !plan.is_always_validated();
-                let stored = Arc::new(plan.into_stored(captured, position));
-                asked.store(&stored, &nominated);
+        match self.update(stored, &fresh, interval, position) {
+            Ok((stored, nominated)) => {
                 match &self.leader {
-                    Some(leader) if for_others => {
-                        let outcome = Outcome::Revalidated { collapsed: true };
-                        leader.land(Landing::Stored(stored.clone(), outcome));
+                    Some(leader) if !stored.reuse.always_validate => {
+                        let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
+                        leader.land(Landing::Stored(Arc::new(landed)));
                     }
                     _ => self.free(),
                 }
-                Some(asked.replay(&stored, outcome, told))
+                Validated::Confirmed(asked.replay(&stored, outcome, told))
             }
             Err(refusal) => {
                 // Confirmed for this once, and not to be stored any longer.
                 self.free();
                 asked.discard();
-                let once = stale.once(&fresh.headers, interval.received.instant);
-                let told = Told {
-                    detail: Some(refusal.detail()),
-                    ..told
-                };
-                Some(asked.replay(&once, outcome, told))
+                let once = stored.once(&fresh.headers, interval.received.instant);
+                let detail = Some(refusal.detail());
+                Validated::Confirmed(asked.replay(&once, outcome, Told { detail, ..told }))
             }
         }
     }
 
-    /// Answers with what is stored where the handler failed, if it is still good enough for that
-    /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
+    /// Stores what is stored anew, under a head that was updated. Returns it and the fields that
+    /// select it.
+    fn update(
+        &self,
+        stored: &StoredResponse,
+        head: &Parts,
+        interval: Interval,
+        position: Position,
+    ) -> Result<(Arc<StoredResponse>, Vec<HeaderName>), Refusal> {
+        let length = SizeHint::with_exact(stored.body.len() as u64);
+        let plan = admit::admit(&self.asked, head, &length, interval)?;
+        let nominated = plan.nominated.clone();
+        let captured = Captured {
+            body: stored.body.clone(),
+            trailers: stored.trailers.as_deref().cloned(),
+        };
+        let updated = plan
+            .into_stored(captured, position, &Basis::Nothing)
+            .ok_or(Refusal::Stream)?;
+        let updated = Arc::new(updated);
+        self.asked.store(&updated, &nominated);
+        Ok((updated, nominated))
+    }
+
+    /// Passes the response to a HEAD on, after taking from it what it says of the stored response
+    /// to a GET (RFC 9111 §4.3.5). It is never stored itself.
+    pub(super) fn pass_head_on<B>(
+        self,
+        head: Parts,
+        body: B,
+        interval: Interval,
+        position: Position,
+    ) -> Response<CacheBody<B>> {
+        let asked = &self.asked;
+        if let Basis::Stale(stored) = &self.basis {
+            let length = stored.body.len() as u64;
+            let validators = stored.validators();
+            match validation::judge_head(head.status, &head.headers, &validators, length) {
+                HeadVerdict::Freshen => {
+                    let fresh = freshened(stored, &head, interval);
+                    if self.update(stored, &fresh, interval, position).is_err() {
+                        asked.discard();
+                    }
+                }
+                HeadVerdict::Invalidate => asked.discard(),
+                HeadVerdict::Keep => {}
+            }
+        }
+        let told = Told {
+            fwd_status: Some(head.status),
+            ..Told::default()
+        };
+        let outcome = match asked.credentials() {
+            Some(reason) => Outcome::Bypass(reason),
+            None => self.miss(None),
+        };
+        let mut response = Response::from_parts(head, CacheBody::pass(body));
+        respond::strip(response.headers_mut());
+        asked.core().tell(response.headers_mut(), outcome, told);
+        response
+    }
+
+    /// Says that what is stored must not be used without asking an origin that cannot be asked
+    /// (RFC 9111 §5.2.2.2).
+    fn disconnected<B>(&self) -> Response<CacheBody<B>> {
+        self.free();
+        let core = self.asked.core();
+        respond::gateway_timeout(core, self.miss(Some("origin-unreachable")))
+    }
+
+    /// Answers with what is stored where the handler failed, if that is permitted.
     pub(super) fn stale_in_place_of_error<B>(
         &self,
         fwd_status: Option<StatusCode>,
     ) -> Option<Response<CacheBody<B>>> {
-        let stale = self.stale.as_ref()?;
+        let Basis::Stale(stale) = &self.basis else {
+            return None;
+        };
         let asked = &self.asked;
-        let stale_by = stale.stale_by(asked.now().instant).unwrap_or_default();
-        let permitted = !stale.reuse.never_stale
-            && !stale.reuse.always_validate
-            && stale_by < stale.times.stale_if_error
-            && asked.core().verdict(stale) != Verdict::Invalid;
-        if !permitted {
+        if !asked.permits_stale(stale) {
             return None;
         }
         let outcome = Outcome::Stale(Staleness::IfError);
         if let Some(leader) = &self.leader {
-            leader.land(Landing::Stored(stale.clone(), outcome));
+            // Those who wait select the same variant: the names were known before the flight.
+            let landed = asked.landed(stale.clone(), Vec::new(), outcome);
+            leader.land(Landing::Stored(Arc::new(landed)));
         }
         let told = Told {
             fwd_status,
@@ -179,4 +254,37 @@ impl Fetch {
         };
         Some(asked.replay(stale, outcome, told))
     }
+}
+
+fn is_unreachable(head: &Parts) -> bool {
+    head.extensions.get::<OriginUnreachable>().is_some()
+}
+
+impl Asked {
+    /// Whether a stale response may be used in place of a handler that fails or does not answer
+    /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
+    pub(super) fn permits_stale(&self, stale: &StoredResponse) -> bool {
+        let stale_by = stale.stale_by(self.now().instant).unwrap_or_default();
+        // An error that was stored is no better than another.
+        !reuse::stale_if_error(stale.status)
+            && !stale.reuse.never_stale
+            && !stale.reuse.always_validate
+            && stale_by < stale.times.stale_if_error
+            && self.core().verdict(stale) != Verdict::Invalid
+    }
+}
+
+/// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2).
+fn freshened(stored: &StoredResponse, update: &Parts, interval: Interval) -> Parts {
+    // What this connection says of itself is no news of the stored response.
+    let mut fields = storable::stored_headers(&update.headers, &Scope::Absent);
+    if !fields.contains_key(header::DATE) {
+        // Or else the date of what is stored would count, and it would be stale at once.
+        admit::add_date(&mut fields, interval.received);
+    }
+    let mut fresh = Response::new(()).into_parts().0;
+    fresh.status = stored.status;
+    fresh.headers = validation::freshen(&stored.head.to_map(fields.len()), &fields);
+    fresh.extensions = update.extensions.clone();
+    fresh
 }

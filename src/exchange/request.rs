@@ -1,6 +1,6 @@
 //! What a request asks for, found in one pass over its header section.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri};
 use smallvec::SmallVec;
@@ -18,6 +18,8 @@ pub(crate) struct FieldRules {
     pub(crate) keyed: Vec<HeaderName>,
     /// Fields that make a request one to bypass.
     pub(crate) bypassed: Vec<HeaderName>,
+    /// The operator chose the fields: they may be any, those looked at for other reasons included.
+    pub(crate) chosen: bool,
 }
 
 impl Default for FieldRules {
@@ -35,6 +37,7 @@ impl Default for FieldRules {
             ]
             .map(HeaderName::from_static)
             .into(),
+            chosen: false,
         }
     }
 }
@@ -89,17 +92,21 @@ impl<'a> Signals<'a> {
             "content-length" => flags.body |= value.as_bytes() != b"0",
             "transfer-encoding" => flags.body = true,
             "upgrade" => flags.upgrade = true,
-            // Fields that every browser sends, told at once from those the rules name.
+            // Fields that every browser sends, told at once from those the default rules name.
             "accept" | "accept-encoding" | "accept-language" | "user-agent" | "connection"
             | "referer" | "te" | "origin" | "pragma" | "dnt" => {}
-            _ => {
-                if rules.keyed.contains(name) {
-                    self.keyed.push((name, value));
-                } else if rules.bypassed.contains(name) {
-                    flags.bypassed = true;
-                }
-            }
+            _ => return self.apply(name, value, rules),
         }
+        if rules.chosen {
+            self.apply(name, value, rules);
+        }
+    }
+
+    fn apply(&mut self, name: &'a HeaderName, value: &'a HeaderValue, rules: &FieldRules) {
+        if rules.keyed.contains(name) {
+            self.keyed.push((name, value));
+        }
+        self.flags.bypassed |= rules.bypassed.contains(name);
     }
 }
 
@@ -152,16 +159,4 @@ pub(crate) fn target<'a>(uri: &'a Uri, signals: &Signals<'a>) -> Target<'a> {
         path: uri.path(),
         query: uri.query(),
     }
-}
-
-/// Takes the fields out of a request that a cache fills a miss without, and returns them.
-pub(crate) fn take_conditions(headers: &mut HeaderMap) -> HeaderMap {
-    let mut taken = HeaderMap::new();
-    for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
-        for value in headers.get_all(&name) {
-            taken.append(name.clone(), value.clone());
-        }
-        headers.remove(&name);
-    }
-    taken
 }

@@ -1,6 +1,10 @@
 //! The responses this layer makes itself, and what it adds to those it passes on.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use std::ops::Range;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 
 use super::lookup::Ask;
@@ -10,8 +14,10 @@ use crate::body::CacheBody;
 use crate::clock::Now;
 use crate::entry::StoredResponse;
 use crate::semantics::date;
-use crate::semantics::preconditions::{self, Precondition};
-use crate::status::{Outcome, Staleness, Told};
+use crate::semantics::partial::Part;
+use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
+use crate::semantics::range::{self, RangeSet, Resolved};
+use crate::status::{self, Outcome, Told};
 
 /// The side of a request that a replay looks at.
 #[derive(Clone, Copy, Debug)]
@@ -22,18 +28,11 @@ pub(super) struct Client<'a> {
 }
 
 impl Ask<'_> {
-    pub(super) fn replay<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
-        self.core.replay(
-            stored,
-            self.client,
-            self.began,
-            Outcome::Hit,
-            Told::default(),
-        )
-    }
-
-    pub(super) fn replay_stale<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
-        let outcome = Outcome::Stale(Staleness::WhileRevalidating);
+    pub(super) fn replay<B>(
+        &self,
+        stored: &StoredResponse,
+        outcome: Outcome,
+    ) -> Response<CacheBody<B>> {
         self.core
             .replay(stored, self.client, self.began, outcome, Told::default())
     }
@@ -50,7 +49,16 @@ impl Asked {
             .replay(stored, self.client(), self.now(), outcome, told)
     }
 
-    pub(super) fn client(&self) -> Client<'_> {
+    pub(super) fn ask(&self) -> Ask<'_> {
+        Ask {
+            core: self.core(),
+            route: &self.route,
+            client: self.client(),
+            began: self.began,
+        }
+    }
+
+    fn client(&self) -> Client<'_> {
         Client {
             method: &self.method,
             headers: &self.headers,
@@ -60,10 +68,8 @@ impl Asked {
 }
 
 impl StoredResponse {
-    /// Returns the freshness lifetime that is left, in seconds; negative once stale (RFC 9211 §2.4).
-    pub(super) fn ttl(&self, now: std::time::Instant) -> i64 {
-        let lifetime = self.times.lifetime.as_secs_f64();
-        (lifetime - self.age(now).as_secs_f64()).floor() as i64
+    fn ttl(&self, now: Instant) -> i64 {
+        status::ttl(self.times.lifetime, self.age(now))
     }
 }
 
@@ -112,12 +118,97 @@ fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Respons
             Precondition::Failed => return precondition_failed(),
         }
     }
+    if stored.status == StatusCode::PARTIAL_CONTENT {
+        if let Some(part) = part_for(stored, client, now) {
+            return single(headers, &part.range, part.complete_length, part.body);
+        }
+    }
     if *client.method == Method::HEAD {
         return head(stored, headers);
+    }
+    if let (true, StatusCode::OK) = (client.flags.range, stored.status) {
+        return ranges(stored, headers, client, now);
     }
     let body = CacheBody::stored(stored.body.clone(), stored.trailers.clone());
     respond(stored.status, headers, body)
 }
+
+/// Answers a range request from a stored 200 (RFC 9110 §14.2, §15.3.7).
+fn ranges<B>(
+    stored: &StoredResponse,
+    mut headers: HeaderMap,
+    client: Client<'_>,
+    now: Now,
+) -> Response<CacheBody<B>> {
+    let length = stored.body.len() as u64;
+    let resolved = requested_ranges(&headers, client, now).map(|ranges| ranges.resolve(length));
+    match resolved {
+        None | Some(Resolved::Whole) => {
+            let body = CacheBody::stored(stored.body.clone(), stored.trailers.clone());
+            respond(stored.status, headers, body)
+        }
+        Some(Resolved::Single(part)) => {
+            let body = range::slice(&stored.body, &part);
+            single(headers, &part, Some(length), body)
+        }
+        Some(Resolved::Several(parts)) => {
+            let content_type = headers.get(header::CONTENT_TYPE);
+            let multipart = range::multipart(&stored.body, content_type, &parts);
+            range::set_multipart(&mut headers, &multipart);
+            let body = CacheBody::chunks(multipart.chunks.into());
+            respond(StatusCode::PARTIAL_CONTENT, headers, body)
+        }
+        Some(Resolved::Unsatisfiable) => {
+            let mut headers = HeaderMap::with_capacity(1 + ADDED);
+            headers.insert(header::CONTENT_RANGE, range::unsatisfied_range(length));
+            respond(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                headers,
+                CacheBody::empty(),
+            )
+        }
+    }
+}
+
+fn single<B>(
+    mut headers: HeaderMap,
+    part: &Range<u64>,
+    complete_length: Option<u64>,
+    body: Bytes,
+) -> Response<CacheBody<B>> {
+    range::set_single(&mut headers, part, complete_length);
+    respond(
+        StatusCode::PARTIAL_CONTENT,
+        headers,
+        CacheBody::stored(body, None),
+    )
+}
+
+/// Returns what a stored 206 holds of what a request asks for.
+pub(super) fn part_for(stored: &StoredResponse, client: Client<'_>, now: Now) -> Option<Part> {
+    let headers = stored.head.to_map(0);
+    stored
+        .part()?
+        .answer(&requested_ranges(&headers, client, now)?)
+}
+
+/// Returns the ranges to answer with, unless `If-Range` asks for the whole (RFC 9110 §13.1.5).
+fn requested_ranges(headers: &HeaderMap, client: Client<'_>, now: Now) -> Option<RangeSet> {
+    let ranges = RangeSet::of(client.method, client.headers)?;
+    match preconditions::if_range(client.headers, &conditions_on(headers, now), now.wall) {
+        RangeVerdict::Use => Some(ranges),
+        RangeVerdict::Ignore => None,
+    }
+}
+
+/// Takes the fields out of a response that are a word to this cache alone.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    headers.remove(&SURROGATE_KEY);
+    headers.remove(&CACHE_TAG);
+}
+
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 
 /// Evaluates the client's preconditions against a response's validators (RFC 9110 §13.2.2).
 pub(super) fn evaluate(
@@ -130,16 +221,16 @@ pub(super) fn evaluate(
         // RFC 9110 §13.2.1: only where the answer without them would be a success.
         return Precondition::Proceed;
     }
-    let stored = preconditions::Stored {
-        etag: response.get(header::ETAG).map(HeaderValue::as_bytes),
-        last_modified: response
-            .get(header::LAST_MODIFIED)
-            .map(HeaderValue::as_bytes),
-        date: response
-            .get(header::DATE)
-            .and_then(|date| date::parse(date.as_bytes(), now.wall)),
-    };
-    preconditions::evaluate(request, &stored, now.wall)
+    preconditions::evaluate(request, &conditions_on(response, now), now.wall)
+}
+
+fn conditions_on(response: &HeaderMap, now: Now) -> preconditions::Stored<'_> {
+    let value = |name| response.get(name).map(HeaderValue::as_bytes);
+    preconditions::Stored {
+        etag: value(header::ETAG),
+        last_modified: value(header::LAST_MODIFIED),
+        date: value(header::DATE).and_then(|date| date::parse(date, now.wall)),
+    }
 }
 
 /// Turns a response's head into that of a 304 (RFC 9110 §15.4.5).
@@ -165,18 +256,12 @@ fn head<B>(stored: &StoredResponse, mut headers: HeaderMap) -> Response<CacheBod
     respond(stored.status, headers, CacheBody::empty())
 }
 
-/// Says that the client wanted a stored response or none, and there is none (RFC 9111 §5.2.1.7).
-pub(super) fn gateway_timeout<B>(core: &Core) -> Response<CacheBody<B>> {
-    let mut response = respond(
-        StatusCode::GATEWAY_TIMEOUT,
-        HeaderMap::new(),
-        CacheBody::empty(),
-    );
-    core.tell(
-        response.headers_mut(),
-        Outcome::Unsatisfied,
-        Told::default(),
-    );
+/// Says that no response could be had in the way the request or the response demands: without the
+/// handler (RFC 9111 §5.2.1.7), or with it (§5.2.2.2).
+pub(super) fn gateway_timeout<B>(core: &Core, outcome: Outcome) -> Response<CacheBody<B>> {
+    let status = StatusCode::GATEWAY_TIMEOUT;
+    let mut response = respond(status, HeaderMap::new(), CacheBody::empty());
+    core.tell(response.headers_mut(), outcome, Told::default());
     response
 }
 

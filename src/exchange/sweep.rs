@@ -10,7 +10,7 @@ use super::Core;
 const GATHER: Duration = Duration::from_millis(200);
 
 /// Between two steps hits go on undisturbed.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Starts a sweep in the background, unless one is under way.
 pub(super) fn soon(core: &Arc<Core>) {

@@ -4,46 +4,54 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
-use smallvec::SmallVec;
 use tower_service::Service;
 
+use super::admit::{self, Interval, Plan};
+use super::basis::Basis;
+use super::forward::Fetch;
 use super::request::original_uri;
-use super::{Core, Journey, Place, respond, sweep};
+use super::{Asked, Core, Journey, Place, respond, sweep};
 use crate::body::{BoxError, CacheBody};
 use crate::directive::Invalidate;
-use crate::invalidate::{Invalidation, canonical};
+use crate::invalidate::{Intent, Invalidation, Position, Terms, Verdict};
+use crate::policy::Evicted;
 use crate::semantics::invalidation;
-use crate::status::{BypassReason, Outcome, Told};
+use crate::status::{BypassReason, Miss, Outcome, Told};
 
 /// A request with an unsafe method.
 pub(super) struct Write {
     core: Arc<Core>,
     uri: Uri,
     authority: Option<HeaderValue>,
-    /// What is evicted by it whatever the response says.
-    evicted: SmallVec<[Invalidation; 4]>,
+    /// What is evicted by it: what its route names and its own URI, then what its response names.
+    evicted: Evicted,
+    terms: Terms,
+    /// The GET that its response may be stored for, and the log's position before the handler was
+    /// called.
+    as_get: Option<(Asked, Position)>,
 }
 
 impl Write {
     pub(super) fn new(place: &Place, parts: &Parts) -> Self {
+        let core = &place.core;
         let uri = original_uri(parts).clone();
-        let routes = &place.core.routes;
-        let mut evicted = routes.evicted_by(uri.path());
-        // The handler may take a path that says the same in another way for the one of a rule.
-        let canonical = canonical(uri.path());
-        if canonical != uri.path() {
-            evicted.extend(routes.evicted_by(&canonical));
-        }
+        let (mut evicted, terms) = core.routes.evicted_by(uri.path());
         evicted.push(Invalidation::uri(path_and_query(&uri)));
+        let as_get = match parts.method {
+            Method::POST => place.as_get(parts),
+            _ => None,
+        };
         Self {
-            core: place.core.clone(),
-            authority: parts.headers.get(http::header::HOST).cloned(),
+            core: core.clone(),
+            authority: parts.headers.get(header::HOST).cloned(),
             uri,
             evicted,
+            terms,
+            as_get: as_get.map(|asked| (asked, core.store.log().position())),
         }
     }
 
@@ -52,7 +60,8 @@ impl Write {
     /// # Cancel safety
     ///
     /// Dropped after the handler was called, it records the invalidation all the same: the handler
-    /// may have written before it was dropped. The same goes for a panic.
+    /// may have written before it was dropped. The same goes for a panic and for an error of the
+    /// inner service.
     pub(super) async fn run<S, Q, B>(
         self,
         mut inner: S,
@@ -60,79 +69,173 @@ impl Write {
     ) -> Result<Response<CacheBody<B>>, S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>>,
-        B: Body,
+        B: Body + Send + 'static,
         B::Data: Buf,
         B::Error: Into<BoxError>,
     {
-        let core = self.core.clone();
         // Declared before the handler's future, and so dropped after it: nothing can be written
         // once the invalidation is recorded.
-        let mut pending = Pending { write: Some(self) };
+        let mut pending = Pending {
+            intent: self.announced(),
+            write: self,
+            done: false,
+        };
+        let requested = pending.write.core.clock.now();
         let response = inner.call(request).await?;
-        let Some(write) = pending.write.take() else {
-            // Taken nowhere else.
-            return Ok(respond::pass(
-                &core,
-                Outcome::Bypass(BypassReason::Method),
-                response,
-            ));
+        if !pending.write.takes_effect(response.status()) {
+            pending.done = true;
+            pending.forget_intent();
+            return Ok(pending.write.pass(response, None));
+        }
+        let received = pending.write.core.clock.now();
+        let write = &mut pending.write;
+        write.add_what_is_named_by(&response);
+        let before = write.undisturbed_until();
+        write.hold();
+        let recorded = write.core.invalidate(&write.evicted).await;
+        pending.done = true;
+        // What it announced is recorded now.
+        pending.forget_intent();
+        let Ok(()) = recorded else {
+            return Ok(pending.write.pass(response, Some("invalidation-pending")));
         };
-        let recorded = match invalidation::invalidates(response.status()) {
-            true => {
-                write
-                    .acknowledge(response.headers(), response.extensions().get())
-                    .await
+        let interval = Interval {
+            requested,
+            received,
+        };
+        Ok(match pending.write.admit(&response, before, interval) {
+            Some((fetch, plan, position)) => {
+                let outcome = Outcome::Bypass(BypassReason::Method);
+                fetch.fill(response, plan, position, &HeaderMap::new(), outcome)
             }
-            false => true,
-        };
-        let detail = (!recorded).then_some("invalidation-pending");
-        let mut response = response.map(CacheBody::pass);
-        let outcome = Outcome::Bypass(BypassReason::Method);
-        core.tell(
-            response.headers_mut(),
-            outcome,
-            Told {
-                detail,
-                ..Told::default()
-            },
-        );
-        Ok(response)
+            None => pending.write.pass(response, None),
+        })
     }
 
-    async fn acknowledge(mut self, headers: &HeaderMap, by_handler: Option<&Invalidate>) -> bool {
-        let authority = self
-            .authority
-            .as_ref()
-            .and_then(|authority| authority.to_str().ok());
-        for target in invalidation::targets(&self.uri, authority, headers) {
-            self.evicted.push(Invalidation::uri(&target));
+    /// Takes what is about to be written out of use, where the route wants that.
+    fn announced(&self) -> Option<Intent> {
+        let log = self.core.store.log();
+        self.terms.two_phase.then(|| log.begin_write(&self.evicted))
+    }
+
+    fn takes_effect(&self, status: StatusCode) -> bool {
+        self.terms.even_if_failed || invalidation::invalidates(status)
+    }
+
+    /// Keeps what replicas may still show from being stored.
+    fn hold(&self) {
+        let until = self.core.clock.instant().checked_add(self.terms.hold_after);
+        if let (false, Some(until)) = (self.terms.hold_after.is_zero(), until) {
+            self.core.store.log().hold(&self.evicted, until);
         }
-        let groups = invalidation::group_invalidations(headers);
+    }
+
+    fn pass<B>(
+        &self,
+        response: Response<B>,
+        detail: Option<&'static str>,
+    ) -> Response<CacheBody<B>> {
+        let mut response = response.map(CacheBody::pass);
+        let outcome = Outcome::Bypass(BypassReason::Method);
+        let told = Told {
+            detail,
+            ..Told::default()
+        };
+        self.core.tell(response.headers_mut(), outcome, told);
+        response
+    }
+
+    /// Adds what the response names: `Location` and `Content-Location` of the same origin
+    /// (RFC 9111 §4.4), cache groups (RFC 9875 §3), and what the handler asks for.
+    fn add_what_is_named_by<B>(&mut self, response: &Response<B>) {
+        let authority = self.authority();
+        let targets = invalidation::targets(&self.uri, authority.as_deref(), response.headers());
+        self.evicted.extend(targets.iter().map(Invalidation::uri));
+        let groups = invalidation::group_invalidations(response.headers());
         if groups.overflow {
             self.evicted.push(Invalidation::everything());
         }
         self.evicted
             .extend(groups.names.into_iter().map(Invalidation::tag));
-        self.evicted.extend(
-            by_handler
-                .into_iter()
-                .flat_map(|asked| asked.0.iter().cloned()),
-        );
-        self.core.invalidate(&self.evicted).await.is_ok()
+        if let Some(Invalidate(what)) = response.extensions().get() {
+            self.evicted.extend(what.iter().cloned());
+        }
+    }
+
+    /// Returns the log's position, if nothing that bears on the response to this POST has been
+    /// invalidated since its handler was called.
+    fn undisturbed_until(&self) -> Option<Position> {
+        let (asked, position) = self.as_get.as_ref()?;
+        let log = self.core.store.log();
+        let (verdict, until) = log.verdict_at(*position, asked.subject.borrow());
+        (verdict == Verdict::Valid).then_some(until)
+    }
+
+    fn authority(&self) -> Option<String> {
+        let authority = self.authority.as_ref()?.to_str().ok()?;
+        Some(authority.to_owned())
+    }
+
+    /// Decides whether the response to a POST is stored as that to a GET: it states a freshness and
+    /// says that it is the representation of the target itself (RFC 9110 §9.3.3).
+    ///
+    /// It counts from this write's own place in the log, which is right only if no other write came
+    /// between the handler's call and that place: one that did may have changed what was answered.
+    fn admit<B: Body>(
+        &mut self,
+        response: &Response<B>,
+        before: Option<Position>,
+        interval: Interval,
+    ) -> Option<(Fetch, Plan, Position)> {
+        let (asked, _) = self.as_get.take()?;
+        let authority = self.authority();
+        let location =
+            invalidation::content_location(&self.uri, authority.as_deref(), response.headers())?;
+        let own = self.core.store.log().position();
+        let undisturbed = before.is_some_and(|before| u64::from(own) == u64::from(before) + 1);
+        let states_freshness = admit::states_freshness(&asked, response.headers());
+        if location != path_and_query(&self.uri) || !states_freshness || !undisturbed {
+            return None;
+        }
+        let mut head = Response::new(()).into_parts().0;
+        head.status = response.status();
+        head.headers = response.headers().clone();
+        head.extensions = response.extensions().clone();
+        let plan = admit::admit(&asked, &head, &response.body().size_hint(), interval).ok()?;
+        let fetch = Fetch {
+            asked: Arc::new(asked),
+            why: Miss::Uri,
+            basis: Basis::Nothing,
+            leader: None,
+        };
+        Some((fetch, plan, own))
     }
 }
 
-/// A write whose outcome is not known yet. Dropped, it counts as one that succeeded.
+/// A write whose outcome is not known yet. Dropped before it is done, it counts as one that
+/// succeeded.
 struct Pending {
-    write: Option<Write>,
+    write: Write,
+    /// Dropped last, so that what was announced is recorded before it ends.
+    intent: Option<Intent>,
+    done: bool,
+}
+
+impl Pending {
+    fn forget_intent(&mut self) {
+        if let Some(intent) = self.intent.take() {
+            intent.abandon();
+        }
+    }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Some(write) = self.write.take() {
-            let recorded = write.core.store.invalidate(&write.evicted);
-            write.core.in_background(recorded);
-            sweep::soon(&write.core);
+        if !self.done {
+            let core = &self.write.core;
+            self.write.hold();
+            core.in_background(core.store.invalidate(&self.write.evicted));
+            sweep::soon(core);
         }
     }
 }

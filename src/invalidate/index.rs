@@ -15,7 +15,7 @@ pub(super) const MAX_GLOBS: usize = 256;
 pub(super) struct Index<S> {
     table: Table<S>,
     /// The globs, by when they were last recorded.
-    globs: Vec<FilteredGlob<S>>,
+    globs: Vec<StampedGlob<S>>,
     /// What holds for every subject.
     everywhere: S,
 }
@@ -46,13 +46,12 @@ impl<S: Stamp> Index<S> {
     /// Returns the latest stamp of all that matches a subject, whose keys these are.
     pub(super) fn latest(&self, keys: &Keys, subject: SubjectRef<'_>) -> S {
         let mut latest = self.everywhere;
-        for stamp in keys.iter().filter_map(|key| self.table.get(*key)) {
+        for stamp in keys.places.iter().filter_map(|key| self.table.get(*key)) {
             latest.absorb(stamp);
         }
-        if !self.globs.is_empty() {
-            let ends = Ends::of(subject.path);
-            for glob in self.globs.iter().filter(|glob| glob.matches(ends, subject)) {
-                latest.absorb(glob.stamp);
+        for StampedGlob { placed, stamp } in &self.globs {
+            if placed.may_match(keys) && placed.matches(keys, subject) {
+                latest.absorb(*stamp);
             }
         }
         latest
@@ -65,13 +64,13 @@ impl<S: Stamp> Index<S> {
     }
 
     fn record_glob(&mut self, placed: PlacedGlob, stamp: S) {
-        let known = self
-            .globs
-            .iter()
-            .position(|known| known.placed.id == placed.id);
+        let known = self.globs.iter().position(|known| known.placed.is(&placed));
         let mut glob = match known {
             Some(at) => self.globs.remove(at),
-            None => FilteredGlob::new(placed),
+            None => StampedGlob {
+                placed,
+                stamp: S::default(),
+            },
         };
         glob.stamp.absorb(stamp);
         self.globs.push(glob);
@@ -82,85 +81,9 @@ impl<S: Stamp> Index<S> {
     }
 }
 
-/// A glob behind a filter that turns most paths away without looking at the glob's pieces.
+/// A glob, and when it was last recorded.
 #[derive(Debug)]
-struct FilteredGlob<S> {
-    /// The length of the literal prefix, and its last bytes.
-    prefix: usize,
-    prefix_end: Filter,
-    tail: Filter,
-    stamp: S,
+struct StampedGlob<S> {
     placed: PlacedGlob,
-}
-
-impl<S: Stamp> FilteredGlob<S> {
-    fn new(placed: PlacedGlob) -> Self {
-        let prefix = placed.glob.literal_prefix();
-        Self {
-            prefix: prefix.len(),
-            prefix_end: Filter::new(&prefix),
-            tail: Filter::new(placed.glob.literal_tail()),
-            stamp: S::default(),
-            placed,
-        }
-    }
-
-    fn matches(&self, ends: Ends<'_>, subject: SubjectRef<'_>) -> bool {
-        self.tail.admits(ends.tail)
-            && ends
-                .path
-                .get(..self.prefix)
-                .is_some_and(|prefix| self.prefix_end.admits(last_bytes(prefix)))
-            && self.placed.glob.matches(subject.path, subject.query)
-    }
-}
-
-/// A path, and its last bytes.
-#[derive(Clone, Copy)]
-struct Ends<'a> {
-    path: &'a [u8],
-    tail: u64,
-}
-
-impl<'a> Ends<'a> {
-    fn of(path: &'a str) -> Self {
-        Self {
-            path: path.as_bytes(),
-            tail: last_bytes(path.as_bytes()),
-        }
-    }
-}
-
-/// Up to eight bytes that a text has to end with.
-#[derive(Clone, Copy, Debug)]
-struct Filter {
-    wanted: u64,
-    mask: u64,
-}
-
-impl Filter {
-    fn new(text: &str) -> Self {
-        let unknown = 8 * 8usize.saturating_sub(text.len());
-        let mask = u32::try_from(unknown)
-            .ok()
-            .and_then(|bits| u64::MAX.checked_shl(bits));
-        Self {
-            wanted: last_bytes(text.as_bytes()),
-            mask: mask.unwrap_or(0),
-        }
-    }
-
-    fn admits(self, last_bytes: u64) -> bool {
-        last_bytes & self.mask == self.wanted
-    }
-}
-
-/// Returns the last eight bytes, the very last one as the most significant.
-fn last_bytes(bytes: &[u8]) -> u64 {
-    match bytes.last_chunk::<8>() {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        None => bytes
-            .iter()
-            .fold(0, |word, byte| word >> 8 | u64::from(*byte) << 56),
-    }
+    stamp: S,
 }

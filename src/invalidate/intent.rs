@@ -2,13 +2,81 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::index::MAX_GLOBS;
+use super::invalidation::Invalidation;
 use super::keys::{Keys, Place, PlacedGlob};
+use super::position::Position;
+use super::shared::Shared;
 use super::subject::SubjectRef;
 use crate::key::KeyHasher;
+
+/// A write under way. Dropped, it counts as done: nobody can tell how far it came.
+#[must_use]
+pub(crate) struct Intent {
+    shared: Arc<Shared>,
+    invalidations: Box<[Invalidation]>,
+    open: OpenPlaces,
+}
+
+impl Intent {
+    pub(super) fn open(shared: Arc<Shared>, invalidations: Box<[Invalidation]>) -> Self {
+        let placed = shared.place(&invalidations);
+        let mut state = shared.write();
+        let open = state.open.begin(placed.into_iter().map(|(place, _)| place));
+        shared.publish(shared.head().position, &state);
+        drop(state);
+        Self {
+            shared,
+            invalidations,
+            open,
+        }
+    }
+
+    /// Records the invalidations of a write that was made, and returns their position.
+    pub(crate) fn commit(mut self) -> Position {
+        self.close(true)
+    }
+
+    /// Forgets about a write that was not made: what it would have invalidated is good again.
+    pub(crate) fn abandon(mut self) {
+        self.close(false);
+    }
+
+    /// Closes the intent, the first time it is called. Opening ends and the record begins under
+    /// one lock, so there is no moment between the two.
+    fn close(&mut self, made: bool) -> Position {
+        let invalidations = std::mem::take(&mut self.invalidations);
+        if invalidations.is_empty() {
+            return self.shared.head().position;
+        }
+        let placed = self.shared.place(&invalidations);
+        let mut state = self.shared.write();
+        state.open.end(&self.open);
+        if made {
+            return self.shared.record(&mut state, placed);
+        }
+        let head = self.shared.head().position;
+        self.shared.publish(head, &state);
+        head
+    }
+}
+
+impl Drop for Intent {
+    fn drop(&mut self) {
+        self.close(true);
+    }
+}
+
+impl fmt::Debug for Intent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Intent").field(&self.invalidations).finish()
+    }
+}
 
 /// Places that a write holds open.
 pub(super) type OpenPlaces = SmallVec<[Place; 4]>;
@@ -41,10 +109,10 @@ impl Open {
 
     /// Returns whether a write under way may change what a subject stands for.
     pub(super) fn matches(&self, keys: &Keys, subject: SubjectRef<'_>) -> bool {
-        let glob_matches = |placed: &PlacedGlob| placed.glob.matches(subject.path, subject.query);
+        let (mut places, mut globs) = (keys.places.iter(), self.globs.iter());
         self.everywhere > 0
-            || (!self.keys.is_empty() && keys.iter().any(|key| self.keys.contains_key(key)))
-            || self.globs.iter().any(|(placed, _)| glob_matches(placed))
+            || (!self.keys.is_empty() && places.any(|key| self.keys.contains_key(key)))
+            || globs.any(|(placed, _)| placed.may_match(keys) && placed.matches(keys, subject))
     }
 
     fn open(&mut self, place: Place) -> Place {
@@ -90,6 +158,6 @@ impl Open {
     }
 
     fn find(&self, glob: &PlacedGlob) -> Option<usize> {
-        self.globs.iter().position(|(known, _)| known.id == glob.id)
+        self.globs.iter().position(|(known, _)| known.is(glob))
     }
 }

@@ -1,7 +1,7 @@
 //! Patterns and subjects as hashes: where an invalidation is recorded, and where to look for those
 //! that match a subject.
 //!
-//! Only 64-bit hashes are kept of paths and tags, seeded anew for each log. Two that collide share
+//! Of paths and tags only 64-bit hashes are kept, seeded anew for each log. Two that collide share
 //! their invalidations, which can invalidate too much but never too little, and a log takes the
 //! same room whatever is recorded in it.
 
@@ -24,6 +24,10 @@ const MAX_DEPTH: usize = 32;
 /// decide how much memory a log takes.
 const MAX_GLOB_LEN: usize = 1024;
 
+/// A longer path and query are not matched against globs: each counts as matching. Hundreds of them
+/// times a URI of no bound would be time of no bound.
+const MAX_MATCHED_LEN: usize = 8 * 1024;
+
 /// What is hashed, so that a path and a tag of the same text differ.
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -34,6 +38,7 @@ enum Kind {
     Subtree,
     Tag,
     Glob,
+    Segment,
 }
 
 /// Where an invalidation is recorded.
@@ -44,24 +49,62 @@ pub(super) enum Place {
     Glob(PlacedGlob),
 }
 
-/// A glob, with the hash it is known by and the place to record it when there are too many.
+/// A glob, with its hash and the place to record it when there are too many.
 #[derive(Clone, Debug)]
 pub(super) struct PlacedGlob {
-    pub(super) id: u64,
-    pub(super) glob: Arc<Glob>,
+    id: u64,
+    glob: Arc<Glob>,
     /// The key of the glob's literal beginning; `None` if it has none.
-    pub(super) coarse: Option<u64>,
+    coarse: Option<u64>,
+    /// The segments without a wildcard: all of them stand in every path that matches.
+    literals: Segments,
+}
+
+/// A set of segments, or a larger one: two bits for each, by its hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Segments(u128);
+
+impl Segments {
+    /// Returns whether all of these may be among `others`. It errs on one side only.
+    fn may_all_be_in(self, others: Self) -> bool {
+        self.0 & !others.0 == 0
+    }
 }
 
 impl PlacedGlob {
+    /// Returns whether both are the same glob, in most cases by their hashes. A collision must not
+    /// pass: the other glob would not be recorded at all.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.id == other.id && self.glob == other.glob
+    }
+
+    /// Returns whether the glob may match the subject that these are the keys of. Cheap, and right
+    /// about most subjects that it does not match.
+    #[inline]
+    pub(super) fn may_match(&self, keys: &Keys) -> bool {
+        keys.too_long || self.literals.may_all_be_in(keys.segments)
+    }
+
+    pub(super) fn matches(&self, keys: &Keys, subject: SubjectRef<'_>) -> bool {
+        keys.too_long || self.glob.matches(subject.path, subject.query)
+    }
+
     /// Returns the place of all that begins as the glob does.
     pub(super) fn coarse_place(&self) -> Place {
         self.coarse.map_or(Place::Everywhere, Place::Key)
     }
 }
 
-/// The keys under which an invalidation that matches a subject can be recorded.
-pub(super) type Keys = SmallVec<[u64; 24]>;
+/// Where to look for the invalidations that match a subject.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// The keys under which they can be recorded.
+    pub(super) places: SmallVec<[u64; 24]>,
+    /// The segments of its path.
+    segments: Segments,
+    /// Whether path and query are longer than what is matched.
+    too_long: bool,
+}
 
 /// The hash of one log.
 #[derive(Clone, Debug, Default)]
@@ -86,16 +129,15 @@ impl Seed {
     fn place_glob(&self, glob: &Arc<Glob>) -> Place {
         let mut hasher = self.hasher(Kind::Glob);
         glob.hash(&mut hasher);
-        let prefix = glob.literal_prefix();
-        let coarse = match prefix.is_empty() {
-            true => None,
-            false if glob.has_literal_path() => Some(self.key(Kind::Path, &prefix)),
-            false => Some(self.subtree(&prefix)),
+        let coarse = |prefix: String| match glob.has_literal_path() {
+            true => self.key(Kind::Path, &prefix),
+            false => self.subtree(&prefix),
         };
         let placed = PlacedGlob {
             id: hasher.finish(),
             glob: glob.clone(),
-            coarse,
+            coarse: glob.literal_prefix().map(coarse),
+            literals: self.segments(glob.literal_segments()),
         };
         match glob.len() > MAX_GLOB_LEN {
             true => placed.coarse_place(),
@@ -104,16 +146,28 @@ impl Seed {
     }
 
     pub(super) fn keys(&self, subject: SubjectRef<'_>) -> Keys {
-        let path = subject.path;
-        let mut keys = Keys::new();
-        keys.push(self.key(Kind::Path, path));
-        keys.push(self.path_query(path, subject.query.unwrap_or("")));
+        let (path, query) = (subject.path, subject.query.unwrap_or(""));
+        let mut places = SmallVec::new();
+        places.push(self.key(Kind::Path, path));
+        places.push(self.path_query(path, query));
         if let Some((parent, _)) = path.rsplit_once('/') {
-            keys.push(self.key(Kind::Children, parent));
+            places.push(self.key(Kind::Children, parent));
         }
-        self.subtrees(path, |key| keys.push(key));
-        keys.extend(subject.tags.iter().map(|tag| self.key(Kind::Tag, tag)));
-        keys
+        self.subtrees(path, |key| places.push(key));
+        places.extend(subject.tags.iter().map(|tag| self.key(Kind::Tag, tag)));
+        Keys {
+            places,
+            segments: self.segments(path.split('/').skip(1)),
+            too_long: path.len() + query.len() > MAX_MATCHED_LEN,
+        }
+    }
+
+    fn segments<'a>(&self, segments: impl Iterator<Item = &'a str>) -> Segments {
+        let bits = |segment| {
+            let hash = self.key(Kind::Segment, segment);
+            (1 << (hash % 128)) | (1 << ((hash >> 32) % 128))
+        };
+        Segments(segments.fold(0, |set, segment| set | bits(segment)))
     }
 
     /// Hashes the subtree of a path and those that hold it, outermost first.

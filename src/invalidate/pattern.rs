@@ -141,11 +141,8 @@ fn classify(segments: Vec<Segment>, query: Option<Wild>) -> Shape {
         ([], Some(Some(query))) => Shape::PathQuery(prefix(), query.into()),
         ([Segment::Any], None) if literals == 0 => Shape::Everything,
         ([Segment::Any], None) => Shape::Subtree(prefix()),
-        ([Segment::One(last)], None) if last.is_star() => Shape::Children(prefix()),
-        _ => Shape::Glob(Arc::new(Glob {
-            segments: segments.into(),
-            query,
-        })),
+        ([Segment::Wild(last)], None) if last.is_star() => Shape::Children(prefix()),
+        _ => Shape::Glob(Arc::new(Glob::new(segments, query))),
     }
 }
 
@@ -229,7 +226,7 @@ impl PathBuilder {
         let segment = if any {
             Segment::Any
         } else {
-            Segment::One(encoded(pieces, Part::Path))
+            encoded(pieces, Part::Path).into()
         };
         self.push(segment, last);
     }
@@ -245,7 +242,7 @@ impl PathBuilder {
                     self.segments.pop();
                 }
                 if last {
-                    self.segments.push(Segment::One(Wild::new(Vec::new())));
+                    self.segments.push(Segment::Literal("".into()));
                 }
             }
             None if behind_any && segment == Segment::Any => {}

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
+use sha2::{Digest, Sha256};
 
 use super::Identity;
 use crate::key::KeyBuilder;
+use crate::semantics::vary;
 
 /// A route's key rule: the query's share of the key, and what is added to it.
 #[derive(Clone, Debug, Default)]
@@ -66,20 +68,24 @@ impl KeyRule {
         identity: &Identity,
         key: &mut KeyBuilder,
     ) -> Result<(), NoPartition> {
-        match self.replacement.as_ref().and_then(|part| part.0(request)) {
-            Some(replacement) => {
-                key.part(replacement.as_bytes());
-            }
-            None => self.write_target(target, key),
+        let replacement = self.replacement.as_ref().map(|part| part.0(request));
+        if let Some(replacement) = &replacement {
+            key.optional(replacement.as_deref().map(str::as_bytes));
+        }
+        if replacement.flatten().is_none() {
+            self.write_target(target, key);
         }
         for name in &self.headers {
-            key.part(name.as_str().as_bytes());
-            for value in request.headers.get_all(name) {
-                key.part(value.as_bytes());
+            let values = request.headers.get_all(name);
+            key.part(name.as_str().as_bytes())
+                .count(values.iter().count());
+            for value in values {
+                write_value(name, value, key);
             }
         }
         for name in &self.cookies {
-            key.part(name.as_bytes()).optional(cookie(request, name));
+            let digest = cookie(request, name).map(Sha256::digest);
+            key.part(name.as_bytes()).optional(digest.as_deref());
         }
         for part in &self.parts {
             key.optional(part.0(request).as_deref().map(str::as_bytes));
@@ -125,6 +131,15 @@ impl KeyRule {
             QueryNames::Only(names) => names.iter().any(|kept| kept == name),
         }
     }
+}
+
+/// Writes a request field's value into a key: credentials as their SHA-256 digest, for keys are listed
+/// and written to other processes.
+pub(crate) fn write_value(name: &HeaderName, value: &HeaderValue, key: &mut KeyBuilder) {
+    match vary::sensitive(name) {
+        true => key.part(&Sha256::digest(value)),
+        false => key.part(value.as_bytes()),
+    };
 }
 
 fn name_of<'a>(parameter: &&'a str) -> &'a str {
@@ -240,7 +255,9 @@ mod tests {
             ..KeyRule::default()
         };
         let contains = |bytes: Vec<u8>, text: &[u8]| bytes.windows(text.len()).any(|at| at == text);
-        assert!(contains(shown(&rule("theme"), "/"), b"dark"));
-        assert!(!contains(shown(&rule("them"), "/"), b"dark"));
+        let digest = Sha256::digest("dark");
+        assert!(contains(shown(&rule("theme"), "/"), &digest));
+        assert!(!contains(shown(&rule("them"), "/"), &digest));
+        assert!(!contains(shown(&rule("theme"), "/"), b"dark"));
     }
 }

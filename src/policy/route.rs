@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use matchit::{InsertError, Params, Router};
+use matchit::{InsertError, Match, MatchError, Params, Router};
 use smallvec::SmallVec;
 
 use super::Policy;
 use crate::error::Error;
-use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate};
+use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate, Terms, canonical};
 
 /// The routes of a cache: a policy for each kind of read, and what each kind of write evicts.
 ///
 /// Templates are written in axum's syntax: `{id}` stands for one path segment, `{*rest}` for all that
-/// follows. The most specific template wins, whatever the order. They are matched against the
+/// follows. The most specific template wins, whatever the order: one without `{*rest}` before one
+/// with it, and text before a capture. They are matched against the
 /// path as the client sent it, so under axum's `nest` they include the prefix.
 ///
 /// A read that no route matches is not cached, unless [`otherwise`](Self::otherwise) gives a
@@ -113,11 +114,46 @@ pub(crate) struct Route {
 /// See [`Routes`].
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
-    reads: Router<Arc<Route>>,
-    writes: Router<Vec<CompiledEvict>>,
+    reads: Templates<Arc<Route>>,
+    writes: Templates<Vec<CompiledEvict>>,
     write_templates: Vec<String>,
     otherwise: Option<Arc<Route>>,
 }
+
+/// Templates in order of specificity.
+///
+/// `matchit` refuses `{id}` beside `{*rest}`; apart from each other both are found, and a template
+/// that takes exactly so many segments is the more specific one.
+#[derive(Debug)]
+struct Templates<T> {
+    exact: Router<T>,
+    open: Router<T>,
+}
+
+impl<T> Default for Templates<T> {
+    fn default() -> Self {
+        Self {
+            exact: Router::new(),
+            open: Router::new(),
+        }
+    }
+}
+
+impl<T> Templates<T> {
+    fn insert(&mut self, template: &str, value: T) -> Result<(), InsertError> {
+        match template.contains("{*") {
+            true => self.open.insert(template, value),
+            false => self.exact.insert(template, value),
+        }
+    }
+
+    fn at<'t, 'p>(&'t self, path: &'p str) -> Result<Match<'t, 'p, &'t T>, MatchError> {
+        self.exact.at(path).or_else(|_| self.open.at(path))
+    }
+}
+
+/// What a write evicts.
+pub(crate) type Evicted = SmallVec<[Invalidation; 4]>;
 
 /// The tags a route gives to one response.
 pub(crate) type Tags = SmallVec<[Box<str>; 4]>;
@@ -162,23 +198,33 @@ impl RouteTable {
         }
     }
 
-    /// Returns what a successful write to `path` evicts besides its own URI.
-    pub(crate) fn evicted_by(&self, path: &str) -> SmallVec<[Invalidation; 4]> {
-        match self.writes.at(path) {
-            Ok(found) => {
-                let captures = pairs(&found.params);
-                found
-                    .value
-                    .iter()
-                    .flat_map(|rule| rule.bind(&captures))
-                    .collect()
-            }
-            Err(_) => SmallVec::new(),
+    /// Returns what a write to `path` evicts besides its own URI, and on what terms.
+    ///
+    /// A path that says the same in two ways (`/%61` for `/a`) may be either to the handler: it
+    /// evicts what both evict.
+    pub(crate) fn evicted_by(&self, path: &str) -> (Evicted, Terms) {
+        let mut all = (Evicted::new(), Terms::default());
+        self.add_evicted_by(path, &mut all);
+        let canonical = canonical(path);
+        if canonical != path {
+            self.add_evicted_by(&canonical, &mut all);
+        }
+        all
+    }
+
+    fn add_evicted_by(&self, path: &str, (evicted, terms): &mut (Evicted, Terms)) {
+        let Ok(found) = self.writes.at(path) else {
+            return;
+        };
+        let captures = pairs(&found.params);
+        for rule in found.value {
+            evicted.extend(rule.bind(&captures));
+            *terms = terms.and(rule.terms);
         }
     }
 }
 
-fn pairs<'a>(params: &Params<'a, 'a>) -> SmallVec<[(&'a str, &'a str); 4]> {
+fn pairs<'a>(params: &'a Params<'_, '_>) -> SmallVec<[(&'a str, &'a str); 4]> {
     params.iter().collect()
 }
 

@@ -121,7 +121,8 @@ impl Ttl {
             return lifetime;
         }
         let part = f64::from(self.jitter_percent) / 100.0 * (seed % 1024) as f64 / 1024.0;
-        lifetime.mul_f64(1.0 - part)
+        // The part is less than the whole, so that no lifetime is too long for this.
+        lifetime.saturating_sub(lifetime.mul_f64(part))
     }
 }
 

@@ -73,6 +73,16 @@ pub(crate) fn targets(
     targets
 }
 
+/// Returns path and query of what `Content-Location` says the response represents, within the same
+/// origin ([RFC 9110 §8.7](https://www.rfc-editor.org/rfc/rfc9110#section-8.7)).
+pub(crate) fn content_location(
+    request_uri: &Uri,
+    authority: Option<&str>,
+    response: &HeaderMap,
+) -> Option<String> {
+    target(request_uri, authority, response.get(CONTENT_LOCATION)?)
+}
+
 fn target(request_uri: &Uri, authority: Option<&str>, line: &HeaderValue) -> Option<String> {
     let reference = Reference::parse(std::str::from_utf8(line.as_bytes()).ok()?)?;
     let authority = authority.or_else(|| request_uri.authority().map(|known| known.as_str()));

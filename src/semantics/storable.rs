@@ -65,16 +65,12 @@ pub(crate) enum Unstorable {
     MustUnderstand,
     /// 206, or a range that cannot be stored.
     Partial,
-    /// `Vary: *`, or one that nominates too much.
-    Vary,
     /// Neither a lifetime, nor `public`, nor a status that is heuristically cacheable.
     NoFreshness,
     /// The request had `Authorization` and the response is not explicitly shared.
     Authorization,
     /// The request had `Cookie` and the response states nothing.
     Cookie,
-    /// The response sets a cookie, and the policy does not let it be stored.
-    SetCookie,
 }
 
 impl Unstorable {
@@ -88,11 +84,9 @@ impl Unstorable {
             Self::Status => "status",
             Self::MustUnderstand => "must-understand",
             Self::Partial => "partial",
-            Self::Vary => "vary",
             Self::NoFreshness => "no-freshness",
             Self::Authorization => "authorization",
             Self::Cookie => "cookie",
-            Self::SetCookie => "set-cookie",
         }
     }
 }

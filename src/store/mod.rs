@@ -13,7 +13,7 @@ use crate::key::{Key, KeyRef};
 mod memory;
 mod noop;
 
-pub use memory::MemoryStore;
+pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use noop::NoStore;
 
 /// A home for stored responses.

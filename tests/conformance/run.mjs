@@ -119,54 +119,58 @@ function client (base, id) {
   })
 }
 
-// Returns every test that counts, in the suite's order, with its kind and what came of it.
+// Returns every test that counts, in the suite's order, with its kind and what came of it. A test
+// passes only together with all that it builds on, and a check that builds on a no is a no as well; it
+// is answered `?` when its setup failed.
 async function score (results) {
   const { default: suites } = await import(pathToFileURL(join(suite, 'tests/index.mjs')))
   const tests = new Map()
   for (const test of suites.flatMap(suite => suite.tests)) {
     if (!test.browser_only) tests.set(test.id, test)
   }
-  const passed = id => results[id] === true &&
-    (tests.get(id)?.depends_on ?? []).every(passed)
-  return Array.from(tests.values(), test => {
-    const failed = (test.depends_on ?? []).find(id => !passed(id))
-    const [kind, message] = results[test.id] === true ? [] : results[test.id] ?? ['', 'not run']
+  const passed = id => results[id] === true && dependencies(id).every(passed)
+  const dependencies = id => tests.get(id)?.depends_on ?? []
+  return Array.from(tests.values(), ({ id, kind }) => {
+    const [failure, message] = results[id] === true ? [] : results[id] ?? ['Setup', 'not run']
+    const missing = dependencies(id).find(id => !passed(id))
     return {
-      id: test.id,
-      kind: test.kind ?? 'required',
-      passed: passed(test.id),
-      // Without its setup or what it builds on, a test says nothing.
-      open: failed !== undefined || (kind !== undefined && kind !== 'Assertion'),
-      message: failed ? `builds on ${failed}` : `${kind}: ${message}`
+      id,
+      kind: kind ?? 'required',
+      passed: passed(id),
+      answer: passed(id) ? 'Y' : missing || failure === 'Assertion' ? 'n' : '?',
+      message: missing ? `builds on ${missing}` : `${failure}: ${message}`
     }
   })
 }
 
 function report (scores) {
-  const wanted = wantedAnswers()
-  const answer = test => test.passed ? 'Y' : test.open ? '?' : 'n'
+  const wanted = table('checks.txt')
+  const deliberate = table('deliberate.txt')
+  const wantsAnswer = ({ id }) => ['Y', 'n'].includes(wanted.get(id)?.[0])
   const good = test => test.kind === 'check'
-    ? answer(test) === wanted.get(test.id)
+    ? wanted.get(test.id)?.[0] === test.answer
     : test.passed
 
   for (const kind of KINDS.slice(0, 2)) {
     const failed = scores.filter(test => test.kind === kind && !test.passed)
-    if (failed.length) console.log(`\n${kind}, not passed:`)
-    for (const test of failed) console.log(`  ${test.id}: ${test.message}`)
+    list(`${kind}, not passed`, failed.filter(({ id }) => !deliberate.has(id)), test => test.message)
+    list(`${kind}, not passed on purpose`, failed.filter(({ id }) => deliberate.has(id)),
+      ({ id }) => deliberate.get(id).join(' '))
   }
+  const checks = scores.filter(test => test.kind === 'check')
   console.log('\nchecks (answer, and the one we want):')
-  for (const test of scores.filter(test => test.kind === 'check')) {
-    const want = wanted.get(test.id) ?? 'either'
-    const mark = ['Y', 'n'].includes(want) && !good(test) ? '   <- differs' : ''
-    console.log(`  ${answer(test)} ${want.padEnd(6)} ${test.id}${mark}`)
+  for (const test of checks) {
+    const want = wanted.get(test.id)?.[0] ?? 'either'
+    const mark = wantsAnswer(test) && !good(test) ? '   <- differs' : ''
+    console.log(`  ${test.answer} ${want.padEnd(6)} ${test.id}${mark}`)
   }
-  const strict = scores.filter(test => ['Y', 'n'].includes(wanted.get(test.id)))
   console.log()
   for (const kind of KINDS) {
     const tests = scores.filter(test => test.kind === kind)
     const passed = tests.filter(test => test.passed).length
     console.log(`${kind}: ${passed}/${tests.length}${kind === 'check' ? ' answered yes' : ' passed'}`)
   }
+  const strict = checks.filter(wantsAnswer)
   console.log(`checks answered as we want: ${strict.filter(good).length}/${strict.length}`)
 
   if (options.update) {
@@ -177,9 +181,17 @@ function report (scores) {
   return compare(new Set(scores.filter(good).map(test => test.id)))
 }
 
-// Lines of `test-id answer reason`.
-function wantedAnswers () {
-  return new Map(lines(join(HERE, 'checks.txt')).map(line => line.split(/\s+/, 2)))
+function list (title, tests, reason) {
+  if (tests.length) console.log(`\n${title}:`)
+  for (const test of tests) console.log(`  ${test.id}: ${reason(test)}`.replace(/: $/, ''))
+}
+
+// Lines of `test-id word word…`.
+function table (name) {
+  return new Map(lines(join(HERE, name)).map(line => {
+    const [id, ...rest] = line.split(/\s+/)
+    return [id, rest]
+  }))
 }
 
 function mustPassText (scores) {
@@ -196,7 +208,7 @@ function compare (good) {
   const must = lines(MUST_PASS)
   const lost = must.filter(id => !good.has(id))
   const gained = [...good].filter(id => !must.includes(id))
-  if (gained.length) console.log(`not yet on must-pass.txt: ${gained.join(' ')}`)
+  list('passing, but not on must-pass.txt (--update adds them)', gained.map(id => ({ id })), () => '')
   for (const id of lost) console.log(`NO LONGER PASSING: ${id}`)
   console.log(`must pass: ${must.length - lost.length} passed, ${lost.length} failed`)
   return lost.length ? 1 : 0

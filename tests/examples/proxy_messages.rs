@@ -216,7 +216,7 @@ async fn the_date_and_server_of_the_origin_are_kept() {
     let (url, _) = raw_origin(async |number, mut stream| {
         read_until(&mut stream, "\r\n\r\n").await;
         let date = ["", "Date: Mon, 02 Jan 2006 15:04:05 GMT\r\n"][number.min(1)];
-        let answer = format!("HTTP/1.1 200 OK\r\nServer: mine\r\n{date}Connection: close\r\n\r\n");
+        let answer = format!("HTTP/1.0 200 OK\r\nServer: mine\r\n{date}Connection: close\r\n\r\n");
         stream.write_all(answer.as_bytes()).await.unwrap();
     })
     .await;
@@ -224,6 +224,9 @@ async fn the_date_and_server_of_the_origin_are_kept() {
     let dated = proxy.get("/").await;
     assert_eq!(dated.headers().get_all("date").iter().count(), 1);
     assert_eq!(dated.field("server"), "mine");
+    // An origin of an older kind is no reason to speak so to the client.
+    assert_eq!(dated.field("via"), "1.0 reverse_proxy");
+    assert_eq!(dated.response.version(), http::Version::HTTP_11);
     assert_eq!(
         proxy.get("/").await.field("date"),
         "Mon, 02 Jan 2006 15:04:05 GMT"

@@ -123,15 +123,26 @@ impl Drop for Program {
 
 /// Runs an example that is expected to end by itself.
 pub(crate) fn run(name: &str, args: &[&str]) -> Output {
-    command(name).args(args).output().unwrap()
+    run_with(name, args, &[])
 }
 
 pub(crate) fn run_with(name: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
-    command(name)
+    let mut child = command(name)
         .args(args)
         .envs(env.iter().copied())
-        .output()
-        .unwrap()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("{name} {args:?} goes on: {:?}", child.wait_with_output());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
 }
 
 fn command(name: &str) -> Command {

@@ -32,6 +32,17 @@ pub type TestRequest = Request<Empty<Bytes>>;
 
 pub const MINUTE: Duration = Duration::from_secs(60);
 
+pub const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Lets what runs in the background go as far as it can.
+pub async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// An inner service that counts its calls and answers as it is told.
 #[derive(Clone)]
 pub struct Origin {
@@ -63,6 +74,17 @@ impl Origin {
     /// An origin that answers 200 with the number of the call.
     pub fn counting() -> Self {
         Self::with_fields(&[])
+    }
+
+    /// An origin that answers 200 with what `show` makes of the request, and these fields.
+    pub fn showing(
+        fields: &'static [(&'static str, &'static str)],
+        show: fn(&TestRequest) -> String,
+    ) -> Self {
+        Self::new(move |request, _| {
+            let shown = show(&request);
+            async move { respond(200, fields, shown) }
+        })
     }
 
     /// An origin that gives these responses, one a call, and answers 200 with the number of the call
@@ -204,13 +226,6 @@ impl Random {
     }
 }
 
-/// Lets every task run until it waits.
-pub async fn settle() {
-    for _ in 0..200 {
-        tokio::task::yield_now().await;
-    }
-}
-
 pub fn chunk(data: impl Into<Bytes>) -> Result<Frame<Bytes>, BoxError> {
     Ok(Frame::data(data.into()))
 }
@@ -293,6 +308,18 @@ impl Bench {
 
     pub async fn ask(&self, request: TestRequest) -> Answer {
         Answer::read(self.send(request).await).await
+    }
+}
+
+/// Returns a request field as text, or a dash where there is none.
+pub fn sent(request: &TestRequest, name: &str) -> String {
+    let lines = request.headers().get_all(name).iter();
+    let lines: Vec<_> = lines
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .collect();
+    match lines.is_empty() {
+        true => "-".to_owned(),
+        false => lines.join(", "),
     }
 }
 

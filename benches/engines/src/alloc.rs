@@ -1,4 +1,8 @@
 //! A counting allocator: calls, and bytes now in use.
+#![allow(
+    dead_code,
+    reason = "two programs share it, and neither asks for everything"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,6 +11,8 @@ pub struct Counting;
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static LIVE: AtomicU64 = AtomicU64::new(0);
+static ROUNDED: AtomicU64 = AtomicU64::new(0);
+static ROUNDED_PEAK: AtomicU64 = AtomicU64::new(0);
 static PEAK: AtomicU64 = AtomicU64::new(0);
 
 /// Allocations made so far.
@@ -21,13 +27,35 @@ pub fn live() -> u64 {
 
 /// The most bytes in use since the last call of this function.
 pub fn take_peak() -> u64 {
+    ROUNDED_PEAK.store(ROUNDED.load(Relaxed), Relaxed);
     PEAK.swap(live(), Relaxed)
+}
+
+/// Bytes in use as glibc's malloc would take them: a word more, in steps of 16, at least 32.
+pub fn live_rounded() -> u64 {
+    ROUNDED.load(Relaxed)
+}
+
+/// The most of those since [`take_peak`] was last called.
+pub fn peak_rounded() -> u64 {
+    ROUNDED_PEAK.load(Relaxed)
+}
+
+fn rounded(bytes: usize) -> u64 {
+    (bytes + 8).next_multiple_of(16).max(32) as u64
 }
 
 fn grown(bytes: usize) {
     CALLS.fetch_add(1, Relaxed);
     let live = LIVE.fetch_add(bytes as u64, Relaxed) + bytes as u64;
     PEAK.fetch_max(live, Relaxed);
+    let live = ROUNDED.fetch_add(rounded(bytes), Relaxed) + rounded(bytes);
+    ROUNDED_PEAK.fetch_max(live, Relaxed);
+}
+
+fn shrunk(bytes: usize) {
+    LIVE.fetch_sub(bytes as u64, Relaxed);
+    ROUNDED.fetch_sub(rounded(bytes), Relaxed);
 }
 
 // SAFETY: every call goes to the system's allocator unchanged.
@@ -38,7 +66,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as u64, Relaxed);
+        shrunk(layout.size());
         unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // The system moves a large block's pages instead of copying it, so that there are never two.
+        shrunk(layout.size());
+        grown(size);
+        unsafe { System.realloc(ptr, layout, size) }
     }
 }

@@ -11,6 +11,7 @@ use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 #[derive(Debug)]
 pub struct Value {
     pub weight: u32,
+    #[expect(dead_code, reason = "takes room, and nobody looks at it")]
     pub body: Vec<u8>,
 }
 

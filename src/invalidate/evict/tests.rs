@@ -1,7 +1,6 @@
 use super::*;
 use crate::ErrorKind;
-use crate::invalidate::Subject;
-use crate::invalidate::log::{Log, Verdict};
+use crate::invalidate::{Log, Subject, Verdict};
 
 fn compile(evict: Evict, bound: &[&str]) -> CompiledEvict {
     evict

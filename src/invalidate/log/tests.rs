@@ -1,7 +1,7 @@
-use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
+use crate::invalidate::index::MAX_GLOBS;
 use crate::invalidate::{Pattern, Subject};
 
 mod model;
@@ -136,7 +136,7 @@ fn without_keeping_soft_apart_a_soft_mark_ends_all_use_or_hides_a_hard_one() {
 fn without_coarsening_a_glob_too_many_would_be_lost() {
     let log = Log::with_capacity(1024);
     let before = log.position();
-    for n in 0..=crate::invalidate::index::MAX_GLOBS {
+    for n in 0..=MAX_GLOBS {
         log.append(&[pattern(&format!("/g{n}/*/x"))]);
     }
     assert_eq!(verdict(&log, before, "/g0/1/x"), Verdict::Invalid);
@@ -152,14 +152,35 @@ fn without_coarsening_a_glob_too_many_would_be_lost() {
         "still precise"
     );
     assert_eq!(verdict(&log, log.position(), "/g0/1/x"), Verdict::Valid);
+    // The next to become coarse is always the one recorded longest ago.
+    log.append(&[pattern("/g1/*/x")]);
+    log.append(&[pattern("/another/*/x")]);
+    assert_eq!(verdict(&log, before, "/g1/1/y"), Verdict::Valid);
+    assert_eq!(verdict(&log, before, "/g2/1/y"), Verdict::Invalid);
+    assert_eq!(
+        verdict(&log, before, &format!("/g{MAX_GLOBS}/1/y")),
+        Verdict::Valid
+    );
     // A glob that begins with its wildcard has no literal beginning but everything.
     log.append(&[pattern("/*/x")]);
     let later = log.position();
-    for n in 0..crate::invalidate::index::MAX_GLOBS {
+    for n in 0..MAX_GLOBS {
         log.append(&[pattern(&format!("/h{n}/*/x"))]);
     }
     assert_eq!(verdict(&log, before, "/unrelated"), Verdict::Invalid);
     assert_eq!(verdict(&log, later, "/unrelated"), Verdict::Valid);
+}
+
+#[test]
+fn a_glob_over_queries_that_becomes_coarse_goes_by_its_path_alone() {
+    let log = Log::with_capacity(1024);
+    let before = log.position();
+    for n in 0..=MAX_GLOBS {
+        log.append(&[pattern(&format!("/q{n}?a=*"))]);
+    }
+    assert_eq!(verdict(&log, before, "/q0"), Verdict::Invalid, "any query");
+    assert_eq!(verdict(&log, before, "/q0/below"), Verdict::Valid);
+    assert_eq!(verdict(&log, before, "/q1"), Verdict::Valid);
 }
 
 // What else the log promises.
@@ -354,7 +375,7 @@ fn a_log_stays_within_its_bounds() {
         let glob = pattern(&format!("/{n}/*/x"));
         log.append(&[Invalidation::tag(n.to_string()), glob]);
     }
-    assert_eq!(log.len(), 1000 + crate::invalidate::index::MAX_GLOBS);
+    assert_eq!(log.len(), 1000 + MAX_GLOBS);
 }
 
 #[test]
@@ -374,6 +395,11 @@ fn paths_of_thousands_of_segments_are_matched_within_bounds() {
     let deep = "/a".repeat(10_000);
     log.append(&[pattern(&format!("{deep}/**"))]);
     assert_eq!(verdict(&log, before, &deep), Verdict::Invalid);
+    assert_eq!(
+        verdict(&log, before, &"/a".repeat(32)),
+        Verdict::Invalid,
+        "coarse"
+    );
     assert_eq!(verdict(&log, before, &"/a".repeat(31)), Verdict::Valid);
     assert_eq!(verdict(&log, before, "/b"), Verdict::Valid);
     // A glob of that length goes by its beginning.
@@ -385,6 +411,19 @@ fn paths_of_thousands_of_segments_are_matched_within_bounds() {
     );
     assert_eq!(verdict(&log, before, "/c/1/y"), Verdict::Invalid);
     assert_eq!(verdict(&log, before, "/d/1/y"), Verdict::Valid);
+}
+
+#[test]
+fn a_path_too_long_to_be_matched_counts_for_every_glob_and_for_nothing_else() {
+    let log = Log::with_capacity(16);
+    let before = log.position();
+    let long = format!("/{}", "x".repeat(8 * 1024));
+    log.append(&[pattern("/a/**"), Invalidation::uri("/b")]);
+    assert_eq!(verdict(&log, before, &long), Verdict::Valid);
+    let after = log.append(&[pattern("/a/*/c")]);
+    assert_eq!(verdict(&log, before, &long), Verdict::Invalid);
+    assert_eq!(verdict(&log, before, &long[..8 * 1024]), Verdict::Valid);
+    assert_eq!(verdict(&log, after, &long), Verdict::Valid);
 }
 
 #[test]

@@ -372,11 +372,9 @@ fn every_reason_is_a_word_that_can_stand_in_a_header_field() {
         Unstorable::Status,
         Unstorable::MustUnderstand,
         Unstorable::Partial,
-        Unstorable::Vary,
         Unstorable::NoFreshness,
         Unstorable::Authorization,
         Unstorable::Cookie,
-        Unstorable::SetCookie,
     ] {
         let word = reason.to_string();
         assert!(

@@ -27,14 +27,16 @@ const MIB: usize = 1 << 20;
 /// A store in memory, bounded in bytes.
 ///
 /// The bound covers keys, header sections, bodies and what the allocator and the tables add to
-/// them, so that the process grows by no more than about the bound. Room is made by evicting what
-/// is used least; a flood of keys that are asked for once does not displace what is asked for
-/// again and again.
+/// them, so that the process grows by the bound and a few percent; only the log of invalidations
+/// takes some [3 MB](MemoryStoreBuilder::log_capacity) besides. Room is made by evicting what is
+/// used least; a flood of keys that are asked for once does not displace what is asked for again
+/// and again.
 ///
 /// An entry that takes more than an eighth of the store is not kept, nor one larger than
 /// [`largest_entry`](MemoryStoreBuilder::largest_entry).
 ///
-/// Lookups copy nothing and allocate nothing: what is stored is shared.
+/// A lookup neither copies nor allocates: what is stored is shared. No call waits for anything but a
+/// lock that is held for less than a millisecond.
 ///
 /// # Examples
 ///
@@ -113,7 +115,8 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Sets how many distinct invalidations the log remembers.
+    /// Sets how many different invalidations the [`Log`] tells apart, at about 100 bytes each.
+    /// Default: 32,768. See [`Log::with_capacity`].
     pub fn log_capacity(mut self, invalidations: usize) -> Self {
         self.log_capacity = Some(invalidations);
         self
@@ -199,8 +202,12 @@ impl Store for MemoryStore {
         &self.log
     }
 
-    /// Looks at 256 entries at the most, which takes well under a millisecond. A round over the
-    /// whole store is complete when this returns `false`; an invalidation begins a new one.
+    /// Looks at no more than 256 entries, which takes some 50 µs, or 150 when something has been
+    /// invalidated. A round over the whole store is complete when this returns `false`; an
+    /// invalidation begins a new one.
+    ///
+    /// Removes what the log rules out, and what is past use: no longer fresh, nor to be served
+    /// stale, nor worth validating.
     fn sweep(&self) -> bool {
         self.sweep_some()
     }

@@ -1,5 +1,6 @@
 //! Reclaiming the room of what nothing may serve any more, a little at a time.
 
+use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
 use super::MemoryStore;
@@ -7,7 +8,7 @@ use crate::entry::StoredResponse;
 use crate::invalidate::{Position, Verdict};
 use crate::store::Stored;
 
-/// Entries looked at in one step.
+/// Entries looked at in one step: on a runtime of one thread, hits wait for the step.
 const STEP: usize = 256;
 
 /// Where a round over the store stands.
@@ -25,9 +26,12 @@ pub(super) struct Sweep {
 
 impl MemoryStore {
     pub(super) fn sweep_some(&self) -> bool {
-        let Ok(mut sweep) = self.sweep.try_lock() else {
+        let mut sweep = match self.sweep.try_lock() {
+            Ok(sweep) => sweep,
+            // Where a round stands is only a hint; any such hint will do.
+            Err(TryLockError::Poisoned(sweep)) => sweep.into_inner(),
             // Somebody else is at it, and will be told whether there is more to do.
-            return false;
+            Err(TryLockError::WouldBlock) => return false,
         };
         sweep.begin(self.log.position(), self.shards.len());
         while sweep.hashes.is_empty() && sweep.to_list > 0 {
@@ -48,8 +52,7 @@ impl MemoryStore {
     fn is_useless(&self, stored: &Stored, now: Instant) -> bool {
         match stored {
             Stored::Response(response) => {
-                dead_at(response).is_some_and(|dead_at| dead_at <= now)
-                    || response.verdict(&self.log) == Verdict::Invalid
+                response.verdict(&self.log) == Verdict::Invalid || is_past_use(response, now)
             }
             // A list of variants leads to nothing when none of them is left.
             Stored::Variants(variants) => variants.known.iter().all(|variant| {
@@ -75,19 +78,20 @@ impl Sweep {
 /// it was fresh, within these bounds. A refresh is then worth a `304` instead of a body.
 const VALIDATION: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(86_400));
 
-/// Returns when nothing will use a response any more; `None` if that is too far off to tell.
+/// Returns whether nothing will use a response any more.
 ///
 /// It is used while it is fresh (RFC 9111 §4.2), then while it may be served stale (RFC 5861), and
 /// then as what a conditional request asks about (RFC 9111 §4.3), if it has a validator.
-fn dead_at(response: &StoredResponse) -> Option<Instant> {
+fn is_past_use(response: &StoredResponse, now: Instant) -> bool {
     let times = &response.times;
-    let validation = match response.head.etag().or(response.head.last_modified()) {
-        Some(_) => times.lifetime.clamp(VALIDATION.0, VALIDATION.1),
-        None => Duration::ZERO,
-    };
     let stale = times.stale_while_revalidate.max(times.stale_if_error);
-    let used = times.lifetime.checked_add(stale)?.checked_add(validation)?;
-    times
-        .received
-        .checked_add(used.saturating_sub(times.initial_age))
+    let served = times.lifetime.saturating_add(stale);
+    let Some(since) = response.age(now).checked_sub(served) else {
+        return false;
+    };
+    // Looked at last: the header section is somewhere else in memory.
+    match response.head.etag().or(response.head.last_modified()) {
+        Some(_) => since >= times.lifetime.clamp(VALIDATION.0, VALIDATION.1),
+        None => true,
+    }
 }

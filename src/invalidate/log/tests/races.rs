@@ -1,5 +1,7 @@
 //! Real threads: fills, writes and lookups that overlap as they please.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::*;

@@ -1,0 +1,126 @@
+//! What is stored already and bears on a call of the handler.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap};
+use http::response::Parts;
+use http::{Response, StatusCode};
+
+use super::forward::Fetch;
+use crate::entry::StoredResponse;
+use crate::invalidate::Verdict;
+use crate::semantics::cache_control::Scope;
+use crate::semantics::partial::{self, Partial};
+use crate::semantics::validation::{self, Validators};
+use crate::semantics::{storable, validation::freshen};
+use crate::status::Miss;
+use crate::store::Stored;
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub(super) enum Basis {
+    Nothing,
+    /// The response that the request selects, to be validated.
+    Stale(Arc<StoredResponse>),
+    /// Another variant, which the handler may find to be the right one (RFC 9111 §4.3.1).
+    Variant(Arc<StoredResponse>),
+    /// A part of the response, to be completed (RFC 9111 §3.4).
+    Part(Arc<StoredResponse>),
+}
+
+/// More variants than this are not looked at for one that may stand in.
+const MOST_TRIED: usize = 4;
+
+impl Basis {
+    /// Puts what is to be asked on a request. What could be answered in a way that is of no use is
+    /// asked only if the request can be sent again.
+    pub(super) fn ask(&mut self, headers: &mut HeaderMap, repeatable: bool) {
+        let asked = match self {
+            Self::Nothing => return,
+            Self::Stale(stored) => offer(headers, stored),
+            Self::Variant(stored) => repeatable && offer(headers, stored),
+            Self::Part(stored) => {
+                repeatable
+                    && stored
+                        .part()
+                        .is_some_and(|part| part.ask_for_rest(headers, stored.head.etag()))
+            }
+        };
+        // A stale response stays of use if the handler fails, validator or not.
+        if !asked && !matches!(self, Self::Stale(_)) {
+            *self = Self::Nothing;
+        }
+    }
+}
+
+fn offer(headers: &mut HeaderMap, stored: &StoredResponse) -> bool {
+    validation::make_conditional(headers, &[stored.validators()]) > 0
+}
+
+impl Fetch {
+    /// Looks for a stored variant whose validator may save a body, where none was selected.
+    pub(super) async fn find_stand_in(&mut self) {
+        let asked = &self.asked;
+        let (Miss::Vary, Basis::Nothing, Some(variants)) = (self.why, &self.basis, &asked.variants)
+        else {
+            return;
+        };
+        if !asked.may_share() {
+            return;
+        }
+        let core = asked.core();
+        for variant in variants.known.iter().rev().take(MOST_TRIED) {
+            let etag = variant.etag.as_ref().map(|etag| etag.as_bytes());
+            if !validation::may_stand_in(&asked.headers, etag, None) && etag.is_none() {
+                continue;
+            }
+            let found = core.bounded(core.store.get(variant.key.borrow())).await;
+            if let Ok(Some(Stored::Response(stored))) = found {
+                let coding = stored.head.get(&header::CONTENT_ENCODING);
+                if validation::may_stand_in(&asked.headers, stored.head.etag(), coding)
+                    && stored.status == StatusCode::OK
+                    && core.verdict(&stored) == Verdict::Valid
+                {
+                    self.basis = Basis::Variant(stored);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl StoredResponse {
+    pub(super) fn validators(&self) -> Validators<'_> {
+        Validators {
+            etag: self.head.etag(),
+            last_modified: self.head.last_modified(),
+        }
+    }
+
+    /// Returns the part that a stored 206 holds.
+    pub(super) fn part(&self) -> Option<Partial> {
+        if self.status != StatusCode::PARTIAL_CONTENT {
+            return None;
+        }
+        Partial::new(self.head.get(&header::CONTENT_RANGE), self.body.clone())
+    }
+
+    /// Joins the rest of a representation to this part: the head and the body of the whole
+    /// (RFC 9111 §3.4). `None` where they do not go together.
+    pub(super) fn completed_by(&self, rest: &Parts, body: Bytes) -> Option<(Parts, Bytes)> {
+        let etag = rest.headers.get(header::ETAG).map(|etag| etag.as_bytes());
+        if !partial::same_representation(self.head.etag(), etag) {
+            return None;
+        }
+        let range = rest.headers.get(header::CONTENT_RANGE);
+        let rest_part = Partial::new(range.map(|range| range.as_bytes()), body)?;
+        let whole = self.part()?.combine(&rest_part)?.whole()?.clone();
+        let update = storable::stored_headers(&rest.headers, &Scope::Absent);
+        let mut head = Response::new(()).into_parts().0;
+        head.headers = freshen(&self.head.to_map(0), &update);
+        partial::set_whole(&mut head.headers, whole.len() as u64);
+        head.extensions = rest.extensions.clone();
+        Some((head, whole))
+    }
+}

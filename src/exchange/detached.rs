@@ -1,0 +1,68 @@
+//! A handler call that goes on when the one who waits for it goes away.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Response;
+use tracing::Instrument;
+
+use super::Journey;
+use crate::body::CacheBody;
+
+/// A handler call that nobody waits for any more is given this long.
+pub(super) const ABANDONED: Duration = Duration::from_secs(60);
+
+/// A journey that is finished in the background when it is dropped: others may wait for what it
+/// brings, and that can be stored.
+pub(super) struct Detached<B: 'static, E: 'static> {
+    journey: Option<Journey<B, E>>,
+    finish: bool,
+}
+
+impl<B, E> Detached<B, E> {
+    pub(super) fn new(journey: Journey<B, E>, finish: bool) -> Self {
+        Self {
+            journey: Some(journey),
+            finish,
+        }
+    }
+}
+
+impl<B, E> Future for Detached<B, E>
+where
+    B: Send + 'static,
+    E: Send + 'static,
+{
+    type Output = Result<Response<CacheBody<B>>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Taken out, so that one that panics is not polled again in the background.
+        let Some(mut journey) = self.journey.take() else {
+            // Polled after it was ready, which no caller of ours does.
+            return Poll::Pending;
+        };
+        let polled = journey.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.journey = Some(journey);
+        }
+        polled
+    }
+}
+
+impl<B, E> Drop for Detached<B, E> {
+    fn drop(&mut self) {
+        let Some(journey) = self.journey.take() else {
+            return;
+        };
+        if !self.finish || std::thread::panicking() {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // Whoever waits for this flight gets its landing; the response itself has no reader left.
+            let finished = async move { drop(tokio::time::timeout(ABANDONED, journey).await) };
+            runtime.spawn(finished.in_current_span());
+        }
+    }
+}

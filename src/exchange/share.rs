@@ -1,0 +1,180 @@
+//! Sharing a handler call: which flight a request joins, and what it is given from it.
+
+use std::sync::Arc;
+
+use http::header::{HeaderMap, HeaderName};
+use http::{Method, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::lookup::{self, Ask, Lookup, variant_key};
+use super::{Asked, respond};
+use crate::body::CacheBody;
+use crate::entry::StoredResponse;
+use crate::flight::{Flight, Freed, Join, Landed, Landing, Streaming};
+use crate::invalidate::{Position, Verdict};
+use crate::key::Key;
+use crate::semantics::preconditions::Precondition;
+use crate::semantics::vary;
+use crate::status::{Miss, Outcome, Told};
+use crate::store::Answer;
+use crate::telemetry::Event;
+
+/// What waiting for another request's flight came to.
+pub(super) enum Waited<B> {
+    Answered(Response<CacheBody<B>>),
+    /// The flight was left, or was overtaken by a write: look for another.
+    Again,
+    Alone,
+}
+
+impl Asked {
+    /// Whether the response to this request is one that others may wait for, or that it may take
+    /// from others.
+    pub(super) fn may_share(&self) -> bool {
+        self.route.policy.collapsing.on
+            && self.method == Method::GET
+            && self.credentials().is_none()
+            && !self.flags.range
+            && !self.flags.precondition
+            && !self.directives.no_store
+    }
+
+    pub(super) fn join(&self) -> Join {
+        let core = self.core();
+        self.place.flights.join(
+            self.flight_key().borrow(),
+            core.clock.instant(),
+            || core.store.log().position(),
+            |flight| {
+                flight.is_of_use(core.clock.instant(), |tags| {
+                    self.may_join(flight.position, tags)
+                })
+            },
+        )
+    }
+
+    /// Requests that select different variants do not share a call.
+    pub(super) fn flight_key(&self) -> Key {
+        match &self.variants {
+            Some(variants) => variant_key(self.key.borrow(), &variants.names, &self.headers),
+            None => self.key.clone(),
+        }
+    }
+
+    /// Judges a flight as a stored response is judged: nothing that matches may have been
+    /// invalidated since its handler was called.
+    fn may_join(&self, position: Position, tags: &[Box<str>]) -> bool {
+        let mut subject = self.subject.borrow();
+        if !tags.is_empty() {
+            subject = subject.with_tags(tags);
+        }
+        self.core().verdict_on(position, subject) == Verdict::Valid
+    }
+
+    /// Looks again, as the leader of a flight: another may have landed since the first lookup.
+    pub(super) fn stored_meanwhile(&self) -> Option<Landed> {
+        let found = match lookup::find(self.core(), self.key.borrow(), &self.headers) {
+            Answer::Now(Ok(found)) => found,
+            Answer::Now(Err(_)) | Answer::Later(_) => return None,
+        };
+        let ask = Ask {
+            began: self.now(),
+            ..self.ask()
+        };
+        let names = found.variants.as_ref().map(|variants| &variants.names);
+        let nominated = names.cloned().unwrap_or_default();
+        match ask.judge(found) {
+            Lookup::Fresh(stored) => Some(self.landed(stored, nominated, Outcome::Hit)),
+            _ => None,
+        }
+    }
+
+    /// What those who wait for this request's flight are given, if they are alike in the fields that
+    /// are `nominated`.
+    pub(super) fn landed(
+        &self,
+        stored: Arc<StoredResponse>,
+        nominated: Vec<HeaderName>,
+        outcome: Outcome,
+    ) -> Landed {
+        Landed {
+            stored,
+            nominated,
+            request: self.headers.clone(),
+            outcome,
+        }
+    }
+
+    pub(super) async fn wait_for<B>(&self, flight: &Flight, give_up: Option<Instant>) -> Waited<B> {
+        let core = self.core();
+        core.stats.count(Event::Collapsed);
+        let landing = flight.landing();
+        let landing = match give_up {
+            Some(give_up) => tokio::time::timeout_at(give_up, landing).await,
+            None => Ok(landing.await),
+        };
+        match landing {
+            Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
+            Ok(Err(Freed::Abandoned)) => Waited::Again,
+            Ok(Ok(Landing::Stored(landed))) => self.take_landed(&landed),
+            Ok(Ok(Landing::Streaming(streaming))) => self.read_along(flight, &streaming),
+        }
+    }
+
+    fn take_landed<B>(&self, landed: &Landed) -> Waited<B> {
+        match (self.core().verdict(&landed.stored), landed.outcome) {
+            (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {}
+            _ => return Waited::Again,
+        }
+        if !vary::selects(&landed.nominated, &landed.request, &self.headers) {
+            return Waited::Alone;
+        }
+        Waited::Answered(self.replay(&landed.stored, landed.outcome, Told::default()))
+    }
+
+    fn read_along<B>(&self, flight: &Flight, streaming: &Streaming) -> Waited<B> {
+        if !self.may_join(flight.position, &streaming.tags) {
+            return Waited::Again;
+        }
+        if !vary::selects(&streaming.nominated, &streaming.request, &self.headers) {
+            return Waited::Alone;
+        }
+        let Some(reader) = streaming.fill.reader() else {
+            return Waited::Alone;
+        };
+        let outcome = Outcome::Miss {
+            why: Miss::Uri,
+            stored: false,
+            collapsed: true,
+            detail: None,
+        };
+        let mut response = respond::respond(
+            streaming.status,
+            streaming.headers.clone(),
+            CacheBody::filling(reader),
+        );
+        self.core()
+            .tell(response.headers_mut(), outcome, Told::default());
+        Waited::Answered(self.conditionally(&self.headers, response))
+    }
+
+    /// Answers the conditions that the client set and the handler was not shown (RFC 9110 §13.2).
+    pub(super) fn conditionally<B>(
+        &self,
+        conditions: &HeaderMap,
+        response: Response<CacheBody<B>>,
+    ) -> Response<CacheBody<B>> {
+        if !self.flags.conditional || conditions.is_empty() || response.status() != StatusCode::OK {
+            return response;
+        }
+        match respond::evaluate(
+            response.status(),
+            response.headers(),
+            conditions,
+            self.now(),
+        ) {
+            Precondition::NotModified => respond::not_modified(response.into_parts().0.headers),
+            _ => response,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The head and the lock: what happens before what.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::invalidation::Invalidation;
+use super::keys::{Keys, Seed};
+use super::position::Position;
+use super::state::{Placed, State};
+use super::subject::SubjectRef;
+
+/// What a log and its open intents share.
+pub(super) struct Shared {
+    /// The head of the log, and whether writes are under way. Changed under the write lock only.
+    head: Padded,
+    state: RwLock<State>,
+    seed: Seed,
+}
+
+/// Keeps the head off the lock's cache line: each hit reads it, and readers write to the lock.
+#[repr(align(128))]
+struct Padded(AtomicU64);
+
+impl Shared {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            head: Padded(AtomicU64::new(0)),
+            state: RwLock::new(State::new(capacity)),
+            seed: Seed::default(),
+        }
+    }
+
+    /// Returns the head with an acquiring load: who sees a position sees all that was written
+    /// before it was recorded.
+    pub(super) fn head(&self) -> Head {
+        let word = self.head.0.load(Ordering::Acquire);
+        Head {
+            position: Position::from(word >> 1),
+            writing: word & 1 == 1,
+        }
+    }
+
+    /// Hashes what a subject can be invalidated by. Needs no lock.
+    pub(super) fn keys(&self, subject: SubjectRef<'_>) -> Keys {
+        self.seed.keys(subject)
+    }
+
+    /// Hashes what invalidations match. Needs no lock.
+    pub(super) fn place(&self, invalidations: &[Invalidation]) -> Placed {
+        let place =
+            |invalidation: &Invalidation| (self.seed.place(invalidation), invalidation.soft);
+        invalidations.iter().map(place).collect()
+    }
+
+    /// Records invalidations at the next position and publishes it, last of all: who sees the
+    /// position finds what was recorded there.
+    pub(super) fn record(&self, state: &mut State, placed: Placed) -> Position {
+        let position = self.head().position.next();
+        state.record(placed, position);
+        self.publish(position, state);
+        position
+    }
+
+    pub(super) fn publish(&self, position: Position, state: &State) {
+        let writing = u64::from(state.is_writing());
+        self.head
+            .0
+            .store(u64::from(position) << 1 | writing, Ordering::Release);
+    }
+
+    // Nothing that is done under the lock panics; and a cache does not stop for a lock that says
+    // otherwise.
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one load of the head says.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub(super) position: Position,
+    writing: bool,
+}
+
+impl Head {
+    /// Returns whether nothing was recorded behind `position` and nothing is under way.
+    pub(super) fn is_quiet_at(self, position: Position) -> bool {
+        self.position == position && !self.writing
+    }
+}

@@ -1,0 +1,144 @@
+//! The predicate, and what it looks at.
+
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::index::Index;
+use super::intent::Open;
+use super::keys::{Keys, Place};
+use super::position::Position;
+use super::subject::SubjectRef;
+use super::table::Stamp;
+
+/// What the log has to say about a stored response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Verdict {
+    /// Nothing that matches was recorded behind its position.
+    Valid,
+    /// Something marked it as stale. It may be used as far as a stale response may.
+    Soft,
+    /// It must not be used, however stale a response may be.
+    Invalid,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    recorded: Index<Latest>,
+    pub(super) open: Open,
+    /// Made when it is first needed.
+    held: Option<Index<Until>>,
+    capacity: usize,
+}
+
+/// The latest positions of an invalidation, of its hard and its soft form.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Latest {
+    pub(super) hard: Position,
+    pub(super) soft: Position,
+}
+
+/// Until when responses are not stored.
+#[derive(Clone, Copy, Debug, Default)]
+struct Until(Option<Instant>);
+
+/// Invalidations on their way into the index, hashed before the lock is taken.
+pub(super) type Placed = SmallVec<[(Place, bool); 4]>;
+
+impl State {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            recorded: Index::new(capacity),
+            open: Open::default(),
+            held: None,
+            capacity,
+        }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Returns how many invalidations are told apart.
+    pub(super) fn len(&self) -> usize {
+        self.recorded.len()
+    }
+
+    /// Returns whether a write is under way.
+    pub(super) fn is_writing(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    pub(super) fn record(&mut self, placed: Placed, position: Position) {
+        for (place, soft) in placed {
+            self.recorded.record(place, Latest::at(position, soft));
+        }
+    }
+
+    pub(super) fn hold(&mut self, placed: Placed, until: Instant) {
+        let capacity = self.capacity;
+        let held = self.held.get_or_insert_with(|| Index::new(capacity));
+        for (place, _) in placed {
+            held.record(place, Until(Some(until)));
+        }
+    }
+
+    /// The one predicate. The index counts what it has forgotten as recorded for everything.
+    pub(super) fn judge(
+        &self,
+        position: Position,
+        head: Position,
+        keys: &Keys,
+        subject: SubjectRef<'_>,
+    ) -> Verdict {
+        if position > head || self.open.matches(keys, subject) {
+            return Verdict::Invalid;
+        }
+        let latest = self.recorded.latest(keys, subject);
+        if latest.hard > position {
+            Verdict::Invalid
+        } else if latest.soft > position {
+            Verdict::Soft
+        } else {
+            Verdict::Valid
+        }
+    }
+
+    pub(super) fn is_held(&self, keys: &Keys, subject: SubjectRef<'_>, began: Instant) -> bool {
+        let until = self
+            .held
+            .as_ref()
+            .and_then(|held| held.latest(keys, subject).0);
+        until.is_some_and(|until| began < until)
+    }
+}
+
+impl Latest {
+    pub(super) fn at(position: Position, soft: bool) -> Self {
+        let none = Position::default();
+        match soft {
+            true => Self {
+                hard: none,
+                soft: position,
+            },
+            false => Self {
+                hard: position,
+                soft: none,
+            },
+        }
+    }
+}
+
+impl Stamp for Latest {
+    fn absorb(&mut self, other: Self) {
+        self.hard = self.hard.max(other.hard);
+        self.soft = self.soft.max(other.soft);
+    }
+}
+
+impl Stamp for Until {
+    fn absorb(&mut self, other: Self) {
+        self.0 = self.0.max(other.0);
+    }
+}

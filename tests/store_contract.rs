@@ -1,0 +1,176 @@
+//! One contract for every store: those of this crate, and one as a user might write it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tower_response_cache::testing::store_contract;
+use tower_response_cache::{
+    Answer, Error, Invalidation, Key, KeyRef, Log, MemoryStore, NoStore, Store, Stored, Usage,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_store_keeps_to_the_contract() {
+    let store = async || MemoryStore::new(64 << 20);
+    let report = store_contract::run(store).await;
+    assert!(report.found > report.lookups / 2, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_store_with_hardly_any_room_keeps_to_the_contract() {
+    for bytes in [0, 1, 4_096, 100_000] {
+        store_contract::run(async || MemoryStore::new(bytes)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_keeps_nothing_keeps_to_the_contract() {
+    let store = async || NoStore::new();
+    assert_eq!(store_contract::run(store).await.found, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_ones_own_keeps_to_the_contract() {
+    let store = async || Shelf::default();
+    let report = store_contract::run(store).await;
+    assert_eq!(report.found, report.lookups);
+}
+
+/// The plainest store there is: without a bound, and slow to answer.
+#[derive(Debug, Default)]
+struct Shelf {
+    shelf: Mutex<HashMap<Box<[u8]>, Stored>>,
+    log: Log,
+}
+
+impl Shelf {
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<Box<[u8]>, Stored>) -> T) -> T {
+        act(&mut self.shelf.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Store for Shelf {
+    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+        let found = self.with(|shelf| shelf.get(key.as_bytes()).cloned());
+        Answer::Later(Box::pin(async move {
+            tokio::task::yield_now().await;
+            Ok(found)
+        }))
+    }
+
+    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+        self.with(|shelf| shelf.insert(key.as_bytes().into(), stored));
+        Answer::Now(Ok(()))
+    }
+
+    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+        self.with(|shelf| shelf.remove(key.as_bytes()));
+        Answer::Now(Ok(()))
+    }
+
+    fn log(&self) -> &Log {
+        &self.log
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "under another key of the same hash")]
+async fn the_contract_catches_a_store_that_trusts_hashes() {
+    store_contract::run(async || Careless::with(Fault::TrustsHashes)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "another body than was put")]
+async fn the_contract_catches_a_store_that_keeps_the_first_of_two() {
+    store_contract::run(async || Careless::with(Fault::KeepsTheFirst)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "found after it was removed")]
+async fn the_contract_catches_a_store_that_does_not_remove() {
+    store_contract::run(async || Careless::with(Fault::DoesNotRemove)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "does not hold an invalidation")]
+async fn the_contract_catches_a_store_that_forgets_invalidations() {
+    store_contract::run(async || Careless::with(Fault::ForgetsInvalidations)).await;
+}
+
+/// A store with one fault.
+#[derive(Debug)]
+struct Careless {
+    fault: Fault,
+    shelf: Mutex<HashMap<Box<[u8]>, Stored>>,
+    log: Log,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    TrustsHashes,
+    KeepsTheFirst,
+    DoesNotRemove,
+    ForgetsInvalidations,
+}
+
+impl Careless {
+    fn with(fault: Fault) -> Self {
+        Self {
+            fault,
+            shelf: Mutex::default(),
+            log: Log::default(),
+        }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Stored>> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self, key: KeyRef<'_>) -> Box<[u8]> {
+        match self.fault {
+            Fault::TrustsHashes => key.hash64().to_le_bytes().into(),
+            _ => key.as_bytes().into(),
+        }
+    }
+}
+
+impl Store for Careless {
+    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+        Answer::Now(Ok(self.shelf().get(&self.name(key)).cloned()))
+    }
+
+    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+        let name = self.name(key.borrow());
+        if self.fault == Fault::KeepsTheFirst {
+            self.shelf().entry(name).or_insert(stored);
+        } else {
+            self.shelf().insert(name, stored);
+        }
+        Answer::Now(Ok(()))
+    }
+
+    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+        if self.fault != Fault::DoesNotRemove {
+            self.shelf().remove(&self.name(key));
+        }
+        Answer::Now(Ok(()))
+    }
+
+    fn log(&self) -> &Log {
+        &self.log
+    }
+
+    fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
+        if self.fault != Fault::ForgetsInvalidations {
+            self.log.append(invalidations);
+        }
+        Answer::Now(Ok(()))
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
