@@ -1,5 +1,11 @@
 //! Bodies: they stream while they are stored, and only what is whole is stored.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on fails; its tables are read once"
+)]
+
 mod support;
 
 use std::task::Poll;
