@@ -63,7 +63,7 @@ pub(crate) enum Identity {
     /// For everyone, credentials or not: the operator's word.
     Everyone,
     /// For those whom this function gives the same name; nobody where it gives none.
-    Partition(Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>),
+    Partition(key_rule::Naming),
 }
 
 /// What becomes of a response that sets cookies.
