@@ -355,12 +355,15 @@ impl Show {
         if self.cache_status {
             let value = match outcome {
                 Outcome::Bypass(reason) if told == Told::default() => self.writer.bypass(reason),
-                _ => self.writer.value(&CacheStatus {
-                    ttl: told.ttl,
-                    fwd_status: told.fwd_status,
-                    detail: told.detail.or(outcome.cache_status().detail),
-                    ..outcome.cache_status()
-                }),
+                _ => {
+                    let status = outcome.cache_status();
+                    self.writer.value(&CacheStatus {
+                        ttl: told.ttl,
+                        fwd_status: told.fwd_status.or(status.fwd_status),
+                        detail: told.detail.or(status.detail),
+                        ..status
+                    })
+                }
             };
             append(headers, value);
         }
