@@ -44,6 +44,8 @@ pub(crate) enum Staleness {
     WhileRevalidating,
     /// `stale-if-error`: the handler was asked, and failed.
     IfError,
+    /// The handler was asked, and takes longer than the policy's soft timeout.
+    IfSlow,
     /// The client's `max-stale`.
     Accepted,
 }
@@ -169,6 +171,10 @@ impl Outcome {
                 status.fwd_status = Some(StatusCode::NOT_MODIFIED);
                 status.stored = true;
                 status.collapsed = collapsed;
+            }
+            Self::Stale(Staleness::IfSlow) => {
+                status.handled = Some(Handled::Forwarded(Forward::Stale));
+                status.detail = Some("soft-timeout");
             }
             Self::Miss {
                 why,

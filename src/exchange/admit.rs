@@ -17,7 +17,7 @@ use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::CacheDirective;
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
-use crate::invalidate::{Position, Subject, Verdict};
+use crate::invalidate::{Position, Subject};
 use crate::policy::{Identity, OriginSays, SetCookie};
 use crate::semantics::freshness::{self, Lifetime};
 use crate::semantics::partial::{self, ContentRange, Partial};
@@ -424,10 +424,14 @@ impl Plan {
 }
 
 impl Asked {
-    /// Stores a response, unless it has been overtaken by an invalidation already.
+    /// Stores a response, unless it has been overtaken by an invalidation already, or may have come
+    /// from a replica that lags behind a write.
     pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) {
         let core = self.core();
-        if core.verdict(stored) == Verdict::Invalid {
+        let subject = stored.subject.borrow();
+        // This request began before it called the handler, and so errs on the safe side.
+        let began = self.began.instant;
+        if !core.store.log().may_store(stored.position, subject, began) {
             return;
         }
         // What came between the lookup and now is asked for where that costs no waiting.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use http::header::HeaderMap;
 use http::response::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tower_service::Service;
 
 use super::admit::{self, Interval, Plan, Refusal};
@@ -66,25 +67,26 @@ where
     };
     asked.variants.clone_from(&found.variants);
     let (why, basis) = match asked.ask().judge(found) {
-        Lookup::Fresh(stored) => return Ok(asked.ask().replay(&stored)),
-        Lookup::ServeStale(stored) => {
-            let staleness = Staleness::WhileRevalidating;
-            let response = asked.ask().replay_stale(&stored, staleness);
+        Lookup::Fresh(stored) => return Ok(asked.ask().replay(&stored, Outcome::Hit)),
+        Lookup::ServeAndRefresh(stored, outcome) => {
+            let response = asked.ask().replay(&stored, outcome);
             refresh::in_background(asked, inner, request, stored);
             return Ok(response);
         }
         Lookup::Accepted(stored) => {
-            return Ok(asked.ask().replay_stale(&stored, Staleness::Accepted));
+            let outcome = Outcome::Stale(Staleness::Accepted);
+            return Ok(asked.ask().replay(&stored, outcome));
         }
         Lookup::Fetch(why, basis) => (why, basis),
     };
     if asked.directives.only_if_cached {
-        return Ok(respond::gateway_timeout(&core));
+        return Ok(respond::gateway_timeout(&core, Outcome::Unsatisfied));
     }
     fetch(asked, inner, request, why, basis).await
 }
 
-/// Answers a miss: from another request's flight, or by calling the handler.
+/// Answers a miss, or, when that takes longer than the policy's soft timeout, with the stale
+/// response there is.
 pub(super) async fn fetch<S, Q, B>(
     asked: Asked,
     inner: S,
@@ -102,6 +104,39 @@ where
     B::Error: Into<BoxError>,
 {
     let asked = Arc::new(asked);
+    let timeout = asked.route.policy.staleness.soft_timeout;
+    let (Some(timeout), Basis::Stale(stale)) = (timeout, &basis) else {
+        return share_or_lead(asked, inner, request, why, basis).await;
+    };
+    let stale = stale.clone();
+    if !asked.permits_stale(&stale) {
+        return share_or_lead(asked, inner, request, why, basis).await;
+    }
+    let led = share_or_lead(asked.clone(), inner, request, why, basis);
+    match tokio::time::timeout(timeout, led).await {
+        Ok(answered) => answered,
+        // The handler's call goes on in the background.
+        Err(_) => Ok(asked.replay(&stale, Outcome::Stale(Staleness::IfSlow), Told::default())),
+    }
+}
+
+/// Answers a miss: from another request's flight, or by calling the handler.
+async fn share_or_lead<S, Q, B>(
+    asked: Arc<Asked>,
+    inner: S,
+    request: Request<Q>,
+    why: Miss,
+    basis: Basis,
+) -> Result<Response<CacheBody<B>>, S::Error>
+where
+    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    Q: Body + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Buf,
+    B::Error: Into<BoxError>,
+{
     let mut inner = Inner::Ready(inner);
     let turns = if asked.may_share() { TURNS } else { 0 };
     let give_up = Instant::now().checked_add(asked.route.policy.collapsing.max_wait);
@@ -114,7 +149,9 @@ where
                     leader.land(Landing::Stored(Arc::new(landed)));
                     return Ok(response);
                 }
-                let finish = asked.route.policy.collapsing.finish_abandoned;
+                let policy = &asked.route.policy;
+                let finish =
+                    policy.collapsing.finish_abandoned || policy.staleness.soft_timeout.is_some();
                 let fetch = Fetch {
                     asked,
                     why,
@@ -160,6 +197,18 @@ struct Received<B> {
     interval: Interval,
 }
 
+/// A handler call that brought no response.
+enum Failure<E> {
+    Error(E),
+    TimedOut,
+}
+
+impl<E> From<Elapsed> for Failure<E> {
+    fn from(_: Elapsed) -> Self {
+        Self::TimedOut
+    }
+}
+
 impl Fetch {
     /// Calls the handler and answers the client that asked.
     ///
@@ -193,7 +242,10 @@ impl Fetch {
         loop {
             let received = match self.send(call).await {
                 Ok(received) => received,
-                Err(error) => return self.in_place_of_error().ok_or(error),
+                Err(Failure::Error(error)) => return self.in_place_of_error().ok_or(error),
+                Err(Failure::TimedOut) => {
+                    return Ok(self.in_place_of_error().unwrap_or_else(|| self.timed_out()));
+                }
             };
             let useless = match self.held_against(&received.head, received.interval, position) {
                 Validated::Confirmed(response) => return Ok(response),
@@ -215,13 +267,18 @@ impl Fetch {
         }
     }
 
-    async fn send<S, Q, B>(&self, call: Call<S, Q>) -> Result<Received<B>, S::Error>
+    async fn send<S, Q, B>(&self, call: Call<S, Q>) -> Result<Received<B>, Failure<S::Error>>
     where
         S: Service<Request<Q>, Response = Response<B>> + Clone,
     {
         let core = self.asked.core();
         let requested = core.clock.now();
-        let (head, body) = call.inner.call(call.request).await?.into_parts();
+        let response = call.inner.call(call.request);
+        let response = match self.asked.route.policy.staleness.hard_timeout {
+            Some(timeout) => tokio::time::timeout(timeout, response).await?,
+            None => response.await,
+        };
+        let (head, body) = response.map_err(Failure::Error)?.into_parts();
         let received = core.clock.now();
         if let Some(Invalidate(invalidations)) = head.extensions.get() {
             let invalidations = invalidations.clone();
@@ -264,6 +321,11 @@ impl Fetch {
             self.free();
         }
         response
+    }
+
+    fn timed_out<B>(&self) -> Response<CacheBody<B>> {
+        let core = self.asked.core();
+        respond::gateway_timeout(core, self.miss(Some("hard-timeout")))
     }
 
     /// Answers from a stored response that the handler called unmodified in words that must not
@@ -468,6 +530,9 @@ impl Fetch {
             fwd_status: Some(head.status),
             ..Told::default()
         };
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return respond::pass(core, outcome, Response::from_parts(head, body));
+        }
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
         core.tell(response.headers_mut(), outcome, told);

@@ -22,7 +22,7 @@ use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{BypassReason, Miss, Show, Staleness};
+use crate::status::{BypassReason, Miss, Outcome, Show, Staleness};
 use crate::store::{Answer, Store};
 use crate::telemetry::{Event, Stats};
 
@@ -216,17 +216,18 @@ impl Place {
             ..asked()
         };
         Ok(match ask.judge(found) {
-            Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored))),
-            Lookup::ServeStale(stored) => {
-                let response = ask.replay_stale(&stored, Staleness::WhileRevalidating);
-                Course::ReplayAndRefresh(Box::new(response), asked(), stored)
+            Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored, Outcome::Hit))),
+            Lookup::ServeAndRefresh(stored, outcome) => {
+                let response = Box::new(ask.replay(&stored, outcome));
+                Course::ReplayAndRefresh(response, asked(), stored)
             }
             Lookup::Accepted(stored) => {
-                Course::Replay(Box::new(ask.replay_stale(&stored, Staleness::Accepted)))
+                let outcome = Outcome::Stale(Staleness::Accepted);
+                Course::Replay(Box::new(ask.replay(&stored, outcome)))
             }
-            Lookup::Fetch(..) if ask.only_if_cached() => {
-                Course::Replay(Box::new(respond::gateway_timeout(core)))
-            }
+            Lookup::Fetch(..) if ask.only_if_cached() => Course::Replay(Box::new(
+                respond::gateway_timeout(core, Outcome::Unsatisfied),
+            )),
             Lookup::Fetch(why, basis) => Course::Fetch(asked(), why, basis),
         })
     }

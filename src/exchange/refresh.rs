@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderName};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
@@ -226,19 +226,11 @@ impl Fetch {
     /// (RFC 9111 §5.2.2.2).
     fn disconnected<B>(&self) -> Response<CacheBody<B>> {
         self.free();
-        let mut response = respond::respond(
-            StatusCode::GATEWAY_TIMEOUT,
-            HeaderMap::new(),
-            CacheBody::empty(),
-        );
-        let outcome = self.miss(Some("origin-unreachable"));
         let core = self.asked.core();
-        core.tell(response.headers_mut(), outcome, Told::default());
-        response
+        respond::gateway_timeout(core, self.miss(Some("origin-unreachable")))
     }
 
-    /// Answers with what is stored where the handler failed, if it is still good enough for that
-    /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
+    /// Answers with what is stored where the handler failed, if that is permitted.
     pub(super) fn stale_in_place_of_error<B>(
         &self,
         fwd_status: Option<StatusCode>,
@@ -247,14 +239,7 @@ impl Fetch {
             return None;
         };
         let asked = &self.asked;
-        let stale_by = stale.stale_by(asked.now().instant).unwrap_or_default();
-        // An error that was stored is no better than another.
-        let permitted = !reuse::stale_if_error(stale.status)
-            && !stale.reuse.never_stale
-            && !stale.reuse.always_validate
-            && stale_by < stale.times.stale_if_error
-            && asked.core().verdict(stale) != Verdict::Invalid;
-        if !permitted {
+        if !asked.permits_stale(stale) {
             return None;
         }
         let outcome = Outcome::Stale(Staleness::IfError);
@@ -273,6 +258,20 @@ impl Fetch {
 
 fn is_unreachable(head: &Parts) -> bool {
     head.extensions.get::<OriginUnreachable>().is_some()
+}
+
+impl Asked {
+    /// Whether a stale response may be used in place of a handler that fails or does not answer
+    /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
+    pub(super) fn permits_stale(&self, stale: &StoredResponse) -> bool {
+        let stale_by = stale.stale_by(self.now().instant).unwrap_or_default();
+        // An error that was stored is no better than another.
+        !reuse::stale_if_error(stale.status)
+            && !stale.reuse.never_stale
+            && !stale.reuse.always_validate
+            && stale_by < stale.times.stale_if_error
+            && self.core().verdict(stale) != Verdict::Invalid
+    }
 }
 
 /// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2).

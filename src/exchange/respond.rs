@@ -17,7 +17,7 @@ use crate::semantics::date;
 use crate::semantics::partial::Part;
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
 use crate::semantics::range::{self, RangeSet, Resolved};
-use crate::status::{self, Outcome, Staleness, Told};
+use crate::status::{self, Outcome, Told};
 
 /// The side of a request that a replay looks at.
 #[derive(Clone, Copy, Debug)]
@@ -28,22 +28,11 @@ pub(super) struct Client<'a> {
 }
 
 impl Ask<'_> {
-    pub(super) fn replay<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
-        self.core.replay(
-            stored,
-            self.client,
-            self.began,
-            Outcome::Hit,
-            Told::default(),
-        )
-    }
-
-    pub(super) fn replay_stale<B>(
+    pub(super) fn replay<B>(
         &self,
         stored: &StoredResponse,
-        staleness: Staleness,
+        outcome: Outcome,
     ) -> Response<CacheBody<B>> {
-        let outcome = Outcome::Stale(staleness);
         self.core
             .replay(stored, self.client, self.began, outcome, Told::default())
     }
@@ -267,18 +256,12 @@ fn head<B>(stored: &StoredResponse, mut headers: HeaderMap) -> Response<CacheBod
     respond(stored.status, headers, CacheBody::empty())
 }
 
-/// Says that the client wanted a stored response or none, and there is none (RFC 9111 §5.2.1.7).
-pub(super) fn gateway_timeout<B>(core: &Core) -> Response<CacheBody<B>> {
-    let mut response = respond(
-        StatusCode::GATEWAY_TIMEOUT,
-        HeaderMap::new(),
-        CacheBody::empty(),
-    );
-    core.tell(
-        response.headers_mut(),
-        Outcome::Unsatisfied,
-        Told::default(),
-    );
+/// Says that no response could be had in the way the request or the response demands: without the
+/// handler (RFC 9111 §5.2.1.7), or with it (§5.2.2.2).
+pub(super) fn gateway_timeout<B>(core: &Core, outcome: Outcome) -> Response<CacheBody<B>> {
+    let status = StatusCode::GATEWAY_TIMEOUT;
+    let mut response = respond(status, HeaderMap::new(), CacheBody::empty());
+    core.tell(response.headers_mut(), outcome, Told::default());
     response
 }
 

@@ -158,6 +158,6 @@ impl Open {
     }
 
     fn find(&self, glob: &PlacedGlob) -> Option<usize> {
-        self.globs.iter().position(|(known, _)| known.id == glob.id)
+        self.globs.iter().position(|(known, _)| known.is(glob))
     }
 }

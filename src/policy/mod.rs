@@ -14,7 +14,7 @@ mod ttl;
 
 pub(crate) use key_rule::{KeyRule, Target, write_value};
 pub use route::Routes;
-pub(crate) use route::{Route, RouteTable};
+pub(crate) use route::{Evicted, Route, RouteTable};
 pub(crate) use ttl::{OriginSays, Requested, Ttl};
 
 /// How one route is cached.
@@ -83,6 +83,12 @@ pub(crate) struct Condition(pub(crate) Arc<dyn Fn(&Parts) -> bool + Send + Sync>
 pub(crate) struct Staleness {
     pub(crate) while_revalidate: Option<Duration>,
     pub(crate) if_error: Option<Duration>,
+    /// A fresh response with less left than this is refreshed in the background.
+    pub(crate) refresh_ahead: Duration,
+    /// How long a request with a stale response to fall back on waits for the handler.
+    pub(crate) soft_timeout: Option<Duration>,
+    /// How long any read waits for the head of the handler's response.
+    pub(crate) hard_timeout: Option<Duration>,
 }
 
 /// How concurrent misses share one handler call.
@@ -255,6 +261,29 @@ impl Policy {
     /// and `no-cache` forbid it. An invalidated response is never served this way.
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.staleness.if_error = Some(window);
+        self
+    }
+
+    /// Refreshes a fresh response in the background when it is asked for with no more than `window`
+    /// of its lifetime left, so that what is asked for often never expires. By default zero.
+    pub fn refresh_ahead(mut self, window: Duration) -> Self {
+        self.staleness.refresh_ahead = window;
+        self
+    }
+
+    /// Answers with the stale response that is stored, where [`stale_if_error`](Self::stale_if_error)
+    /// would allow it, when the handler has not answered after `timeout`. The handler's call goes
+    /// on, and refreshes what is stored. By default a request waits.
+    pub fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.staleness.soft_timeout = Some(timeout);
+        self
+    }
+
+    /// Drops a handler call for a read that has brought no response head after `timeout`, and
+    /// answers with a stale response where [`stale_if_error`](Self::stale_if_error) allows it, or
+    /// else 504. By default the cache sets no limit of its own.
+    pub fn hard_timeout(mut self, timeout: Duration) -> Self {
+        self.staleness.hard_timeout = Some(timeout);
         self
     }
 

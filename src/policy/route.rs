@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::Policy;
 use crate::error::Error;
-use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate};
+use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate, Terms, canonical};
 
 /// The routes of a cache: a policy for each kind of read, and what each kind of write evicts.
 ///
@@ -152,6 +152,9 @@ impl<T> Templates<T> {
     }
 }
 
+/// What a write evicts.
+pub(crate) type Evicted = SmallVec<[Invalidation; 4]>;
+
 /// The tags a route gives to one response.
 pub(crate) type Tags = SmallVec<[Box<str>; 4]>;
 
@@ -195,18 +198,28 @@ impl RouteTable {
         }
     }
 
-    /// Returns what a successful write to `path` evicts besides its own URI.
-    pub(crate) fn evicted_by(&self, path: &str) -> SmallVec<[Invalidation; 4]> {
-        match self.writes.at(path) {
-            Ok(found) => {
-                let captures = pairs(&found.params);
-                found
-                    .value
-                    .iter()
-                    .flat_map(|rule| rule.bind(&captures))
-                    .collect()
-            }
-            Err(_) => SmallVec::new(),
+    /// Returns what a write to `path` evicts besides its own URI, and on what terms.
+    ///
+    /// A path that says the same in two ways (`/%61` for `/a`) may be either to the handler: it
+    /// evicts what both evict.
+    pub(crate) fn evicted_by(&self, path: &str) -> (Evicted, Terms) {
+        let mut all = (Evicted::new(), Terms::default());
+        self.add_evicted_by(path, &mut all);
+        let canonical = canonical(path);
+        if canonical != path {
+            self.add_evicted_by(&canonical, &mut all);
+        }
+        all
+    }
+
+    fn add_evicted_by(&self, path: &str, (evicted, terms): &mut (Evicted, Terms)) {
+        let Ok(found) = self.writes.at(path) else {
+            return;
+        };
+        let captures = pairs(&found.params);
+        for rule in found.value {
+            evicted.extend(rule.bind(&captures));
+            *terms = terms.and(rule.terms);
         }
     }
 }

@@ -171,6 +171,18 @@ fn without_coarsening_a_glob_too_many_would_be_lost() {
     assert_eq!(verdict(&log, later, "/unrelated"), Verdict::Valid);
 }
 
+#[test]
+fn a_glob_over_queries_that_becomes_coarse_goes_by_its_path_alone() {
+    let log = Log::with_capacity(1024);
+    let before = log.position();
+    for n in 0..=MAX_GLOBS {
+        log.append(&[pattern(&format!("/q{n}?a=*"))]);
+    }
+    assert_eq!(verdict(&log, before, "/q0"), Verdict::Invalid, "any query");
+    assert_eq!(verdict(&log, before, "/q0/below"), Verdict::Valid);
+    assert_eq!(verdict(&log, before, "/q1"), Verdict::Valid);
+}
+
 // What else the log promises.
 
 #[test]
