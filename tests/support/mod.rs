@@ -38,7 +38,7 @@ pub const fn seconds(seconds: u64) -> Duration {
 
 /// Lets what runs in the background go as far as it can.
 pub async fn settle() {
-    for _ in 0..64 {
+    for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }
@@ -201,13 +201,6 @@ impl Gate {
         if let Ok(permit) = self.0.acquire().await {
             permit.forget();
         }
-    }
-}
-
-/// Lets every task run until it waits.
-pub async fn settle() {
-    for _ in 0..200 {
-        tokio::task::yield_now().await;
     }
 }
 
