@@ -616,6 +616,34 @@ async fn a_stale_response_is_validated_by_its_last_modified() {
 }
 
 #[tokio::test]
+async fn what_a_validation_confirmed_keeps_the_tags_it_was_stored_with() {
+    let origin = Origin::new(|request, call| async move {
+        let etag = ("etag", "\"v\"");
+        if sent(&request, "if-none-match") == "\"v\"" {
+            return respond(304, &[etag], "");
+        }
+        let fields = [
+            etag,
+            ("surrogate-key", "by-field"),
+            ("cache-groups", "\"by-group\""),
+        ];
+        let mut response = respond(200, &fields, call.to_string());
+        let directive = CacheDirective::new().tag("by-handler");
+        response.extensions_mut().insert(directive);
+        response
+    });
+    for tag in ["by-field", "by-group", "by-handler", "by-route"] {
+        let bench = Bench::new(Policy::ttl(MINUTE).tag("by-route"), origin.clone());
+        bench.get("/").await;
+        bench.clock.advance(MINUTE);
+        assert_eq!(bench.get("/").await.x_cache(), "REVALIDATED");
+        assert_eq!(bench.get("/").await.x_cache(), "HIT");
+        bench.handle.invalidate_tag(tag).await.unwrap();
+        assert_eq!(bench.get("/").await.x_cache(), "MISS", "{tag}");
+    }
+}
+
+#[tokio::test]
 async fn a_changed_response_replaces_the_stale_one() {
     let origin = Origin::new(|_, call| async move {
         respond(200, &[("etag", &format!("\"v{call}\""))], call.to_string())
