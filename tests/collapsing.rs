@@ -777,6 +777,9 @@ async fn a_confirmed_response_is_given_to_all_who_waited() {
     for answer in all(callers).await {
         assert_eq!((answer.x_cache(), answer.text()), ("REVALIDATED", "1"));
     }
+    // And it is fresh again, though the 304 carried no date.
+    let next = bench.get("/a").await;
+    assert_eq!((next.x_cache(), next.field("age")), ("HIT", "0"));
     assert_eq!(bench.origin.calls(), 2);
 }
 

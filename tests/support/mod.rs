@@ -179,7 +179,7 @@ pub fn scripted_of(
 }
 
 /// Where handlers wait until the test lets all of them on.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Gate(Arc<Semaphore>);
 
 impl Gate {
