@@ -1,5 +1,7 @@
 //! A Tower layer that caches HTTP responses inside Rust services.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Here and not in Cargo.toml: tests and examples may unwrap.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod body;
 mod clock;
