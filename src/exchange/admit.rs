@@ -261,10 +261,11 @@ fn times(
         (Some(ttl), _, _) => Some(ttl),
         (None, OriginSays::OnlyWhether, stated) => by_route.or(explicit(stated)),
         (None, OriginSays::First, stated) => explicit(stated).or(by_route),
-        (None, OriginSays::Everything, stated) => by_route.or(match stated {
-            Lifetime::Explicit(lifetime) | Lifetime::Heuristic(lifetime) => Some(lifetime),
-            Lifetime::Unstated => None,
-        }),
+        (None, OriginSays::Everything, Lifetime::Explicit(lifetime)) => Some(lifetime),
+        (None, OriginSays::Everything, Lifetime::Heuristic(lifetime)) => {
+            by_route.or(Some(lifetime))
+        }
+        (None, OriginSays::Everything, Lifetime::Unstated) => by_route,
     };
     let can_be_validated =
         head.headers.contains_key(header::ETAG) || head.headers.contains_key(header::LAST_MODIFIED);
