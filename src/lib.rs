@@ -1,5 +1,7 @@
 //! A Tower layer that caches HTTP responses inside Rust services.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Here and not in Cargo.toml: tests and examples may unwrap.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod body;
 mod clock;
@@ -27,6 +29,7 @@ pub use clock::Clock;
 pub use directive::{CacheDirective, Invalidate, OriginUnreachable};
 pub use entry::{StoredResponse, Variants};
 pub use error::{Error, ErrorKind};
+pub use exchange::{Explanation, WouldEvict};
 pub use future::ResponseFuture;
 pub use invalidate::{Evict, Invalidation, Log, Pattern, Position};
 pub use key::{Key, KeyRef};

@@ -38,13 +38,14 @@ where
     type Output = Result<Response<CacheBody<B>>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(journey) = &mut self.journey else {
+        // Taken out, so that one that panics is not polled again in the background.
+        let Some(mut journey) = self.journey.take() else {
             // Polled after it was ready, which no caller of ours does.
             return Poll::Pending;
         };
         let polled = journey.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.journey = None;
+        if polled.is_pending() {
+            self.journey = Some(journey);
         }
         polled
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use http::header::HeaderMap;
 use http::response::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use crate::directive::Invalidate;
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing, Leader, Streaming};
 use crate::invalidate::Position;
-use crate::semantics::preconditions;
+use crate::semantics::{invalidation, preconditions};
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::Answer;
 use crate::telemetry::Event;
@@ -72,6 +72,10 @@ where
             let response = asked.ask().replay(&stored, outcome);
             refresh::in_background(asked, inner, request, stored);
             return Ok(response);
+        }
+        Lookup::Accepted(stored) => {
+            let outcome = Outcome::Stale(Staleness::Accepted);
+            return Ok(asked.ask().replay(&stored, outcome));
         }
         Lookup::Fetch(why, basis) => (why, basis),
     };
@@ -140,9 +144,10 @@ where
         match asked.join() {
             Join::Alone => break,
             Join::Lead(leader) => {
-                if let Some(stored) = asked.stored_meanwhile() {
-                    leader.land(Landing::Stored(stored.clone(), Outcome::Hit));
-                    return Ok(asked.replay(&stored, Outcome::Hit, Told::default()));
+                if let Some(landed) = asked.stored_meanwhile() {
+                    let response = asked.replay(&landed.stored, Outcome::Hit, Told::default());
+                    leader.land(Landing::Stored(Arc::new(landed)));
+                    return Ok(response);
                 }
                 let policy = &asked.route.policy;
                 let finish =
@@ -275,8 +280,10 @@ impl Fetch {
         };
         let (head, body) = response.map_err(Failure::Error)?.into_parts();
         let received = core.clock.now();
-        if let Some(Invalidate(invalidations)) = head.extensions.get() {
-            let invalidations = invalidations.clone();
+        let asked_for = head.extensions.get::<Invalidate>().cloned();
+        if let Some(Invalidate(invalidations)) =
+            asked_for.filter(|_| invalidation::invalidates(head.status))
+        {
             // A failure is counted; the response does not wait for the store to come back.
             let _ = core.invalidate(&invalidations).await;
         }
@@ -327,7 +334,10 @@ impl Fetch {
     /// update it: used for this once, it stays as stale as it was.
     fn unchanged<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
         self.free();
-        let outcome = Outcome::Revalidated { collapsed: false };
+        let outcome = Outcome::Revalidated {
+            why: self.why,
+            collapsed: false,
+        };
         self.asked.replay(stored, outcome, Told::default())
     }
 
@@ -351,7 +361,8 @@ impl Fetch {
         let body: Bytes = body.collect().await.ok()?.to_bytes();
         let (head, body) = part.completed_by(&rest.head, body)?;
         let length = http_body::SizeHint::with_exact(body.len() as u64);
-        let plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        let mut plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        plan.keep_tags(part);
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body,
@@ -366,7 +377,8 @@ impl Fetch {
             detail: None,
         };
         if let Some(leader) = &self.leader {
-            leader.land(Landing::Stored(stored.clone(), outcome.collapsed()));
+            let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
+            leader.land(Landing::Stored(Arc::new(landed)));
         }
         let told = Told {
             fwd_status: Some(rest.head.status),
@@ -521,6 +533,9 @@ impl Fetch {
             fwd_status: Some(head.status),
             ..Told::default()
         };
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return respond::pass(core, outcome, Response::from_parts(head, body));
+        }
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
         core.tell(response.headers_mut(), outcome, told);

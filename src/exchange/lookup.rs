@@ -39,6 +39,8 @@ pub(crate) enum Lookup {
     Fresh(Arc<StoredResponse>),
     /// Served at once, as a hit or stale, while a background call refreshes it.
     ServeAndRefresh(Arc<StoredResponse>, Outcome),
+    /// Served though it is stale, for the client accepts that.
+    Accepted(Arc<StoredResponse>),
     /// The handler has to be called, with regard to what is stored.
     Fetch(Miss, Basis),
 }
@@ -268,8 +270,9 @@ impl Ask<'_> {
                 Permit::Validate if stale_by.is_none() => {
                     return Lookup::Fetch(Miss::Request, Basis::Stale(stored));
                 }
-                Permit::StaleAllowed => return Lookup::Fresh(stored),
-                _ => {}
+                Permit::Validate => return Lookup::validate(stored),
+                Permit::StaleAllowed => return Lookup::Accepted(stored),
+                Permit::Fresh | Permit::Stale => {}
             }
         }
         match stale_by {

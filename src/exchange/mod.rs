@@ -22,7 +22,7 @@ use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{BypassReason, Miss, Outcome, Show};
+use crate::status::{BypassReason, Miss, Outcome, Show, Staleness};
 use crate::store::{Answer, Store};
 use crate::telemetry::{Event, Stats};
 
@@ -30,6 +30,7 @@ mod admit;
 mod again;
 mod basis;
 mod detached;
+mod explain;
 mod forward;
 mod lookup;
 mod refresh;
@@ -44,6 +45,8 @@ use lookup::Lookup;
 use request::{FieldRules, Flags, Kind, Signals};
 
 pub(crate) use again::EmptyBody;
+pub(crate) use explain::explain;
+pub use explain::{Explanation, WouldEvict};
 pub(crate) use respond::pass;
 pub(crate) use write::invalidate_and_pass;
 
@@ -220,6 +223,10 @@ impl Place {
             Lookup::ServeAndRefresh(stored, outcome) => {
                 let response = Box::new(ask.replay(&stored, outcome));
                 Course::ReplayAndRefresh(response, asked(), stored)
+            }
+            Lookup::Accepted(stored) => {
+                let outcome = Outcome::Stale(Staleness::Accepted);
+                Course::Replay(Box::new(ask.replay(&stored, outcome)))
             }
             Lookup::Fetch(..) if ask.only_if_cached() => Course::Replay(Box::new(
                 respond::gateway_timeout(core, Outcome::Unsatisfied),

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Buf;
+use http::header::{self, HeaderName};
 use http::response::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
 use tower_service::Service;
 use tracing::Instrument;
@@ -56,6 +57,10 @@ pub(super) fn in_background<S, Q, B>(
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
+    if asked.method != Method::GET || asked.flags.range || asked.flags.precondition {
+        // Its answer would be none to store.
+        return;
+    }
     let Join::Lead(leader) = asked.join() else {
         return;
     };
@@ -124,17 +129,21 @@ impl Fetch {
             return Validated::Useless(stored.clone());
         }
         let asked = &self.asked;
-        let fresh = freshened(stored, head);
-        let outcome = Outcome::Revalidated { collapsed: false };
+        let fresh = freshened(stored, head, interval);
+        let outcome = Outcome::Revalidated {
+            why: self.why,
+            collapsed: false,
+        };
         let told = Told {
             fwd_status: Some(head.status),
             ..Told::default()
         };
         match self.update(stored, &fresh, interval, position) {
-            Ok(stored) => {
+            Ok((stored, nominated)) => {
                 match &self.leader {
                     Some(leader) if !stored.reuse.always_validate => {
-                        leader.land(Landing::Stored(stored.clone(), outcome.collapsed()));
+                        let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
+                        leader.land(Landing::Stored(Arc::new(landed)));
                     }
                     _ => self.free(),
                 }
@@ -151,16 +160,18 @@ impl Fetch {
         }
     }
 
-    /// Stores what is stored anew, under a head that was updated.
+    /// Stores what is stored anew, under a head that was updated. Returns it and the fields that
+    /// select it.
     fn update(
         &self,
         stored: &StoredResponse,
         head: &Parts,
         interval: Interval,
         position: Position,
-    ) -> Result<Arc<StoredResponse>, Refusal> {
+    ) -> Result<(Arc<StoredResponse>, Vec<HeaderName>), Refusal> {
         let length = SizeHint::with_exact(stored.body.len() as u64);
-        let plan = admit::admit(&self.asked, head, &length, interval)?;
+        let mut plan = admit::admit(&self.asked, head, &length, interval)?;
+        plan.keep_tags(stored);
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body: stored.body.clone(),
@@ -171,7 +182,7 @@ impl Fetch {
             .ok_or(Refusal::Stream)?;
         let updated = Arc::new(updated);
         self.asked.store(&updated, &nominated);
-        Ok(updated)
+        Ok((updated, nominated))
     }
 
     /// Passes the response to a HEAD on, after taking from it what it says of the stored response
@@ -189,7 +200,7 @@ impl Fetch {
             let validators = stored.validators();
             match validation::judge_head(head.status, &head.headers, &validators, length) {
                 HeadVerdict::Freshen => {
-                    let fresh = freshened(stored, &head);
+                    let fresh = freshened(stored, &head, interval);
                     if self.update(stored, &fresh, interval, position).is_err() {
                         asked.discard();
                     }
@@ -234,7 +245,9 @@ impl Fetch {
         }
         let outcome = Outcome::Stale(Staleness::IfError);
         if let Some(leader) = &self.leader {
-            leader.land(Landing::Stored(stale.clone(), outcome));
+            // Those who wait select the same variant: the names were known before the flight.
+            let landed = asked.landed(stale.clone(), Vec::new(), outcome);
+            leader.land(Landing::Stored(Arc::new(landed)));
         }
         let told = Told {
             fwd_status,
@@ -253,7 +266,9 @@ impl Asked {
     /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
     pub(super) fn permits_stale(&self, stale: &StoredResponse) -> bool {
         let stale_by = stale.stale_by(self.now().instant).unwrap_or_default();
-        !stale.reuse.never_stale
+        // An error that was stored is no better than another.
+        !reuse::stale_if_error(stale.status)
+            && !stale.reuse.never_stale
             && !stale.reuse.always_validate
             && stale_by < stale.times.stale_if_error
             && self.core().verdict(stale) != Verdict::Invalid
@@ -261,9 +276,13 @@ impl Asked {
 }
 
 /// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2).
-fn freshened(stored: &StoredResponse, update: &Parts) -> Parts {
+fn freshened(stored: &StoredResponse, update: &Parts, interval: Interval) -> Parts {
     // What this connection says of itself is no news of the stored response.
-    let fields = storable::stored_headers(&update.headers, &Scope::Absent);
+    let mut fields = storable::stored_headers(&update.headers, &Scope::Absent);
+    if !fields.contains_key(header::DATE) {
+        // Or else the date of what is stored would count, and it would be stale at once.
+        admit::add_date(&mut fields, interval.received);
+    }
     let mut fresh = Response::new(()).into_parts().0;
     fresh.status = stored.status;
     fresh.headers = validation::freshen(&stored.head.to_map(fields.len()), &fields);
