@@ -359,16 +359,23 @@ impl Show {
             let _ = headers.try_insert(X_CACHE, outcome.x_cache());
         }
         if self.cache_status {
-            let value = match outcome {
-                Outcome::Bypass(reason) if told == Told::default() => self.writer.bypass(reason),
-                _ => self.writer.value(&CacheStatus {
+            append(headers, self.cache_status(outcome, told));
+        }
+    }
+
+    /// Returns this cache's member of `Cache-Status`.
+    pub(crate) fn cache_status(&self, outcome: Outcome, told: Told) -> HeaderValue {
+        match outcome {
+            Outcome::Bypass(reason) if told == Told::default() => self.writer.bypass(reason),
+            _ => {
+                let status = outcome.cache_status();
+                self.writer.value(&CacheStatus {
                     ttl: told.ttl,
-                    fwd_status: told.fwd_status,
-                    detail: told.detail.or(outcome.cache_status().detail),
-                    ..outcome.cache_status()
-                }),
-            };
-            append(headers, value);
+                    fwd_status: told.fwd_status.or(status.fwd_status),
+                    detail: told.detail.or(status.detail),
+                    ..status
+                })
+            }
         }
     }
 }

@@ -1,11 +1,5 @@
 //! Never older than an acknowledged write.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::type_complexity,
-    reason = "a test that cannot go on fails; its tables are read once"
-)]
-
 mod support;
 
 use std::collections::HashMap;

@@ -1,12 +1,6 @@
 //! Memory stays flat under bodies that are too large to store. One test: the allocator's counts are
 //! the whole process's.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::type_complexity,
-    reason = "a test that cannot go on fails; its tables are read once"
-)]
-
 mod support;
 
 use std::alloc::System;

@@ -4,12 +4,6 @@
 //! The runs on one thread are the same each time for the same seed. A failure prints its seed; to
 //! run that one again: `ORACLE_SEED=7 cargo test --test oracle`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::type_complexity,
-    reason = "a test that cannot go on fails; its tables are read once"
-)]
-
 mod support;
 
 use std::sync::Arc;

@@ -361,7 +361,8 @@ impl Fetch {
         let body: Bytes = body.collect().await.ok()?.to_bytes();
         let (head, body) = part.completed_by(&rest.head, body)?;
         let length = http_body::SizeHint::with_exact(body.len() as u64);
-        let plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        let mut plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        plan.keep_tags(part);
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body,

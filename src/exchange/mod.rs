@@ -30,6 +30,7 @@ mod admit;
 mod again;
 mod basis;
 mod detached;
+mod explain;
 mod forward;
 mod lookup;
 mod refresh;
@@ -44,6 +45,8 @@ use lookup::Lookup;
 use request::{FieldRules, Flags, Kind, Signals};
 
 pub(crate) use again::EmptyBody;
+pub(crate) use explain::explain;
+pub use explain::{Explanation, WouldEvict};
 pub(crate) use respond::pass;
 pub(crate) use write::invalidate_and_pass;
 

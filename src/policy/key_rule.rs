@@ -25,7 +25,10 @@ pub(crate) struct KeyRule {
 
 /// A part of a key computed by the operator's function.
 #[derive(Clone)]
-pub(crate) struct Part(pub(crate) Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>);
+pub(crate) struct Part(pub(crate) Naming);
+
+/// A function of the operator's that names something about a request.
+pub(crate) type Naming = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
 #[derive(Clone, Debug, Default)]
 enum QueryNames {
@@ -119,7 +122,7 @@ impl KeyRule {
             .collect();
         if self.sort_query {
             // Stable: parameters of one name keep their order, which handlers may depend on.
-            parameters.sort_by_key(|parameter| name_of(parameter));
+            parameters.sort_by_key(name_of);
         }
         parameters.join("&").into()
     }

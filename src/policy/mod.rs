@@ -63,7 +63,7 @@ pub(crate) enum Identity {
     /// For everyone, credentials or not: the operator's word.
     Everyone,
     /// For those whom this function gives the same name; nobody where it gives none.
-    Partition(Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>),
+    Partition(key_rule::Naming),
 }
 
 /// What becomes of a response that sets cookies.
@@ -162,6 +162,19 @@ impl Policy {
         let mut policy = Self::new(Ttl::origin_decides());
         policy.staleness.if_error = Some(Duration::from_secs(3600));
         policy
+    }
+
+    /// Gives a TTL to responses for which the handler states no freshness, on top of
+    /// [`origin_decides`](Self::origin_decides); where the function returns `None`, the handler's
+    /// word, or heuristic freshness, is all there is.
+    pub fn default_ttl_with<F, T>(mut self, ttl: F) -> Self
+    where
+        F: Fn(&Parts) -> T + Send + Sync + 'static,
+        T: Into<Option<Duration>>,
+    {
+        self.ttl
+            .set_default(Arc::new(move |parts| ttl(parts).into()));
+        self
     }
 
     /// Never caches: requests go straight to the inner service.
