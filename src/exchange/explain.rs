@@ -81,8 +81,8 @@ impl Place {
         let uri = request::original_uri(parts);
         let route = self.route(uri.path())?;
         let signals = Signals::scan(&parts.headers, &core.fields);
-        admissible(&route, &signals, parts)?;
-        let key = key(&route, uri, &signals, parts)?;
+        admissible(route, &signals, parts)?;
+        let key = key(route, uri, &signals, parts)?;
         let found = lookup::find(core, key.key(), &parts.headers);
         let found = core.bounded(found).await.map_err(|error| {
             core.store_failed(&error);
@@ -90,7 +90,7 @@ impl Place {
         })?;
         let ask = Ask {
             core,
-            route: &route,
+            route,
             client: Client {
                 method: &parts.method,
                 headers: &parts.headers,
