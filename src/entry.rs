@@ -59,6 +59,10 @@ pub(crate) struct Reuse {
 }
 
 impl StoredResponse {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of what is stored, and there is one caller"
+    )]
     pub(crate) fn new(
         status: StatusCode,
         headers: &HeaderMap,

@@ -10,9 +10,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 use http_body::SizeHint;
 
-use super::Asked;
 use super::basis::Basis;
 use super::lookup::{any_language_key, variant_key};
+use super::{Asked, respond};
 use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::CacheDirective;
@@ -134,6 +134,7 @@ pub(super) fn admit(
     if policy.set_cookie == SetCookie::StoredWithout {
         headers.remove(header::SET_COOKIE);
     }
+    respond::strip(&mut headers);
     complete(&mut headers, &head.headers, expected, interval.received);
     Ok(Plan {
         status: head.status,
@@ -353,6 +354,18 @@ fn subject(
 }
 
 impl Plan {
+    /// Adds the tags of what is stored already to those of a response that updates it: a 304 need
+    /// not repeat what the handler said beside the 200.
+    pub(super) fn keep_tags(&mut self, stored: &StoredResponse) {
+        let mut tags = self.subject.tags().to_vec();
+        for tag in stored.subject.tags() {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        self.subject = self.subject.clone().with_tags(tags);
+    }
+
     /// Makes the response to be stored. `None` where the body turns out not to be what the head
     /// announced it to be.
     pub(super) fn into_stored(

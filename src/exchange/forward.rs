@@ -24,7 +24,7 @@ use crate::directive::Invalidate;
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing, Leader, Streaming};
 use crate::invalidate::Position;
-use crate::semantics::preconditions;
+use crate::semantics::{invalidation, preconditions};
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::Answer;
 use crate::telemetry::Event;
@@ -280,8 +280,10 @@ impl Fetch {
         };
         let (head, body) = response.map_err(Failure::Error)?.into_parts();
         let received = core.clock.now();
-        if let Some(Invalidate(invalidations)) = head.extensions.get() {
-            let invalidations = invalidations.clone();
+        let asked_for = head.extensions.get::<Invalidate>().cloned();
+        if let Some(Invalidate(invalidations)) =
+            asked_for.filter(|_| invalidation::invalidates(head.status))
+        {
             // A failure is counted; the response does not wait for the store to come back.
             let _ = core.invalidate(&invalidations).await;
         }
@@ -359,7 +361,8 @@ impl Fetch {
         let body: Bytes = body.collect().await.ok()?.to_bytes();
         let (head, body) = part.completed_by(&rest.head, body)?;
         let length = http_body::SizeHint::with_exact(body.len() as u64);
-        let plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        let mut plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        plan.keep_tags(part);
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body,

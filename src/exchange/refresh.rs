@@ -170,7 +170,8 @@ impl Fetch {
         position: Position,
     ) -> Result<(Arc<StoredResponse>, Vec<HeaderName>), Refusal> {
         let length = SizeHint::with_exact(stored.body.len() as u64);
-        let plan = admit::admit(&self.asked, head, &length, interval)?;
+        let mut plan = admit::admit(&self.asked, head, &length, interval)?;
+        plan.keep_tags(stored);
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body: stored.body.clone(),

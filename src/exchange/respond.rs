@@ -122,10 +122,10 @@ fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Respons
             Precondition::Failed => return precondition_failed(),
         }
     }
-    if stored.status == StatusCode::PARTIAL_CONTENT {
-        if let Some(part) = part_for(stored, client, now) {
-            return single(headers, &part.range, part.complete_length, part.body);
-        }
+    if stored.status == StatusCode::PARTIAL_CONTENT
+        && let Some(part) = part_for(stored, client, now)
+    {
+        return single(headers, &part.range, part.complete_length, part.body);
     }
     if *client.method == Method::HEAD {
         return head(stored, headers);

@@ -4,7 +4,8 @@
 //! are two keys, and each has its own stored response, but a write to either makes both old. Hence
 //! keys stay raw and matches are made in this form:
 //!
-//! - escapes of unreserved characters are decoded: `%7Ea` is `~a`;
+//! - escapes of unreserved characters are decoded: `%7Ea` is `~a`; in paths also those of what may
+//!   stand there unescaped, which a handler reads alike: `a%40b` is `a@b`;
 //! - the other escapes are in upper case: `%2f` is `%2F`, and never a slash;
 //! - what cannot stand in a URI is escaped: `é` is `%C3%A9`, a `%` that begins no escape is `%25`;
 //! - dot segments are removed from paths (RFC 3986 §5.2.4), and a path begins with a slash.
@@ -64,7 +65,7 @@ pub(super) fn encode(text: &str, part: Part, out: &mut String) {
     while let Some((&byte, after)) = rest.split_first() {
         let escape = escaped_byte(rest);
         match escape {
-            Some(escaped) if is_unreserved(escaped) => out.push(char::from(escaped)),
+            Some(escaped) if needs_no_escape(escaped, part) => out.push(char::from(escaped)),
             Some(escaped) => push_escape(escaped, out),
             None if may_stand(byte, part) => out.push(char::from(byte)),
             None => push_escape(byte, out),
@@ -77,7 +78,9 @@ fn is_encoded(text: &str, part: Part) -> bool {
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         rest = match escaped_byte(rest) {
-            Some(escaped) if !is_unreserved(escaped) && is_upper_case(&rest[1..3]) => &rest[3..],
+            Some(escaped) if !needs_no_escape(escaped, part) && is_upper_case(&rest[1..3]) => {
+                &rest[3..]
+            }
             None if may_stand(byte, part) => after,
             _ => return false,
         };
@@ -135,6 +138,12 @@ fn push_escape(byte: u8, out: &mut String) {
 
 fn is_upper_case(digits: &[u8]) -> bool {
     !digits.iter().any(u8::is_ascii_lowercase)
+}
+
+/// Whether an escape of this byte says the same as the byte (RFC 3986 §3.3). A star is left out: it
+/// would read as a wildcard where a canonical path is shown as a pattern.
+fn needs_no_escape(byte: u8, part: Part) -> bool {
+    is_unreserved(byte) || part == Part::Path && b":@!$&'()+,;=".contains(&byte)
 }
 
 /// RFC 3986 §2.3.
