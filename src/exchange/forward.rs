@@ -465,9 +465,7 @@ impl Fetch {
         };
         let useful_until = plan.useful_until();
         let landing = leader.clone().map(|leader| {
-            let mut headers = plan.headers().clone();
-            respond::strip(&mut headers);
-            let head = (headers, plan.nominated.clone());
+            let head = (plan.headers().clone(), plan.nominated.clone());
             (leader, head, plan.subject.tags().into())
         });
         let commit = {
