@@ -171,13 +171,30 @@ where
             }
         }
     }
+    let outlives_its_client = asked.outlives_its_client(&basis);
     let fetch = Fetch {
         asked,
         why,
         basis,
         leader: None,
     };
-    fetch.lead(Call { inner, request }).await
+    let led = fetch.lead(Call { inner, request });
+    match outlives_its_client {
+        true => Detached::new(Box::pin(led), true).await,
+        false => led.await,
+    }
+}
+
+impl Asked {
+    /// Whether a call that nobody shares goes on without its client: when that is given a stale
+    /// response after the soft timeout, something has to refresh it.
+    fn outlives_its_client(&self, basis: &Basis) -> bool {
+        self.route.policy.staleness.soft_timeout.is_some()
+            && matches!(basis, Basis::Stale(_))
+            && self.method == Method::GET
+            && !self.flags.range
+            && !self.flags.precondition
+    }
 }
 
 /// A call of the handler, and what is to become of its response.
