@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use crate::body::{BoxError, Budget, CacheBody};
 use crate::clock::{Clock, Now};
-use crate::entry::{StoredResponse, Variants};
+use crate::entry::{PreparedList, StoredResponse, Variants};
 use crate::error::Error;
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
@@ -67,6 +67,7 @@ pub(crate) struct Core {
     pub(crate) empty_body: Option<EmptyBody>,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
+    pub(crate) prepared: PreparedList,
     /// Whether a background sweep runs.
     pub(crate) sweeping: AtomicBool,
 }
@@ -221,7 +222,7 @@ impl Place {
             })
         };
         Ok(match ask.judge(found) {
-            Lookup::Fresh(stored) => Course::Replay(ask.replay(&stored, Outcome::Hit)),
+            Lookup::Fresh(stored) => Course::Replay(ask.hit(&stored)),
             Lookup::ServeAndRefresh(stored, outcome) => {
                 Course::ReplayAndRefresh(ask.replay(&stored, outcome), asked(), stored)
             }
