@@ -246,7 +246,7 @@ impl CacheLayerBuilder {
             },
             store,
             routes: self.routes.build()?,
-            fields: self.fields,
+            fields: self.fields.measured(),
             targets: self.targets,
             clock: self.clock,
             show,
