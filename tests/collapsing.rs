@@ -313,7 +313,7 @@ async fn a_call_that_is_of_no_use_to_others_frees_all_of_them_at_once() {
                 async move {
                     match call {
                         0 => gate.wait().await,
-                        call if call < CALLERS => drop(together.wait().await),
+                        call if call < CALLERS => _ = together.wait().await,
                         _ => {}
                     }
                     useless.response()

@@ -1,6 +1,7 @@
 //! Each row of the table of defaults, and each option of `Policy` and `CacheLayerBuilder`, shown to
 //! do what it says. What takes more than a few lines to show has a file of its own: `keys`,
 //! `credentials`, `freshness`, `vary` and `status`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -677,6 +677,23 @@ async fn a_background_refresh_validates_too() {
 }
 
 #[tokio::test]
+async fn a_head_or_a_part_within_the_window_starts_no_refresh_that_could_not_be_stored() {
+    let policy = Policy::ttl(MINUTE).stale_while_revalidate(MINUTE);
+    let bench = Bench::new(policy, Origin::counting());
+    bench.get("/").await;
+    bench.clock.advance(MINUTE);
+    let part = request("GET", "/", &[("range", "bytes=0-0")]);
+    for asking in [request("HEAD", "/", &[]), part] {
+        assert_eq!(bench.ask(asking).await.x_cache(), "STALE");
+        settle().await;
+        assert_eq!(bench.origin.calls(), 1);
+    }
+    assert_eq!(bench.get("/").await.x_cache(), "STALE");
+    settle().await;
+    assert_eq!(bench.get("/").await.x_cache(), "HIT");
+}
+
+#[tokio::test]
 async fn a_refresh_is_made_without_the_conditions_of_the_client_that_caused_it() {
     let origin = Origin::new(|request, call| async move {
         match sent(&request, "if-none-match").as_str() {

@@ -200,7 +200,10 @@ async fn nobody_joins_a_call_that_a_write_overtook() {
         settle().await;
         bench.ask(put("/a")).await;
         // At once: it does not even wait for the old call.
-        let new = bench.get("/a").await;
+        let new = bench.spawn(get("/a"));
+        settle().await;
+        assert!(new.is_finished(), "{wait}: it waits for the old call");
+        let new = new.await.unwrap();
         assert_eq!((new.x_cache(), new.text()), ("MISS", "1"), "{wait}");
         // And the old call, landing last, does not replace what is newer.
         data.gate("read").open();
@@ -244,7 +247,10 @@ async fn a_refresh_that_a_write_overtook_is_not_used() {
     settle().await;
     bench.ask(put("/a")).await;
     // Not the stale response, not the refresh under way.
-    let next = bench.get("/a").await;
+    let next = bench.spawn(get("/a"));
+    settle().await;
+    assert!(next.is_finished(), "it waits for the refresh");
+    let next = next.await.unwrap();
     assert_eq!((next.x_cache(), next.text()), ("MISS", "1"));
     data.gate("refresh").open();
     settle().await;

@@ -1,4 +1,5 @@
 //! What responses say about the cache: `X-Cache`, `Cache-Status` with its reasons, and `Age`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! How the layer fits among Tower's: it goes everywhere, calls the service that was found ready, and
 //! leaves requests, responses and errors what they are.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 
@@ -238,7 +239,7 @@ async fn an_error_of_readiness_is_passed_on() {
         tower_test::mock::pair::<Request<Empty<Bytes>>, Response<Full<Bytes>>>();
     let mut service = cache().layer(mock);
     handle.send_error("broken");
-    let error = service.ready().await.err().expect("an error");
+    let error = service.ready().await.expect_err("an error");
     assert_eq!(error.to_string(), "broken");
 }
 
@@ -360,7 +361,7 @@ async fn shed_load_is_an_error_for_new_paths_and_none_for_what_is_stored_or_shar
     let joiner = tokio::spawn(service.clone().oneshot(request("GET", "/", &[])));
     settle().await;
     let other = service.clone().oneshot(request("GET", "/other", &[])).await;
-    let shed = other.err().expect("one at a time");
+    let shed = other.expect_err("one at a time");
     assert!(shed.is::<tower::load_shed::error::Overloaded>(), "{shed}");
     gate.add_permits(1);
     for task in [leader, joiner] {

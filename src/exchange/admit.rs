@@ -24,7 +24,7 @@ use crate::semantics::partial::{self, ContentRange, Partial};
 use crate::semantics::storable::{self, Grants, RequestFacts, Storable, Unstorable};
 use crate::semantics::targeted::{self, Directives};
 use crate::semantics::vary::Vary;
-use crate::semantics::{age, date, entity_tag, invalidation};
+use crate::semantics::{age, date, entity_tag, invalidation, validation};
 use crate::store::{Answer, Stored};
 
 /// All that is decided about a response when its head is there.
@@ -399,11 +399,14 @@ impl Plan {
     fn join(&mut self, body: Bytes, basis: &Basis) -> Option<Bytes> {
         let range = self.headers.get(header::CONTENT_RANGE);
         let mut part = Partial::new(range.map(HeaderValue::as_bytes), body)?;
-        if let Basis::Part(stored) = basis {
+        if let Basis::Beside(stored) = basis {
             let etag = self.headers.get(header::ETAG).map(HeaderValue::as_bytes);
-            if partial::same_representation(stored.head.etag(), etag) {
-                let joined = stored.part().and_then(|stored| stored.combine(&part));
-                part = joined.unwrap_or(part);
+            if partial::same_representation(stored.head.etag(), etag)
+                && let Some(joined) = stored.part().and_then(|stored| stored.combine(&part))
+            {
+                part = joined;
+                // An answer to `If-Range` leaves out what its client knows (RFC 9110 §15.3.7).
+                self.headers = validation::freshen(&stored.head.to_map(0), &self.headers);
             }
         }
         if let Some(whole) = part.whole() {

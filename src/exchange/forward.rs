@@ -234,9 +234,9 @@ impl Fetch {
         };
         self.find_stand_in().await;
         let conditions = self.take_conditions(call.request.headers_mut());
-        let mut repeat = match self.basis {
-            Basis::Nothing => None,
-            _ => again::prepare(&call, self.asked.core().empty_body.as_ref()),
+        let mut repeat = match self.basis.asks_nothing() {
+            true => None,
+            false => again::prepare(&call, self.asked.core().empty_body.as_ref()),
         };
         self.basis.ask(call.request.headers_mut(), repeat.is_some());
         loop {
@@ -301,7 +301,7 @@ impl Fetch {
     /// Takes the client's conditions off the request, so that the answer is one that fills the
     /// cache, and returns them.
     fn take_conditions(&self, headers: &mut HeaderMap) -> HeaderMap {
-        let nothing_comes_of_it = self.leader.is_none() && matches!(self.basis, Basis::Nothing);
+        let nothing_comes_of_it = self.leader.is_none() && self.basis.asks_nothing();
         if nothing_comes_of_it || !self.asked.flags.conditional {
             // Nothing but this one answer: the client's own conditions are the best.
             return HeaderMap::new();
@@ -465,7 +465,9 @@ impl Fetch {
         };
         let useful_until = plan.useful_until();
         let landing = leader.clone().map(|leader| {
-            let head = (plan.headers().clone(), plan.nominated.clone());
+            let mut headers = plan.headers().clone();
+            respond::strip(&mut headers);
+            let head = (headers, plan.nominated.clone());
             (leader, head, plan.subject.tags().into())
         });
         let commit = {

@@ -223,13 +223,14 @@ impl Ask<'_> {
     fn judge_part(&self, stored: Arc<StoredResponse>) -> Lookup {
         let client = self.client;
         let fresh = stored.stale_by(self.began.instant).is_none() && !stored.reuse.always_validate;
-        let whole_is_wanted = !client.flags.range && *client.method == Method::GET;
-        if fresh && respond::part_for(&stored, client, self.began).is_some() {
-            Lookup::Fresh(stored)
-        } else if fresh && whole_is_wanted {
-            Lookup::Fetch(Miss::Partial, Basis::Part(stored))
-        } else {
+        if !fresh || *client.method != Method::GET {
             Lookup::missing(Miss::Partial)
+        } else if respond::part_for(&stored, client, self.began).is_some() {
+            Lookup::Fresh(stored)
+        } else if client.flags.range {
+            Lookup::Fetch(Miss::Partial, Basis::Beside(stored))
+        } else {
+            Lookup::Fetch(Miss::Partial, Basis::Part(stored))
         }
     }
 

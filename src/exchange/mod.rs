@@ -378,6 +378,10 @@ fn write_key<'a>(
         write_value(name, value, key);
     }
     let target = request::target(uri, signals);
+    if !uri.path().ends_with(parts.uri.path()) {
+        // Not a prefix that was taken off, but another path that the handler is shown.
+        key.part(parts.uri.path().as_bytes());
+    }
     let policy = &route.policy;
     policy
         .key

@@ -144,7 +144,11 @@ const MOST_AGE: u64 = (1 << 31) - 1;
 const ADDED: usize = 3;
 
 fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Response<CacheBody<B>> {
-    let headers = stored.head.to_map(ADDED);
+    let mut headers = stored.head.to_map(ADDED);
+    if !stored.subject.tags().is_empty() {
+        // Kept in the store, for a 304 that does not name them leaves them as they were.
+        strip(&mut headers);
+    }
     if client.flags.conditional || client.flags.precondition {
         match evaluate(stored.status, &headers, client.headers, now) {
             Precondition::Proceed => {}
