@@ -67,7 +67,7 @@ where
     };
     asked.variants.clone_from(&found.variants);
     let (why, basis) = match asked.ask().judge(found) {
-        Lookup::Fresh(stored) => return Ok(asked.ask().replay(&stored, Outcome::Hit)),
+        Lookup::Fresh(stored) => return Ok(asked.ask().hit(&stored)),
         Lookup::ServeAndRefresh(stored, outcome) => {
             let response = asked.ask().replay(&stored, outcome);
             refresh::in_background(asked, inner, request, stored);
