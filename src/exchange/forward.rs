@@ -378,8 +378,8 @@ impl Fetch {
         let body: Bytes = body.collect().await.ok()?.to_bytes();
         let (head, body) = part.completed_by(&rest.head, body)?;
         let length = http_body::SizeHint::with_exact(body.len() as u64);
-        let mut plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
-        plan.keep_tags(part);
+        let plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        let plan = plan.with_tags_of(part).ok()?;
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body,
