@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::Request;
 use http::header::HeaderName;
 use tower_layer::Layer;
 
 use crate::body::Budget;
 use crate::clock::Clock;
+use crate::entry::PreparedList;
 use crate::error::Error;
 use crate::exchange::request::FieldRules;
-use crate::exchange::{Core, EmptyBody, Place};
+use crate::exchange::{self, Core, EmptyBody, Explanation, Place, WouldEvict};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Pattern};
 use crate::policy::{Policy, Route, Routes};
@@ -244,7 +246,7 @@ impl CacheLayerBuilder {
             },
             store,
             routes: self.routes.build()?,
-            fields: self.fields,
+            fields: self.fields.measured(),
             targets: self.targets,
             clock: self.clock,
             show,
@@ -253,6 +255,7 @@ impl CacheLayerBuilder {
             empty_body: self.empty_body,
             bypass: AtomicBool::new(false),
             stats: Stats::default(),
+            prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
         };
         Ok(CacheLayer {
@@ -347,6 +350,45 @@ impl CacheHandle {
     /// As [`invalidate`](Self::invalidate).
     pub async fn invalidate_all(&self) -> Result<(), Error> {
         self.invalidate(Invalidation::everything()).await
+    }
+
+    /// Tells what would happen to a request now, and why, without calling the handler, storing
+    /// anything or counting anything.
+    ///
+    /// For a service under [`layer`](Self::layer) with a policy of its own it tells what the route
+    /// table says, which that service does not ask.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_response_cache::Error> {
+    /// use http::Request;
+    /// use tower_response_cache::CacheLayer;
+    ///
+    /// let handle = CacheLayer::builder().build()?.handle();
+    /// let explanation = handle.explain(&Request::get("/products/7").body(()).unwrap()).await;
+    /// assert_eq!(explanation.x_cache, "BYPASS");
+    /// assert!(explanation.cache_status.ends_with("fwd=bypass; detail=no-route"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn explain<B>(&self, request: &Request<B>) -> Explanation {
+        let mut asked = Request::new(());
+        *asked.method_mut() = request.method().clone();
+        *asked.uri_mut() = request.uri().clone();
+        *asked.headers_mut() = request.headers().clone();
+        *asked.extensions_mut() = request.extensions().clone();
+        exchange::explain(&self.core, &asked.into_parts().0).await
+    }
+
+    /// Tells what an invalidation would hit, without making it; `None` where the store cannot list
+    /// what it holds.
+    ///
+    /// It looks at every stored response: for use by hand, not on a request's path.
+    #[must_use]
+    pub fn would_evict(&self, what: impl Into<Invalidation>) -> Option<WouldEvict> {
+        self.core.would_evict(&what.into())
     }
 
     /// Switches the cache off or on again. While it is off every read goes to the handler; writes

@@ -20,7 +20,7 @@ pub(crate) enum Outcome {
     /// Answered from a stored response past its freshness lifetime.
     Stale(Staleness),
     /// Answered from a stored response that the handler has just confirmed.
-    Revalidated { collapsed: bool },
+    Revalidated { why: Miss, collapsed: bool },
     /// Answered by the handler.
     Miss {
         why: Miss,
@@ -44,6 +44,10 @@ pub(crate) enum Staleness {
     WhileRevalidating,
     /// `stale-if-error`: the handler was asked, and failed.
     IfError,
+    /// The handler was asked, and takes longer than the policy's soft timeout.
+    IfSlow,
+    /// The client's `max-stale`.
+    Accepted,
 }
 
 /// Why the store did not answer a request.
@@ -113,7 +117,10 @@ impl Outcome {
                 collapsed: true,
                 detail,
             },
-            Self::Revalidated { .. } => Self::Revalidated { collapsed: true },
+            Self::Revalidated { why, .. } => Self::Revalidated {
+                why,
+                collapsed: true,
+            },
             other => other,
         }
     }
@@ -155,11 +162,19 @@ impl Outcome {
                 status.handled = Some(Handled::Forwarded(Forward::Stale));
                 status.detail = Some("stale-if-error");
             }
-            Self::Revalidated { collapsed } => {
-                status.handled = Some(Handled::Forwarded(Forward::Stale));
+            Self::Stale(Staleness::Accepted) => {
+                status.handled = Some(Handled::Hit);
+                status.detail = Some("max-stale");
+            }
+            Self::Revalidated { why, collapsed } => {
+                status.handled = Some(Handled::Forwarded(why.forward()));
                 status.fwd_status = Some(StatusCode::NOT_MODIFIED);
                 status.stored = true;
                 status.collapsed = collapsed;
+            }
+            Self::Stale(Staleness::IfSlow) => {
+                status.handled = Some(Handled::Forwarded(Forward::Stale));
+                status.detail = Some("soft-timeout");
             }
             Self::Miss {
                 why,
@@ -344,16 +359,23 @@ impl Show {
             let _ = headers.try_insert(X_CACHE, outcome.x_cache());
         }
         if self.cache_status {
-            let value = match outcome {
-                Outcome::Bypass(reason) if told == Told::default() => self.writer.bypass(reason),
-                _ => self.writer.value(&CacheStatus {
+            append(headers, self.cache_status(outcome, told));
+        }
+    }
+
+    /// Returns this cache's member of `Cache-Status`.
+    pub(crate) fn cache_status(&self, outcome: Outcome, told: Told) -> HeaderValue {
+        match outcome {
+            Outcome::Bypass(reason) if told == Told::default() => self.writer.bypass(reason),
+            _ => {
+                let status = outcome.cache_status();
+                self.writer.value(&CacheStatus {
                     ttl: told.ttl,
-                    fwd_status: told.fwd_status,
-                    detail: told.detail.or(outcome.cache_status().detail),
-                    ..outcome.cache_status()
-                }),
-            };
-            append(headers, value);
+                    fwd_status: told.fwd_status.or(status.fwd_status),
+                    detail: told.detail.or(status.detail),
+                    ..status
+                })
+            }
         }
     }
 }
@@ -515,9 +537,25 @@ mod tests {
                 "fwd=stale; detail=stale-if-error",
             ),
             (
-                Outcome::Revalidated { collapsed: false },
+                Outcome::Revalidated {
+                    why: Miss::Stale,
+                    collapsed: false,
+                },
                 "REVALIDATED",
                 "fwd=stale; fwd-status=304; stored",
+            ),
+            (
+                Outcome::Revalidated {
+                    why: Miss::Request,
+                    collapsed: true,
+                },
+                "REVALIDATED",
+                "fwd=request; fwd-status=304; stored; collapsed",
+            ),
+            (
+                Outcome::Stale(Staleness::Accepted),
+                "STALE",
+                "hit; detail=max-stale",
             ),
             (miss(Miss::Uri), "MISS", "fwd=uri-miss"),
             (miss(Miss::Vary), "MISS", "fwd=vary-miss"),

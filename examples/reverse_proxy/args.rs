@@ -51,7 +51,7 @@ pub(crate) struct Args {
     pub(crate) on_write: Vec<EvictRule>,
 
     /// Lets the origin's Cache-Control, Expires and validators decide, as RFC 9111 has it.
-    #[arg(long, conflicts_with = "ttl")]
+    #[arg(long)]
     pub(crate) origin_decides: bool,
 
     /// Stores responses with Set-Cookie too, and gives their cookies to everyone.

@@ -99,12 +99,12 @@ fn check(routes: Routes) -> Result<(), tower_response_cache::Error> {
 }
 
 fn policy(args: &Args) -> Policy {
+    let ttl = by_most_specific(args.ttl.clone());
     let policy = if args.origin_decides {
-        Policy::origin_decides()
+        Policy::origin_decides().default_ttl_with(move |parts: &Parts| ttl(parts))
     } else if args.ttl.is_empty() {
         Policy::bypass()
     } else {
-        let ttl = by_most_specific(args.ttl.clone());
         Policy::ttl_with(move |parts: &Parts| ttl(parts))
     };
     if args.store_set_cookie {

@@ -10,21 +10,21 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 use http_body::SizeHint;
 
-use super::Asked;
 use super::basis::Basis;
 use super::lookup::{any_language_key, variant_key};
+use super::{Asked, respond};
 use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::CacheDirective;
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
-use crate::invalidate::{Position, Subject, Verdict};
+use crate::invalidate::{Position, Subject};
 use crate::policy::{Identity, OriginSays, SetCookie};
 use crate::semantics::freshness::{self, Lifetime};
 use crate::semantics::partial::{self, ContentRange, Partial};
 use crate::semantics::storable::{self, Grants, RequestFacts, Storable, Unstorable};
 use crate::semantics::targeted::{self, Directives};
 use crate::semantics::vary::Vary;
-use crate::semantics::{age, date, entity_tag, invalidation};
+use crate::semantics::{age, date, entity_tag, invalidation, validation};
 use crate::store::{Answer, Stored};
 
 /// All that is decided about a response when its head is there.
@@ -134,6 +134,7 @@ pub(super) fn admit(
     if policy.set_cookie == SetCookie::StoredWithout {
         headers.remove(header::SET_COOKIE);
     }
+    respond::strip(&mut headers);
     complete(&mut headers, &head.headers, expected, interval.received);
     Ok(Plan {
         status: head.status,
@@ -260,10 +261,11 @@ fn times(
         (Some(ttl), _, _) => Some(ttl),
         (None, OriginSays::OnlyWhether, stated) => by_route.or(explicit(stated)),
         (None, OriginSays::First, stated) => explicit(stated).or(by_route),
-        (None, OriginSays::Everything, stated) => by_route.or(match stated {
-            Lifetime::Explicit(lifetime) | Lifetime::Heuristic(lifetime) => Some(lifetime),
-            Lifetime::Unstated => None,
-        }),
+        (None, OriginSays::Everything, Lifetime::Explicit(lifetime)) => Some(lifetime),
+        (None, OriginSays::Everything, Lifetime::Heuristic(lifetime)) => {
+            by_route.or(Some(lifetime))
+        }
+        (None, OriginSays::Everything, Lifetime::Unstated) => by_route,
     };
     let can_be_validated =
         head.headers.contains_key(header::ETAG) || head.headers.contains_key(header::LAST_MODIFIED);
@@ -313,12 +315,17 @@ fn seed(asked: &Asked, interval: Interval) -> u64 {
 /// stored), and its true length where it announced one.
 fn complete(headers: &mut HeaderMap, sent: &HeaderMap, expected: Option<u64>, received: Now) {
     if !headers.contains_key(header::DATE) {
-        if let Ok(date) = HeaderValue::try_from(date::format(received.wall)) {
-            headers.insert(header::DATE, date);
-        }
+        add_date(headers, received);
     }
     if let (true, Some(length)) = (sent.contains_key(header::CONTENT_LENGTH), expected) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Adds the date of a response that came without one.
+pub(super) fn add_date(headers: &mut HeaderMap, received: Now) {
+    if let Ok(date) = HeaderValue::try_from(date::format(received.wall)) {
+        headers.insert(header::DATE, date);
     }
 }
 
@@ -347,6 +354,18 @@ fn subject(
 }
 
 impl Plan {
+    /// Adds the tags of what is stored already to those of a response that updates it: a 304 need
+    /// not repeat what the handler said beside the 200.
+    pub(super) fn keep_tags(&mut self, stored: &StoredResponse) {
+        let mut tags = self.subject.tags().to_vec();
+        for tag in stored.subject.tags() {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        self.subject = self.subject.clone().with_tags(tags);
+    }
+
     /// Makes the response to be stored. `None` where the body turns out not to be what the head
     /// announced it to be.
     pub(super) fn into_stored(
@@ -380,11 +399,15 @@ impl Plan {
     fn join(&mut self, body: Bytes, basis: &Basis) -> Option<Bytes> {
         let range = self.headers.get(header::CONTENT_RANGE);
         let mut part = Partial::new(range.map(HeaderValue::as_bytes), body)?;
-        if let Basis::Part(stored) = basis {
+        if let Basis::Beside(stored) = basis {
             let etag = self.headers.get(header::ETAG).map(HeaderValue::as_bytes);
-            if partial::same_representation(stored.head.etag(), etag) {
-                let joined = stored.part().and_then(|stored| stored.combine(&part));
-                part = joined.unwrap_or(part);
+            if partial::same_representation(stored.head.etag(), etag)
+                && let Some(joined) = stored.part().and_then(|stored| stored.combine(&part))
+            {
+                part = joined;
+                // An answer to `If-Range` leaves out what its client knows (RFC 9110 §15.3.7).
+                self.headers = validation::freshen(&stored.head.to_map(0), &self.headers);
+                self.keep_tags(stored);
             }
         }
         if let Some(whole) = part.whole() {
@@ -419,10 +442,14 @@ impl Plan {
 }
 
 impl Asked {
-    /// Stores a response, unless it has been overtaken by an invalidation already.
+    /// Stores a response, unless it has been overtaken by an invalidation already, or may have come
+    /// from a replica that lags behind a write.
     pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) {
         let core = self.core();
-        if core.verdict(stored) == Verdict::Invalid {
+        let subject = stored.subject.borrow();
+        // This request began before it called the handler, and so errs on the safe side.
+        let began = self.began.instant;
+        if !core.store.log().may_store(stored.position, subject, began) {
             return;
         }
         // What came between the lookup and now is asked for where that costs no waiting.

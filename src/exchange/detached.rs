@@ -38,13 +38,14 @@ where
     type Output = Result<Response<CacheBody<B>>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(journey) = &mut self.journey else {
+        // Taken out, so that one that panics is not polled again in the background.
+        let Some(mut journey) = self.journey.take() else {
             // Polled after it was ready, which no caller of ours does.
             return Poll::Pending;
         };
         let polled = journey.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.journey = None;
+        if polled.is_pending() {
+            self.journey = Some(journey);
         }
         polled
     }
@@ -59,8 +60,17 @@ impl<B, E> Drop for Detached<B, E> {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            // Whoever waits for this flight gets its landing; the response itself has no reader left.
-            let finished = async move { drop(tokio::time::timeout(ABANDONED, journey).await) };
+            // Whoever waits for this flight gets its landing; the response itself has no reader left,
+            // and is read on for the store.
+            let finished = async move {
+                let reader = match tokio::time::timeout(ABANDONED, journey).await {
+                    Ok(Ok(response)) => response.into_body().into_reader(),
+                    _ => None,
+                };
+                if let Some(reader) = reader {
+                    reader.read_on().await;
+                }
+            };
             runtime.spawn(finished.in_current_span());
         }
     }

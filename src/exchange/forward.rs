@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tower_service::Service;
 
 use super::admit::{self, Interval, Plan, Refusal};
@@ -23,8 +24,8 @@ use crate::directive::Invalidate;
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing, Leader, Streaming};
 use crate::invalidate::Position;
-use crate::semantics::preconditions;
-use crate::status::{BypassReason, Miss, Outcome, Told};
+use crate::semantics::{invalidation, preconditions};
+use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::Answer;
 use crate::telemetry::Event;
 
@@ -66,21 +67,26 @@ where
     };
     asked.variants.clone_from(&found.variants);
     let (why, basis) = match asked.ask().judge(found) {
-        Lookup::Fresh(stored) => return Ok(asked.ask().replay(&stored)),
-        Lookup::ServeStale(stored) => {
-            let response = asked.ask().replay_stale(&stored);
+        Lookup::Fresh(stored) => return Ok(asked.ask().hit(&stored)),
+        Lookup::ServeAndRefresh(stored, outcome) => {
+            let response = asked.ask().replay(&stored, outcome);
             refresh::in_background(asked, inner, request, stored);
             return Ok(response);
+        }
+        Lookup::Accepted(stored) => {
+            let outcome = Outcome::Stale(Staleness::Accepted);
+            return Ok(asked.ask().replay(&stored, outcome));
         }
         Lookup::Fetch(why, basis) => (why, basis),
     };
     if asked.directives.only_if_cached {
-        return Ok(respond::gateway_timeout(&core));
+        return Ok(respond::gateway_timeout(&core, Outcome::Unsatisfied));
     }
     fetch(asked, inner, request, why, basis).await
 }
 
-/// Answers a miss: from another request's flight, or by calling the handler.
+/// Answers a miss, or, when that takes longer than the policy's soft timeout, with the stale
+/// response there is.
 pub(super) async fn fetch<S, Q, B>(
     asked: Asked,
     inner: S,
@@ -98,6 +104,39 @@ where
     B::Error: Into<BoxError>,
 {
     let asked = Arc::new(asked);
+    let timeout = asked.route.policy.staleness.soft_timeout;
+    let (Some(timeout), Basis::Stale(stale)) = (timeout, &basis) else {
+        return share_or_lead(asked, inner, request, why, basis).await;
+    };
+    let stale = stale.clone();
+    if !asked.permits_stale(&stale) {
+        return share_or_lead(asked, inner, request, why, basis).await;
+    }
+    let led = share_or_lead(asked.clone(), inner, request, why, basis);
+    match tokio::time::timeout(timeout, led).await {
+        Ok(answered) => answered,
+        // The handler's call goes on in the background.
+        Err(_) => Ok(asked.replay(&stale, Outcome::Stale(Staleness::IfSlow), Told::default())),
+    }
+}
+
+/// Answers a miss: from another request's flight, or by calling the handler.
+async fn share_or_lead<S, Q, B>(
+    asked: Arc<Asked>,
+    inner: S,
+    request: Request<Q>,
+    why: Miss,
+    basis: Basis,
+) -> Result<Response<CacheBody<B>>, S::Error>
+where
+    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    Q: Body + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Buf,
+    B::Error: Into<BoxError>,
+{
     let mut inner = Inner::Ready(inner);
     let turns = if asked.may_share() { TURNS } else { 0 };
     let give_up = Instant::now().checked_add(asked.route.policy.collapsing.max_wait);
@@ -105,11 +144,14 @@ where
         match asked.join() {
             Join::Alone => break,
             Join::Lead(leader) => {
-                if let Some(stored) = asked.stored_meanwhile() {
-                    leader.land(Landing::Stored(stored.clone(), Outcome::Hit));
-                    return Ok(asked.replay(&stored, Outcome::Hit, Told::default()));
+                if let Some(landed) = asked.stored_meanwhile() {
+                    let response = asked.replay(&landed.stored, Outcome::Hit, Told::default());
+                    leader.land(Landing::Stored(Arc::new(landed)));
+                    return Ok(response);
                 }
-                let finish = asked.route.policy.collapsing.finish_abandoned;
+                let policy = &asked.route.policy;
+                let finish =
+                    policy.collapsing.finish_abandoned || policy.staleness.soft_timeout.is_some();
                 let fetch = Fetch {
                     asked,
                     why,
@@ -129,13 +171,30 @@ where
             }
         }
     }
+    let outlives_its_client = asked.outlives_its_client(&basis);
     let fetch = Fetch {
         asked,
         why,
         basis,
         leader: None,
     };
-    fetch.lead(Call { inner, request }).await
+    let led = fetch.lead(Call { inner, request });
+    match outlives_its_client {
+        true => Detached::new(Box::pin(led), true).await,
+        false => led.await,
+    }
+}
+
+impl Asked {
+    /// Whether a call that nobody shares goes on without its client: when that is given a stale
+    /// response after the soft timeout, something has to refresh it.
+    fn outlives_its_client(&self, basis: &Basis) -> bool {
+        self.route.policy.staleness.soft_timeout.is_some()
+            && matches!(basis, Basis::Stale(_))
+            && self.method == Method::GET
+            && !self.flags.range
+            && !self.flags.precondition
+    }
 }
 
 /// A call of the handler, and what is to become of its response.
@@ -153,6 +212,18 @@ struct Received<B> {
     head: Parts,
     body: B,
     interval: Interval,
+}
+
+/// A handler call that brought no response.
+enum Failure<E> {
+    Error(E),
+    TimedOut,
+}
+
+impl<E> From<Elapsed> for Failure<E> {
+    fn from(_: Elapsed) -> Self {
+        Self::TimedOut
+    }
 }
 
 impl Fetch {
@@ -180,15 +251,18 @@ impl Fetch {
         };
         self.find_stand_in().await;
         let conditions = self.take_conditions(call.request.headers_mut());
-        let mut repeat = match self.basis {
-            Basis::Nothing => None,
-            _ => again::prepare(&call, self.asked.core().empty_body.as_ref()),
+        let mut repeat = match self.basis.asks_nothing() {
+            true => None,
+            false => again::prepare(&call, self.asked.core().empty_body.as_ref()),
         };
         self.basis.ask(call.request.headers_mut(), repeat.is_some());
         loop {
             let received = match self.send(call).await {
                 Ok(received) => received,
-                Err(error) => return self.in_place_of_error().ok_or(error),
+                Err(Failure::Error(error)) => return self.in_place_of_error().ok_or(error),
+                Err(Failure::TimedOut) => {
+                    return Ok(self.in_place_of_error().unwrap_or_else(|| self.timed_out()));
+                }
             };
             let useless = match self.held_against(&received.head, received.interval, position) {
                 Validated::Confirmed(response) => return Ok(response),
@@ -210,16 +284,23 @@ impl Fetch {
         }
     }
 
-    async fn send<S, Q, B>(&self, call: Call<S, Q>) -> Result<Received<B>, S::Error>
+    async fn send<S, Q, B>(&self, call: Call<S, Q>) -> Result<Received<B>, Failure<S::Error>>
     where
         S: Service<Request<Q>, Response = Response<B>> + Clone,
     {
         let core = self.asked.core();
         let requested = core.clock.now();
-        let (head, body) = call.inner.call(call.request).await?.into_parts();
+        let response = call.inner.call(call.request);
+        let response = match self.asked.route.policy.staleness.hard_timeout {
+            Some(timeout) => tokio::time::timeout(timeout, response).await?,
+            None => response.await,
+        };
+        let (head, body) = response.map_err(Failure::Error)?.into_parts();
         let received = core.clock.now();
-        if let Some(Invalidate(invalidations)) = head.extensions.get() {
-            let invalidations = invalidations.clone();
+        let asked_for = head.extensions.get::<Invalidate>().cloned();
+        if let Some(Invalidate(invalidations)) =
+            asked_for.filter(|_| invalidation::invalidates(head.status))
+        {
             // A failure is counted; the response does not wait for the store to come back.
             let _ = core.invalidate(&invalidations).await;
         }
@@ -237,7 +318,7 @@ impl Fetch {
     /// Takes the client's conditions off the request, so that the answer is one that fills the
     /// cache, and returns them.
     fn take_conditions(&self, headers: &mut HeaderMap) -> HeaderMap {
-        let nothing_comes_of_it = self.leader.is_none() && matches!(self.basis, Basis::Nothing);
+        let nothing_comes_of_it = self.leader.is_none() && self.basis.asks_nothing();
         if nothing_comes_of_it || !self.asked.flags.conditional {
             // Nothing but this one answer: the client's own conditions are the best.
             return HeaderMap::new();
@@ -261,11 +342,19 @@ impl Fetch {
         response
     }
 
+    fn timed_out<B>(&self) -> Response<CacheBody<B>> {
+        let core = self.asked.core();
+        respond::gateway_timeout(core, self.miss(Some("hard-timeout")))
+    }
+
     /// Answers from a stored response that the handler called unmodified in words that must not
     /// update it: used for this once, it stays as stale as it was.
     fn unchanged<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
         self.free();
-        let outcome = Outcome::Revalidated { collapsed: false };
+        let outcome = Outcome::Revalidated {
+            why: self.why,
+            collapsed: false,
+        };
         self.asked.replay(stored, outcome, Told::default())
     }
 
@@ -289,7 +378,8 @@ impl Fetch {
         let body: Bytes = body.collect().await.ok()?.to_bytes();
         let (head, body) = part.completed_by(&rest.head, body)?;
         let length = http_body::SizeHint::with_exact(body.len() as u64);
-        let plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        let mut plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        plan.keep_tags(part);
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body,
@@ -304,7 +394,8 @@ impl Fetch {
             detail: None,
         };
         if let Some(leader) = &self.leader {
-            leader.land(Landing::Stored(stored.clone(), outcome.collapsed()));
+            let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
+            leader.land(Landing::Stored(Arc::new(landed)));
         }
         let told = Told {
             fwd_status: Some(rest.head.status),
@@ -459,6 +550,9 @@ impl Fetch {
             fwd_status: Some(head.status),
             ..Told::default()
         };
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return respond::pass(core, outcome, Response::from_parts(head, body));
+        }
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
         core.tell(response.headers_mut(), outcome, told);

@@ -20,7 +20,7 @@ use crate::policy::{Identity, Route, RouteTable};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::reuse::{self, Permit};
 use crate::semantics::vary;
-use crate::status::{BypassReason, Miss};
+use crate::status::{BypassReason, Miss, Outcome, Staleness};
 use crate::store::{Answer, Stored};
 
 /// What is stored for a request's key.
@@ -37,8 +37,10 @@ pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Found, Error>> + Se
 #[derive(Debug)]
 pub(crate) enum Lookup {
     Fresh(Arc<StoredResponse>),
-    /// Served at once, while a background call refreshes it.
-    ServeStale(Arc<StoredResponse>),
+    /// Served at once, as a hit or stale, while a background call refreshes it.
+    ServeAndRefresh(Arc<StoredResponse>, Outcome),
+    /// Served though it is stale, for the client accepts that.
+    Accepted(Arc<StoredResponse>),
     /// The handler has to be called, with regard to what is stored.
     Fetch(Miss, Basis),
 }
@@ -221,13 +223,14 @@ impl Ask<'_> {
     fn judge_part(&self, stored: Arc<StoredResponse>) -> Lookup {
         let client = self.client;
         let fresh = stored.stale_by(self.began.instant).is_none() && !stored.reuse.always_validate;
-        let whole_is_wanted = !client.flags.range && *client.method == Method::GET;
-        if fresh && respond::part_for(&stored, client, self.began).is_some() {
-            Lookup::Fresh(stored)
-        } else if fresh && whole_is_wanted {
-            Lookup::Fetch(Miss::Partial, Basis::Part(stored))
-        } else {
+        if !fresh || *client.method != Method::GET {
             Lookup::missing(Miss::Partial)
+        } else if respond::part_for(&stored, client, self.began).is_some() {
+            Lookup::Fresh(stored)
+        } else if client.flags.range {
+            Lookup::Fetch(Miss::Partial, Basis::Beside(stored))
+        } else {
+            Lookup::Fetch(Miss::Partial, Basis::Part(stored))
         }
     }
 
@@ -268,17 +271,27 @@ impl Ask<'_> {
                 Permit::Validate if stale_by.is_none() => {
                     return Lookup::Fetch(Miss::Request, Basis::Stale(stored));
                 }
-                Permit::StaleAllowed => return Lookup::Fresh(stored),
-                _ => {}
+                Permit::Validate => return Lookup::validate(stored),
+                Permit::StaleAllowed => return Lookup::Accepted(stored),
+                Permit::Fresh | Permit::Stale => {}
             }
         }
         match stale_by {
+            None if self.is_due(&stored) => Lookup::ServeAndRefresh(stored, Outcome::Hit),
             None => Lookup::Fresh(stored),
             Some(by) if by < stored.times.stale_while_revalidate && !stored.reuse.never_stale => {
-                Lookup::ServeStale(stored)
+                Lookup::ServeAndRefresh(stored, Outcome::Stale(Staleness::WhileRevalidating))
             }
             Some(_) => Lookup::validate(stored),
         }
+    }
+
+    /// Whether a fresh response has so little of its lifetime left that it is refreshed ahead.
+    fn is_due(&self, stored: &StoredResponse) -> bool {
+        let ahead = self.route.policy.staleness.refresh_ahead;
+        !ahead.is_zero()
+            && *self.client.method == Method::GET
+            && stored.age(self.began.instant).saturating_add(ahead) >= stored.times.lifetime
     }
 
     /// Whether the request wants an answer from the cache or none (RFC 9111 §5.2.1.7).

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use http::header::HeaderMap;
+use http::header::{self, HeaderName};
 use http::response::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
 use tower_service::Service;
 use tracing::Instrument;
@@ -57,6 +57,10 @@ pub(super) fn in_background<S, Q, B>(
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
+    if asked.method != Method::GET || asked.flags.range || asked.flags.precondition {
+        // Its answer would be none to store.
+        return;
+    }
     let Join::Lead(leader) = asked.join() else {
         return;
     };
@@ -125,17 +129,21 @@ impl Fetch {
             return Validated::Useless(stored.clone());
         }
         let asked = &self.asked;
-        let fresh = freshened(stored, head);
-        let outcome = Outcome::Revalidated { collapsed: false };
+        let fresh = freshened(stored, head, interval);
+        let outcome = Outcome::Revalidated {
+            why: self.why,
+            collapsed: false,
+        };
         let told = Told {
             fwd_status: Some(head.status),
             ..Told::default()
         };
         match self.update(stored, &fresh, interval, position) {
-            Ok(stored) => {
+            Ok((stored, nominated)) => {
                 match &self.leader {
                     Some(leader) if !stored.reuse.always_validate => {
-                        leader.land(Landing::Stored(stored.clone(), outcome.collapsed()));
+                        let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
+                        leader.land(Landing::Stored(Arc::new(landed)));
                     }
                     _ => self.free(),
                 }
@@ -152,16 +160,18 @@ impl Fetch {
         }
     }
 
-    /// Stores what is stored anew, under a head that was updated.
+    /// Stores what is stored anew, under a head that was updated. Returns it and the fields that
+    /// select it.
     fn update(
         &self,
         stored: &StoredResponse,
         head: &Parts,
         interval: Interval,
         position: Position,
-    ) -> Result<Arc<StoredResponse>, Refusal> {
+    ) -> Result<(Arc<StoredResponse>, Vec<HeaderName>), Refusal> {
         let length = SizeHint::with_exact(stored.body.len() as u64);
-        let plan = admit::admit(&self.asked, head, &length, interval)?;
+        let mut plan = admit::admit(&self.asked, head, &length, interval)?;
+        plan.keep_tags(stored);
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body: stored.body.clone(),
@@ -172,7 +182,7 @@ impl Fetch {
             .ok_or(Refusal::Stream)?;
         let updated = Arc::new(updated);
         self.asked.store(&updated, &nominated);
-        Ok(updated)
+        Ok((updated, nominated))
     }
 
     /// Passes the response to a HEAD on, after taking from it what it says of the stored response
@@ -190,7 +200,7 @@ impl Fetch {
             let validators = stored.validators();
             match validation::judge_head(head.status, &head.headers, &validators, length) {
                 HeadVerdict::Freshen => {
-                    let fresh = freshened(stored, &head);
+                    let fresh = freshened(stored, &head, interval);
                     if self.update(stored, &fresh, interval, position).is_err() {
                         asked.discard();
                     }
@@ -217,19 +227,11 @@ impl Fetch {
     /// (RFC 9111 §5.2.2.2).
     fn disconnected<B>(&self) -> Response<CacheBody<B>> {
         self.free();
-        let mut response = respond::respond(
-            StatusCode::GATEWAY_TIMEOUT,
-            HeaderMap::new(),
-            CacheBody::empty(),
-        );
-        let outcome = self.miss(Some("origin-unreachable"));
         let core = self.asked.core();
-        core.tell(response.headers_mut(), outcome, Told::default());
-        response
+        respond::gateway_timeout(core, self.miss(Some("origin-unreachable")))
     }
 
-    /// Answers with what is stored where the handler failed, if it is still good enough for that
-    /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
+    /// Answers with what is stored where the handler failed, if that is permitted.
     pub(super) fn stale_in_place_of_error<B>(
         &self,
         fwd_status: Option<StatusCode>,
@@ -238,17 +240,14 @@ impl Fetch {
             return None;
         };
         let asked = &self.asked;
-        let stale_by = stale.stale_by(asked.now().instant).unwrap_or_default();
-        let permitted = !stale.reuse.never_stale
-            && !stale.reuse.always_validate
-            && stale_by < stale.times.stale_if_error
-            && asked.core().verdict(stale) != Verdict::Invalid;
-        if !permitted {
+        if !asked.permits_stale(stale) {
             return None;
         }
         let outcome = Outcome::Stale(Staleness::IfError);
         if let Some(leader) = &self.leader {
-            leader.land(Landing::Stored(stale.clone(), outcome));
+            // Those who wait select the same variant: the names were known before the flight.
+            let landed = asked.landed(stale.clone(), Vec::new(), outcome);
+            leader.land(Landing::Stored(Arc::new(landed)));
         }
         let told = Told {
             fwd_status,
@@ -262,10 +261,28 @@ fn is_unreachable(head: &Parts) -> bool {
     head.extensions.get::<OriginUnreachable>().is_some()
 }
 
+impl Asked {
+    /// Whether a stale response may be used in place of a handler that fails or does not answer
+    /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
+    pub(super) fn permits_stale(&self, stale: &StoredResponse) -> bool {
+        let stale_by = stale.stale_by(self.now().instant).unwrap_or_default();
+        // An error that was stored is no better than another.
+        !reuse::stale_if_error(stale.status)
+            && !stale.reuse.never_stale
+            && !stale.reuse.always_validate
+            && stale_by < stale.times.stale_if_error
+            && self.core().verdict(stale) != Verdict::Invalid
+    }
+}
+
 /// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2).
-fn freshened(stored: &StoredResponse, update: &Parts) -> Parts {
+fn freshened(stored: &StoredResponse, update: &Parts, interval: Interval) -> Parts {
     // What this connection says of itself is no news of the stored response.
-    let fields = storable::stored_headers(&update.headers, &Scope::Absent);
+    let mut fields = storable::stored_headers(&update.headers, &Scope::Absent);
+    if !fields.contains_key(header::DATE) {
+        // Or else the date of what is stored would count, and it would be stale at once.
+        admit::add_date(&mut fields, interval.received);
+    }
     let mut fresh = Response::new(()).into_parts().0;
     fresh.status = stored.status;
     fresh.headers = validation::freshen(&stored.head.to_map(fields.len()), &fields);

@@ -1,6 +1,7 @@
 //! The responses this layer makes itself, and what it adds to those it passes on.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,12 +13,12 @@ use super::request::Flags;
 use super::{Asked, Core};
 use crate::body::CacheBody;
 use crate::clock::Now;
-use crate::entry::StoredResponse;
+use crate::entry::{Moment, StoredResponse};
 use crate::semantics::date;
 use crate::semantics::partial::Part;
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
 use crate::semantics::range::{self, RangeSet, Resolved};
-use crate::status::{self, Outcome, Staleness, Told};
+use crate::status::{self, Outcome, Told};
 
 /// The side of a request that a replay looks at.
 #[derive(Clone, Copy, Debug)]
@@ -27,19 +28,45 @@ pub(super) struct Client<'a> {
     pub(super) flags: Flags,
 }
 
+impl Client<'_> {
+    /// Whether the answer is the whole of a stored response, whatever the response.
+    fn wants_the_whole(&self) -> bool {
+        let flags = self.flags;
+        *self.method == Method::GET && !flags.conditional && !flags.precondition && !flags.range
+    }
+}
+
 impl Ask<'_> {
-    pub(super) fn replay<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
-        self.core.replay(
-            stored,
-            self.client,
-            self.began,
-            Outcome::Hit,
-            Told::default(),
-        )
+    /// Replays a fresh stored response, from a head that was made ready if there is one.
+    pub(super) fn hit<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
+        let Some(moment) = self.moment(stored) else {
+            return self.replay(stored, Outcome::Hit);
+        };
+        if let Some(headers) = stored.prepared.get(moment) {
+            self.core.stats.count(Outcome::Hit);
+            return whole(stored, headers);
+        }
+        let response = self.replay(stored, Outcome::Hit);
+        let headers = response.headers();
+        self.core.prepared.note(stored, moment, headers);
+        response
     }
 
-    pub(super) fn replay_stale<B>(&self, stored: &StoredResponse) -> Response<CacheBody<B>> {
-        let outcome = Outcome::Stale(Staleness::WhileRevalidating);
+    /// Returns what the head of a hit depends on; `None` where it depends on the request as well.
+    fn moment(&self, stored: &StoredResponse) -> Option<Moment> {
+        if !self.client.wants_the_whole() || stored.status == StatusCode::PARTIAL_CONTENT {
+            return None;
+        }
+        let age = stored.age(self.began.instant);
+        let ttl = status::ttl(stored.times.lifetime, age);
+        self.core.prepared.moment(age.as_secs(), ttl)
+    }
+
+    pub(super) fn replay<B>(
+        &self,
+        stored: &StoredResponse,
+        outcome: Outcome,
+    ) -> Response<CacheBody<B>> {
         self.core
             .replay(stored, self.client, self.began, outcome, Told::default())
     }
@@ -75,7 +102,7 @@ impl Asked {
 }
 
 impl StoredResponse {
-    fn ttl(&self, now: Instant) -> i64 {
+    pub(super) fn ttl(&self, now: Instant) -> i64 {
         status::ttl(self.times.lifetime, self.age(now))
     }
 }
@@ -125,10 +152,10 @@ fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Respons
             Precondition::Failed => return precondition_failed(),
         }
     }
-    if stored.status == StatusCode::PARTIAL_CONTENT {
-        if let Some(part) = part_for(stored, client, now) {
-            return single(headers, &part.range, part.complete_length, part.body);
-        }
+    if stored.status == StatusCode::PARTIAL_CONTENT
+        && let Some(part) = part_for(stored, client, now)
+    {
+        return single(headers, &part.range, part.complete_length, part.body);
     }
     if *client.method == Method::HEAD {
         return head(stored, headers);
@@ -136,6 +163,10 @@ fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Respons
     if let (true, StatusCode::OK) = (client.flags.range, stored.status) {
         return ranges(stored, headers, client, now);
     }
+    whole(stored, headers)
+}
+
+fn whole<B>(stored: &StoredResponse, headers: HeaderMap) -> Response<CacheBody<B>> {
     let body = CacheBody::stored(stored.body.clone(), stored.trailers.clone());
     respond(stored.status, headers, body)
 }
@@ -150,10 +181,7 @@ fn ranges<B>(
     let length = stored.body.len() as u64;
     let resolved = requested_ranges(&headers, client, now).map(|ranges| ranges.resolve(length));
     match resolved {
-        None | Some(Resolved::Whole) => {
-            let body = CacheBody::stored(stored.body.clone(), stored.trailers.clone());
-            respond(stored.status, headers, body)
-        }
+        None | Some(Resolved::Whole) => whole(stored, headers),
         Some(Resolved::Single(part)) => {
             let body = range::slice(&stored.body, &part);
             single(headers, &part, Some(length), body)
@@ -263,18 +291,12 @@ fn head<B>(stored: &StoredResponse, mut headers: HeaderMap) -> Response<CacheBod
     respond(stored.status, headers, CacheBody::empty())
 }
 
-/// Says that the client wanted a stored response or none, and there is none (RFC 9111 §5.2.1.7).
-pub(super) fn gateway_timeout<B>(core: &Core) -> Response<CacheBody<B>> {
-    let mut response = respond(
-        StatusCode::GATEWAY_TIMEOUT,
-        HeaderMap::new(),
-        CacheBody::empty(),
-    );
-    core.tell(
-        response.headers_mut(),
-        Outcome::Unsatisfied,
-        Told::default(),
-    );
+/// Says that no response could be had in the way the request or the response demands: without the
+/// handler (RFC 9111 §5.2.1.7), or with it (§5.2.2.2).
+pub(super) fn gateway_timeout<B>(core: &Core, outcome: Outcome) -> Response<CacheBody<B>> {
+    let status = StatusCode::GATEWAY_TIMEOUT;
+    let mut response = respond(status, HeaderMap::new(), CacheBody::empty());
+    core.tell(response.headers_mut(), outcome, Told::default());
     response
 }
 

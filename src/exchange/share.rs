@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::header::{HeaderMap, HeaderName};
+use http::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::lookup::{self, Ask, Lookup, variant_key};
 use super::{Asked, respond};
 use crate::body::CacheBody;
 use crate::entry::StoredResponse;
-use crate::flight::{Flight, Freed, Join, Landing, Streaming};
+use crate::flight::{Flight, Freed, Join, Landed, Landing, Streaming};
 use crate::invalidate::{Position, Verdict};
 use crate::key::Key;
 use crate::semantics::preconditions::Precondition;
@@ -71,7 +72,7 @@ impl Asked {
     }
 
     /// Looks again, as the leader of a flight: another may have landed since the first lookup.
-    pub(super) fn stored_meanwhile(&self) -> Option<Arc<StoredResponse>> {
+    pub(super) fn stored_meanwhile(&self) -> Option<Landed> {
         let found = match lookup::find(self.core(), self.key.borrow(), &self.headers) {
             Answer::Now(Ok(found)) => found,
             Answer::Now(Err(_)) | Answer::Later(_) => return None,
@@ -80,9 +81,27 @@ impl Asked {
             began: self.now(),
             ..self.ask()
         };
+        let names = found.variants.as_ref().map(|variants| &variants.names);
+        let nominated = names.cloned().unwrap_or_default();
         match ask.judge(found) {
-            Lookup::Fresh(stored) => Some(stored),
+            Lookup::Fresh(stored) => Some(self.landed(stored, nominated, Outcome::Hit)),
             _ => None,
+        }
+    }
+
+    /// What those who wait for this request's flight are given, if they are alike in the fields that
+    /// are `nominated`.
+    pub(super) fn landed(
+        &self,
+        stored: Arc<StoredResponse>,
+        nominated: Vec<HeaderName>,
+        outcome: Outcome,
+    ) -> Landed {
+        Landed {
+            stored,
+            nominated,
+            request: self.headers.clone(),
+            outcome,
         }
     }
 
@@ -97,14 +116,20 @@ impl Asked {
         match landing {
             Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
             Ok(Err(Freed::Abandoned)) => Waited::Again,
-            Ok(Ok(Landing::Stored(stored, outcome))) => match (core.verdict(&stored), outcome) {
-                (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {
-                    Waited::Answered(self.replay(&stored, outcome, Told::default()))
-                }
-                _ => Waited::Again,
-            },
+            Ok(Ok(Landing::Stored(landed))) => self.take_landed(&landed),
             Ok(Ok(Landing::Streaming(streaming))) => self.read_along(flight, &streaming),
         }
+    }
+
+    fn take_landed<B>(&self, landed: &Landed) -> Waited<B> {
+        match (self.core().verdict(&landed.stored), landed.outcome) {
+            (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {}
+            _ => return Waited::Again,
+        }
+        if !vary::selects(&landed.nominated, &landed.request, &self.headers) {
+            return Waited::Alone;
+        }
+        Waited::Answered(self.replay(&landed.stored, landed.outcome, Told::default()))
     }
 
     fn read_along<B>(&self, flight: &Flight, streaming: &Streaming) -> Waited<B> {

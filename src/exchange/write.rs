@@ -6,9 +6,8 @@ use std::sync::Arc;
 use bytes::Buf;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
-use smallvec::SmallVec;
 use tower_service::Service;
 
 use super::admit::{self, Interval, Plan};
@@ -18,7 +17,8 @@ use super::request::original_uri;
 use super::{Asked, Core, Journey, Place, respond, sweep};
 use crate::body::{BoxError, CacheBody};
 use crate::directive::Invalidate;
-use crate::invalidate::{Invalidation, Position, Verdict};
+use crate::invalidate::{Intent, Invalidation, Position, Terms, Verdict};
+use crate::policy::Evicted;
 use crate::semantics::invalidation;
 use crate::status::{BypassReason, Miss, Outcome, Told};
 
@@ -28,7 +28,8 @@ pub(super) struct Write {
     uri: Uri,
     authority: Option<HeaderValue>,
     /// What is evicted by it: what its route names and its own URI, then what its response names.
-    evicted: SmallVec<[Invalidation; 4]>,
+    evicted: Evicted,
+    terms: Terms,
     /// The GET that its response may be stored for, and the log's position before the handler was
     /// called.
     as_get: Option<(Asked, Position)>,
@@ -38,7 +39,7 @@ impl Write {
     pub(super) fn new(place: &Place, parts: &Parts) -> Self {
         let core = &place.core;
         let uri = original_uri(parts).clone();
-        let mut evicted = core.routes.evicted_by(uri.path());
+        let (mut evicted, terms) = core.routes.evicted_by(uri.path());
         evicted.push(Invalidation::uri(path_and_query(&uri)));
         let as_get = match parts.method {
             Method::POST => place.as_get(parts),
@@ -49,6 +50,7 @@ impl Write {
             authority: parts.headers.get(header::HOST).cloned(),
             uri,
             evicted,
+            terms,
             as_get: as_get.map(|asked| (asked, core.store.log().position())),
         }
     }
@@ -74,21 +76,26 @@ impl Write {
         // Declared before the handler's future, and so dropped after it: nothing can be written
         // once the invalidation is recorded.
         let mut pending = Pending {
+            intent: self.announced(),
             write: self,
             done: false,
         };
         let requested = pending.write.core.clock.now();
         let response = inner.call(request).await?;
-        if !invalidation::invalidates(response.status()) {
+        if !pending.write.takes_effect(response.status()) {
             pending.done = true;
+            pending.forget_intent();
             return Ok(pending.write.pass(response, None));
         }
         let received = pending.write.core.clock.now();
         let write = &mut pending.write;
         write.add_what_is_named_by(&response);
         let before = write.undisturbed_until();
+        write.hold();
         let recorded = write.core.invalidate(&write.evicted).await;
         pending.done = true;
+        // What it announced is recorded now.
+        pending.forget_intent();
         let Ok(()) = recorded else {
             return Ok(pending.write.pass(response, Some("invalidation-pending")));
         };
@@ -103,6 +110,24 @@ impl Write {
             }
             None => pending.write.pass(response, None),
         })
+    }
+
+    /// Takes what is about to be written out of use, where the route wants that.
+    fn announced(&self) -> Option<Intent> {
+        let log = self.core.store.log();
+        self.terms.two_phase.then(|| log.begin_write(&self.evicted))
+    }
+
+    fn takes_effect(&self, status: StatusCode) -> bool {
+        self.terms.even_if_failed || invalidation::invalidates(status)
+    }
+
+    /// Keeps what replicas may still show from being stored.
+    fn hold(&self) {
+        let until = self.core.clock.instant().checked_add(self.terms.hold_after);
+        if let (false, Some(until)) = (self.terms.hold_after.is_zero(), until) {
+            self.core.store.log().hold(&self.evicted, until);
+        }
     }
 
     fn pass<B>(
@@ -191,13 +216,24 @@ impl Write {
 /// succeeded.
 struct Pending {
     write: Write,
+    /// Dropped last, so that what was announced is recorded before it ends.
+    intent: Option<Intent>,
     done: bool,
+}
+
+impl Pending {
+    fn forget_intent(&mut self) {
+        if let Some(intent) = self.intent.take() {
+            intent.abandon();
+        }
+    }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.done {
             let core = &self.write.core;
+            self.write.hold();
             core.in_background(core.store.invalidate(&self.write.evicted));
             sweep::soon(core);
         }
@@ -219,11 +255,11 @@ where
     E: Send + 'static,
 {
     Box::pin(async move {
-        if invalidation::invalidates(response.status()) {
-            if let Some(Invalidate(what)) = response.extensions().get().cloned() {
-                // A failure is counted; the response does not wait for the store to come back.
-                let _ = core.invalidate(&what).await;
-            }
+        if invalidation::invalidates(response.status())
+            && let Some(Invalidate(what)) = response.extensions().get().cloned()
+        {
+            // A failure is counted; the response does not wait for the store to come back.
+            let _ = core.invalidate(&what).await;
         }
         Ok(respond::pass(&core, Outcome::Bypass(bypass), response))
     })

@@ -1,5 +1,7 @@
 //! What a successful write invalidates: templates over what its route captured.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
 use super::canonical::decode;
@@ -32,6 +34,29 @@ use crate::error::Error;
 pub struct Evict {
     rules: Vec<Rule>,
     soft: bool,
+    terms: Terms,
+}
+
+/// When a write's invalidations take effect, and for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Also if the handler answers 4xx or 5xx.
+    pub(crate) even_if_failed: bool,
+    /// From before the handler is called.
+    pub(crate) two_phase: bool,
+    /// What matches is not stored for this long afterwards.
+    pub(crate) hold_after: Duration,
+}
+
+impl Terms {
+    /// Returns the stricter of two in every respect.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            even_if_failed: self.even_if_failed || other.even_if_failed,
+            two_phase: self.two_phase || other.two_phase,
+            hold_after: self.hold_after.max(other.hold_after),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +103,33 @@ impl Evict {
         self
     }
 
+    /// Evicts after answers of 4xx and 5xx as well: for handlers that may have written before they
+    /// failed. By default only 2xx and 3xx evict
+    /// ([RFC 9111 §4.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.4)).
+    pub fn even_if_failed(mut self) -> Self {
+        self.terms.even_if_failed = true;
+        self
+    }
+
+    /// Takes what matches out of use from before the handler is called until its answer, when the
+    /// eviction takes over, or, if the write failed, what was stored is good again.
+    ///
+    /// Without it a read that is answered while a write is under way may be given what the write
+    /// has replaced already, which is right as long as nobody was told of the write. With it such a
+    /// read goes to the handler. Costs two more turns of the log's lock for each write.
+    pub fn two_phase(mut self) -> Self {
+        self.terms.two_phase = true;
+        self
+    }
+
+    /// Keeps responses that match out of the store for a while after the write, if their handler
+    /// was called in that while: for handlers that read from a replica of the database that may lag
+    /// behind. They are passed on as they come. By default there is no such while.
+    pub fn hold_after(mut self, hold: Duration) -> Self {
+        self.terms.hold_after = hold;
+        self
+    }
+
     fn and(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         self
@@ -93,6 +145,7 @@ impl Evict {
                 .map(compile)
                 .collect::<Result<_, _>>()?,
             soft: self.soft,
+            terms: self.terms,
         })
     }
 }
@@ -102,6 +155,7 @@ impl Evict {
 pub(crate) struct CompiledEvict {
     rules: Box<[CompiledRule]>,
     soft: bool,
+    pub(crate) terms: Terms,
 }
 
 #[derive(Clone, Debug)]
@@ -115,11 +169,11 @@ enum CompiledRule {
 impl CompiledEvict {
     /// Returns what a write with these captures invalidates besides its own URI.
     pub(crate) fn bind(&self, captures: Captures<'_>) -> SmallVec<[Invalidation; 4]> {
-        let bind = |rule: &CompiledRule| match rule.bind(captures) {
-            invalidation if self.soft => invalidation.soft(),
-            invalidation => invalidation,
-        };
-        self.rules.iter().map(bind).collect()
+        let bound = self.rules.iter().map(|rule| rule.bind(captures));
+        match self.soft {
+            true => bound.map(Invalidation::soft).collect(),
+            false => bound.collect(),
+        }
     }
 }
 
@@ -130,10 +184,10 @@ impl CompiledRule {
             Rule::Pattern(text) => {
                 let template = Template::parse(&text, Braces::Capture)?;
                 check_bound(&text, template.captures(), bound)?;
-                let has_captures = template.captures().next().is_some();
-                match has_captures {
-                    true => Self::Pattern(template),
-                    false => Self::Fixed(Pattern::compile(&template).into()),
+                let is_fixed = template.captures().next().is_none();
+                match is_fixed {
+                    true => Self::Fixed(Pattern::compile(&template).into()),
+                    false => Self::Pattern(template),
                 }
             }
             Rule::Tag(text) => Self::Tag(TagTemplate::compile(&text, bound)?),

@@ -64,10 +64,7 @@ impl<S: Stamp> Index<S> {
     }
 
     fn record_glob(&mut self, placed: PlacedGlob, stamp: S) {
-        let known = self
-            .globs
-            .iter()
-            .position(|known| known.placed.id == placed.id);
+        let known = self.globs.iter().position(|known| known.placed.is(&placed));
         let mut glob = match known {
             Some(at) => self.globs.remove(at),
             None => StampedGlob {

@@ -38,6 +38,7 @@ impl Intent {
     }
 
     /// Records the invalidations of a write that was made, and returns their position.
+    #[cfg(test)]
     pub(crate) fn commit(mut self) -> Position {
         self.close(true)
     }
@@ -158,6 +159,6 @@ impl Open {
     }
 
     fn find(&self, glob: &PlacedGlob) -> Option<usize> {
-        self.globs.iter().position(|(known, _)| known.id == glob.id)
+        self.globs.iter().position(|(known, _)| known.is(glob))
     }
 }

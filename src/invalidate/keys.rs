@@ -1,7 +1,7 @@
 //! Patterns and subjects as hashes: where an invalidation is recorded, and where to look for those
 //! that match a subject.
 //!
-//! Only 64-bit hashes are kept of paths and tags, seeded anew for each log. Two that collide share
+//! Of paths and tags only 64-bit hashes are kept, seeded anew for each log. Two that collide share
 //! their invalidations, which can invalidate too much but never too little, and a log takes the
 //! same room whatever is recorded in it.
 
@@ -49,13 +49,13 @@ pub(super) enum Place {
     Glob(PlacedGlob),
 }
 
-/// A glob, with the hash it is known by and the place to record it when there are too many.
+/// A glob, with its hash and the place to record it when there are too many.
 #[derive(Clone, Debug)]
 pub(super) struct PlacedGlob {
-    pub(super) id: u64,
-    pub(super) glob: Arc<Glob>,
+    id: u64,
+    glob: Arc<Glob>,
     /// The key of the glob's literal beginning; `None` if it has none.
-    pub(super) coarse: Option<u64>,
+    coarse: Option<u64>,
     /// The segments without a wildcard: all of them stand in every path that matches.
     literals: Segments,
 }
@@ -72,6 +72,12 @@ impl Segments {
 }
 
 impl PlacedGlob {
+    /// Returns whether both are the same glob, in most cases by their hashes. A collision must not
+    /// pass: the other glob would not be recorded at all.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.id == other.id && self.glob == other.glob
+    }
+
     /// Returns whether the glob may match the subject that these are the keys of. Cheap, and right
     /// about most subjects that it does not match.
     #[inline]

@@ -124,11 +124,6 @@ impl Log {
         state.judge(position, self.position(), &keys, subject) != Verdict::Invalid
             && !state.is_held(&keys, subject, began)
     }
-
-    /// Invalidates everything up to here: what was stored in another life of a shared log.
-    pub(crate) fn reset(&self) -> Position {
-        self.append(&[Invalidation::everything()])
-    }
 }
 
 impl Default for Log {

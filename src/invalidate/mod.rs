@@ -51,6 +51,7 @@ pub use pattern::Pattern;
 pub use position::Position;
 
 pub(crate) use canonical::canonical;
-pub(crate) use evict::{CompiledEvict, TagTemplate};
+pub(crate) use evict::{CompiledEvict, TagTemplate, Terms};
+pub(crate) use intent::Intent;
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};

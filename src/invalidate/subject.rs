@@ -1,6 +1,6 @@
 //! What an invalidation is matched against.
 
-use std::mem;
+use std::{fmt, mem};
 
 use super::canonical::{canonical, canonical_query};
 
@@ -47,11 +47,6 @@ impl Subject {
         }
     }
 
-    /// Returns the canonical path.
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
     /// Returns the tags.
     pub(crate) fn tags(&self) -> &[Box<str>] {
         &self.tags
@@ -62,6 +57,16 @@ impl Subject {
         let query = self.query.as_ref().map_or(0, |query| query.len());
         let tags: usize = self.tags.iter().map(|tag| tag.len()).sum();
         self.path.len() + query + tags + mem::size_of_val(&*self.tags)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        match &self.query {
+            Some(query) => write!(f, "?{query}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -79,7 +84,7 @@ mod tests {
     #[test]
     fn a_subject_is_kept_in_canonical_form_and_knows_its_size() {
         let subject = Subject::new("/%61/../b", Some("q=%7e"), [Box::from("t1")]);
-        assert_eq!(subject.path(), "/b");
+        assert_eq!(subject.to_string(), "/b?q=~");
         assert_eq!(subject.borrow().query, Some("q=~"));
         assert_eq!(subject.size(), 2 + 3 + 2 + size_of::<Box<str>>());
         assert!(subject.with_tags([]).tags().is_empty());

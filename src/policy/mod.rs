@@ -14,7 +14,7 @@ mod ttl;
 
 pub(crate) use key_rule::{KeyRule, Target, write_value};
 pub use route::Routes;
-pub(crate) use route::{Route, RouteTable};
+pub(crate) use route::{Evicted, Route, RouteTable};
 pub(crate) use ttl::{OriginSays, Requested, Ttl};
 
 /// How one route is cached.
@@ -43,6 +43,7 @@ pub struct Policy {
     pub(crate) bypass: bool,
     pub(crate) ttl: Ttl,
     pub(crate) key: KeyRule,
+    pub(crate) no_vary_search: Option<String>,
     pub(crate) condition: Option<Condition>,
     pub(crate) identity: Identity,
     pub(crate) set_cookie: SetCookie,
@@ -63,7 +64,7 @@ pub(crate) enum Identity {
     /// For everyone, credentials or not: the operator's word.
     Everyone,
     /// For those whom this function gives the same name; nobody where it gives none.
-    Partition(Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>),
+    Partition(key_rule::Naming),
 }
 
 /// What becomes of a response that sets cookies.
@@ -83,6 +84,12 @@ pub(crate) struct Condition(pub(crate) Arc<dyn Fn(&Parts) -> bool + Send + Sync>
 pub(crate) struct Staleness {
     pub(crate) while_revalidate: Option<Duration>,
     pub(crate) if_error: Option<Duration>,
+    /// A fresh response with less left than this is refreshed in the background.
+    pub(crate) refresh_ahead: Duration,
+    /// How long a request with a stale response to fall back on waits for the handler.
+    pub(crate) soft_timeout: Option<Duration>,
+    /// How long any read waits for the head of the handler's response.
+    pub(crate) hard_timeout: Option<Duration>,
 }
 
 /// How concurrent misses share one handler call.
@@ -158,6 +165,19 @@ impl Policy {
         policy
     }
 
+    /// Gives a TTL to responses for which the handler states no freshness, on top of
+    /// [`origin_decides`](Self::origin_decides); where the function returns `None`, the handler's
+    /// word, or heuristic freshness, is all there is.
+    pub fn default_ttl_with<F, T>(mut self, ttl: F) -> Self
+    where
+        F: Fn(&Parts) -> T + Send + Sync + 'static,
+        T: Into<Option<Duration>>,
+    {
+        self.ttl
+            .set_default(Arc::new(move |parts| ttl(parts).into()));
+        self
+    }
+
     /// Never caches: requests go straight to the inner service.
     pub fn bypass() -> Self {
         let mut policy = Self::new(Ttl::fixed(Duration::ZERO));
@@ -170,6 +190,7 @@ impl Policy {
             bypass: false,
             ttl,
             key: KeyRule::default(),
+            no_vary_search: None,
             condition: None,
             identity: Identity::Cautious,
             set_cookie: SetCookie::NotStored,
@@ -258,6 +279,29 @@ impl Policy {
         self
     }
 
+    /// Refreshes a fresh response in the background when it is asked for with no more than `window`
+    /// of its lifetime left, so that what is asked for often never expires. By default zero.
+    pub fn refresh_ahead(mut self, window: Duration) -> Self {
+        self.staleness.refresh_ahead = window;
+        self
+    }
+
+    /// Answers with the stale response that is stored, where [`stale_if_error`](Self::stale_if_error)
+    /// would allow it, when the handler has not answered after `timeout`. The handler's call goes
+    /// on, and refreshes what is stored. By default a request waits.
+    pub fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.staleness.soft_timeout = Some(timeout);
+        self
+    }
+
+    /// Drops a handler call for a read that has brought no response head after `timeout`, and
+    /// answers with a stale response where [`stale_if_error`](Self::stale_if_error) allows it, or
+    /// else 504. By default the cache sets no limit of its own.
+    pub fn hard_timeout(mut self, timeout: Duration) -> Self {
+        self.staleness.hard_timeout = Some(timeout);
+        self
+    }
+
     /// Caches only requests for which the condition holds; the others are bypassed.
     pub fn when(mut self, condition: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.condition = Some(Condition(Arc::new(condition)));
@@ -331,6 +375,16 @@ impl Policy {
     /// Parameters of the same name keep their order: `?a=1&a=2` and `?a=2&a=1` stay apart.
     pub fn sort_query(mut self) -> Self {
         self.key.sort_query = true;
+        self
+    }
+
+    /// Says in the words of the `No-Vary-Search` field which parts of a query do not matter:
+    /// `key-order, params=("utm_source")`, or `params, except=("id")`.
+    ///
+    /// It is a rule of this route, known before the first response; the field in responses is left
+    /// to browsers. A value that does not parse is an error from `build()`.
+    pub fn no_vary_search(mut self, value: impl Into<String>) -> Self {
+        self.no_vary_search = Some(value.into());
         self
     }
 

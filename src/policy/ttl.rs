@@ -33,6 +33,7 @@ enum Source {
     Nothing,
     Fixed(Duration),
     ByRequest(ByRequest),
+    Default(ByRequest),
 }
 
 type ByRequest = Arc<dyn Fn(&Parts) -> Option<Duration> + Send + Sync>;
@@ -71,6 +72,11 @@ impl Ttl {
         }
     }
 
+    /// Sets the TTL where the handler states none; `None` from it is no reason not to store.
+    pub(crate) fn set_default(&mut self, ttl: ByRequest) {
+        self.source = Source::Default(ttl);
+    }
+
     pub(crate) fn set_for(&mut self, status: StatusCode, ttl: Duration) {
         self.by_status.retain(|(named, _)| *named != status);
         self.by_status.push((status, ttl));
@@ -81,6 +87,7 @@ impl Ttl {
         match &self.source {
             Source::Nothing => Requested::Unstated,
             Source::Fixed(ttl) => Requested::Lifetime(*ttl),
+            Source::Default(ttl) => ttl(request).map_or(Requested::Unstated, Requested::Lifetime),
             Source::ByRequest(ttl) => match ttl(request) {
                 Some(ttl) => Requested::Lifetime(ttl),
                 None => Requested::Declined,
@@ -121,7 +128,8 @@ impl Ttl {
             return lifetime;
         }
         let part = f64::from(self.jitter_percent) / 100.0 * (seed % 1024) as f64 / 1024.0;
-        lifetime.mul_f64(1.0 - part)
+        // The part is less than the whole, so that no lifetime is too long for this.
+        lifetime.saturating_sub(lifetime.mul_f64(part))
     }
 }
 
@@ -131,6 +139,7 @@ impl fmt::Debug for Source {
             Self::Nothing => f.write_str("Nothing"),
             Self::Fixed(ttl) => f.debug_tuple("Fixed").field(ttl).finish(),
             Self::ByRequest(_) => f.write_str("ByRequest(..)"),
+            Self::Default(_) => f.write_str("Default(..)"),
         }
     }
 }

@@ -93,14 +93,6 @@ pub(crate) fn is_conditional(request: &HeaderMap) -> bool {
     request.contains_key(header::IF_NONE_MATCH) || request.contains_key(header::IF_MODIFIED_SINCE)
 }
 
-/// Returns whether a request carries conditions that are the origin's to evaluate: `If-Match` and
-/// `If-Unmodified-Since` ([RFC 9111 §4.3.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.3.2)).
-///
-/// An answer to such a request may be a 412 that concerns nobody else.
-pub(crate) fn has_origin_conditions(request: &HeaderMap) -> bool {
-    request.contains_key(header::IF_MATCH) || request.contains_key(header::IF_UNMODIFIED_SINCE)
-}
-
 /// Removes the conditions that a cache answers itself, so that a miss is answered with a body that
 /// can be stored and shared; the client's conditions are then evaluated against that.
 pub(crate) fn strip(request: &mut HeaderMap) {

@@ -17,7 +17,9 @@ pub(crate) enum Permit {
     Fresh,
     /// It is stale, and the client's `max-stale` allows that.
     StaleAllowed,
-    /// It needs a successful validation first.
+    /// It is stale, and the client says nothing about that.
+    Stale,
+    /// The client does not want it without a successful validation.
     Validate,
 }
 
@@ -27,7 +29,7 @@ pub(crate) enum Permit {
 /// Where request directives are not honoured, `request` is `CacheControl::default()`. A response
 /// that forbids being stale (`never_stale`) is not used stale whatever the client allows
 /// ([§4.2.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.4)). `only-if-cached` says what to
-/// do when the answer is [`Permit::Validate`], and `no-store` nothing about reuse; both are the
+/// do when the answer is neither [`Permit::Fresh`] nor [`Permit::StaleAllowed`], and `no-store` nothing about reuse; both are the
 /// caller's.
 pub(crate) fn permitted(
     request: &CacheControl,
@@ -42,7 +44,8 @@ pub(crate) fn permitted(
         // Fresh means freshness_lifetime > current_age (§4.2): at equality it is stale by nothing.
         None => Permit::Fresh,
         Some(stale_by) if !never_stale && accepts_stale(request, stale_by) => Permit::StaleAllowed,
-        Some(_) => Permit::Validate,
+        Some(_) if request.max_stale.is_some() => Permit::Validate,
+        Some(_) => Permit::Stale,
     }
 }
 

@@ -60,6 +60,29 @@ async fn an_origin_that_closes_early_is_a_502_and_asked_once() {
 }
 
 #[tokio::test]
+async fn a_stale_answer_stands_in_for_an_origin_that_is_gone_unless_that_is_forbidden() {
+    for (allowed, status, outcome) in [("", 200, "STALE"), (", must-revalidate", 504, "MISS")] {
+        let (url, _) = raw_origin(move |number, mut stream| async move {
+            let page = format!(
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=0{allowed}\r\nETag: \"1\"\r\n\
+                 Connection: close\r\nContent-Length: 4\r\n\r\npage"
+            );
+            serve_one(&mut stream, if number == 0 { &page } else { "" }).await;
+        })
+        .await;
+        let proxy = Program::start("reverse_proxy", &["--origin", &url, "--origin-decides"]);
+        assert_eq!(proxy.get("/").await.body(), "page");
+        let later = proxy.get("/").await;
+        assert_eq!(
+            (later.status(), &*later.x_cache()),
+            (status, outcome),
+            "{later:?}"
+        );
+        assert_eq!(later.body() == "page", status == 200);
+    }
+}
+
+#[tokio::test]
 async fn an_origin_that_does_not_speak_http_is_a_502() {
     let (url, _) = raw_origin(async |_, mut stream| {
         serve_one(&mut stream, "SSH-2.0-OpenSSH_9.2\r\n").await;

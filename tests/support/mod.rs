@@ -5,6 +5,7 @@
     reason = "each test file uses its part of it"
 )]
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +20,8 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::testing::ManualClock;
 use tower_response_cache::{Cache, CacheHandle, CacheLayer, CacheLayerBuilder, Policy, Routes};
@@ -36,7 +38,7 @@ pub const fn seconds(seconds: u64) -> Duration {
 
 /// Lets what runs in the background go as far as it can.
 pub async fn settle() {
-    for _ in 0..64 {
+    for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }
@@ -82,6 +84,17 @@ impl Origin {
         Self::new(move |request, _| {
             let shown = show(&request);
             async move { respond(200, fields, shown) }
+        })
+    }
+
+    /// An origin that gives these responses, one a call, and answers 200 with the number of the call
+    /// when there are no more.
+    pub fn script(responses: impl IntoIterator<Item = Response<TestBody>>) -> Self {
+        let responses: VecDeque<_> = responses.into_iter().collect();
+        let responses = Mutex::new(responses);
+        Self::new(move |_, call| {
+            let response = responses.lock().unwrap().pop_front();
+            async move { response.unwrap_or_else(|| respond(200, &[], call.to_string())) }
         })
     }
 
@@ -164,6 +177,55 @@ pub fn scripted_of(
     )
 }
 
+/// Where handlers wait until the test lets all of them on.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    pub fn shut() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    /// Lets on all who wait, and all who come.
+    pub fn open(&self) {
+        self.0.close();
+    }
+
+    /// Lets on one.
+    pub fn open_for_one(&self) {
+        self.0.add_permits(1);
+    }
+
+    pub async fn wait(&self) {
+        // An error says that the gate is open.
+        if let Ok(permit) = self.0.acquire().await {
+            permit.forget();
+        }
+    }
+}
+
+/// Chance that can be had again from its seed (xorshift64*).
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        // Neighbouring seeds are to differ, and none may be zero.
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        ((self.next() >> 32) as usize) % bound
+    }
+}
+
 pub fn chunk(data: impl Into<Bytes>) -> Result<Frame<Bytes>, BoxError> {
     Ok(Frame::data(data.into()))
 }
@@ -225,6 +287,15 @@ impl Bench {
         let service = self.service.clone();
         let response = service.oneshot(request).await.unwrap();
         response.map(BodyExt::boxed_unsync)
+    }
+
+    /// Sends a request from a task of its own, and reads the answer there.
+    pub fn spawn(&self, request: TestRequest) -> JoinHandle<Answer> {
+        let service = self.service.clone();
+        tokio::spawn(async move {
+            let response = service.oneshot(request).await.unwrap();
+            Answer::read(response.map(BodyExt::boxed_unsync)).await
+        })
     }
 
     pub async fn get(&self, uri: &str) -> Answer {

@@ -171,6 +171,18 @@ fn without_coarsening_a_glob_too_many_would_be_lost() {
     assert_eq!(verdict(&log, later, "/unrelated"), Verdict::Valid);
 }
 
+#[test]
+fn a_glob_over_queries_that_becomes_coarse_goes_by_its_path_alone() {
+    let log = Log::with_capacity(1024);
+    let before = log.position();
+    for n in 0..=MAX_GLOBS {
+        log.append(&[pattern(&format!("/q{n}?a=*"))]);
+    }
+    assert_eq!(verdict(&log, before, "/q0"), Verdict::Invalid, "any query");
+    assert_eq!(verdict(&log, before, "/q0/below"), Verdict::Valid);
+    assert_eq!(verdict(&log, before, "/q1"), Verdict::Valid);
+}
+
 // What else the log promises.
 
 #[test]
@@ -311,10 +323,10 @@ fn a_verdict_holds_for_the_position_it_comes_with() {
 }
 
 #[test]
-fn a_reset_invalidates_everything_before_it_and_nothing_after() {
+fn everything_is_invalidated_before_it_and_nothing_after() {
     let log = Log::with_capacity(16);
     let before = log.append(&[Invalidation::uri("/b")]);
-    let after = log.reset();
+    let after = log.append(&[Invalidation::everything()]);
     assert!(after > before);
     assert_eq!(verdict(&log, before, "/a"), Verdict::Invalid);
     assert_eq!(verdict(&log, after, "/a"), Verdict::Valid);

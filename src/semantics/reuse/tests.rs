@@ -16,9 +16,9 @@ fn judge(line: &'static str, age: f64, lifetime: u64) -> Permit {
 fn without_directives_freshness_decides() {
     // RFC 9111 §4.2: response_is_fresh = (freshness_lifetime > current_age)
     assert_eq!(judge("", 9.999, 10), Permit::Fresh);
-    assert_eq!(judge("", 10.0, 10), Permit::Validate);
-    assert_eq!(judge("", 10.001, 10), Permit::Validate);
-    assert_eq!(judge("", 0.0, 0), Permit::Validate);
+    assert_eq!(judge("", 10.0, 10), Permit::Stale);
+    assert_eq!(judge("", 10.001, 10), Permit::Stale);
+    assert_eq!(judge("", 0.0, 0), Permit::Stale);
     assert_eq!(
         judge("no-store, only-if-cached, foo", 9.0, 10),
         Permit::Fresh
@@ -35,13 +35,13 @@ fn a_client_can_ask_for_fresher_responses() {
         ("max-age=0", 0.1, 10, Permit::Validate),
         ("max-age=5", 5.0, 10, Permit::Fresh),
         ("max-age=5", 5.1, 10, Permit::Validate),
-        ("max-age=50", 20.0, 10, Permit::Validate),
+        ("max-age=50", 20.0, 10, Permit::Stale),
         ("max-age=600", 1800.0, 3600, Permit::Validate),
         // RFC 9111 §5.2.1.3
         ("min-fresh=5", 5.0, 10, Permit::Fresh),
         ("min-fresh=5", 5.1, 10, Permit::Validate),
         ("min-fresh=2000", 0.0, 1500, Permit::Validate),
-        ("min-fresh=0", 10.0, 10, Permit::Validate),
+        ("min-fresh=0", 10.0, 10, Permit::Stale),
         ("min-fresh=99999999999", 0.0, 10, Permit::Validate),
     ];
     for (line, age, lifetime, expected) in cases {

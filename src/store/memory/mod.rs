@@ -13,6 +13,7 @@ use self::shard::Shard;
 use self::sweep::Sweep;
 use super::{Answer, Store, Stored, Usage};
 use crate::clock::Clock;
+use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::Log;
 use crate::key::{Key, KeyRef};
@@ -210,6 +211,19 @@ impl Store for MemoryStore {
     /// stale, nor worth validating.
     fn sweep(&self) -> bool {
         self.sweep_some()
+    }
+
+    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
+        let mut hashes = Vec::new();
+        for shard in &self.shards {
+            shard.list(&mut hashes);
+            for hash in hashes.drain(..) {
+                if let Some(Stored::Response(stored)) = shard.peek(hash) {
+                    visitor(&stored);
+                }
+            }
+        }
+        true
     }
 
     fn usage(&self) -> Usage {

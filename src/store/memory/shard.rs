@@ -111,9 +111,14 @@ impl Shard {
         });
     }
 
+    /// Returns what is stored under a hash, without counting that as a use.
+    pub(super) fn peek(&self, hash: u64) -> Option<Stored> {
+        self.0.peek(&ByHash(hash)).map(Stored::from)
+    }
+
     /// Removes what is stored under a hash if `useless` says so, which is asked without any lock.
     pub(super) fn remove_if(&self, hash: u64, useless: impl FnOnce(&Stored) -> bool) {
-        let Some(stored) = self.0.peek(&ByHash(hash)).map(Stored::from) else {
+        let Some(stored) = self.peek(hash) else {
             return;
         };
         if useless(&stored) {

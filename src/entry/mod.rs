@@ -11,6 +11,10 @@ use http::{StatusCode, header};
 use crate::invalidate::{Log, Position, Subject, Verdict};
 use crate::key::Key;
 
+mod prepared;
+
+pub(crate) use prepared::{Moment, Prepared, PreparedList};
+
 /// A response that was stored, with what is needed to judge whether it may be used again.
 ///
 /// Nothing in it refers to the connection it came over: header fields are copied into one exact
@@ -28,6 +32,7 @@ pub struct StoredResponse {
     pub(crate) position: Position,
     /// The latest position at which the log was found to hold nothing against this response.
     checked: AtomicU64,
+    pub(crate) prepared: Prepared,
 }
 
 /// When a response was made, and for how long it may be used.
@@ -59,6 +64,10 @@ pub(crate) struct Reuse {
 }
 
 impl StoredResponse {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of what is stored, and there is one caller"
+    )]
     pub(crate) fn new(
         status: StatusCode,
         headers: &HeaderMap,
@@ -79,6 +88,7 @@ impl StoredResponse {
             subject,
             position,
             checked: AtomicU64::new(position.into()),
+            prepared: Prepared::default(),
         }
     }
 
@@ -102,6 +112,7 @@ impl StoredResponse {
             subject: self.subject.clone(),
             position: self.position,
             checked: AtomicU64::new(self.position.into()),
+            prepared: Prepared::default(),
         }
     }
 
@@ -241,6 +252,10 @@ pub struct Variants {
     pub(crate) known: Vec<Variant>,
 }
 
+/// More names than this for one key come from an origin that makes them up: each costs work in every
+/// lookup.
+const MOST_NAMES: usize = 32;
+
 /// One of the responses stored for a key.
 #[derive(Clone, Debug)]
 pub(crate) struct Variant {
@@ -253,7 +268,7 @@ pub(crate) struct Variant {
 
 impl Variants {
     /// Adds names to those that select. If any is new, what was stored without it is given up and
-    /// returned.
+    /// returned. Where the names get too many, it starts over with the new ones.
     pub(crate) fn nominate(&mut self, names: &[HeaderName]) -> Vec<Variant> {
         let before = self.names.len();
         for name in names {
@@ -261,11 +276,15 @@ impl Variants {
                 self.names.push(name.clone());
             }
         }
+        let added = self.names.len() > before;
+        if self.names.len() > MOST_NAMES {
+            self.names = names.to_vec();
+        }
         self.names
             .sort_by(|one, other| one.as_str().cmp(other.as_str()));
-        match self.names.len() == before {
-            true => Vec::new(),
-            false => mem::take(&mut self.known),
+        match added {
+            false => Vec::new(),
+            true => mem::take(&mut self.known),
         }
     }
 
