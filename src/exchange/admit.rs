@@ -401,13 +401,13 @@ impl Plan {
         let mut part = Partial::new(range.map(HeaderValue::as_bytes), body)?;
         if let Basis::Beside(stored) = basis {
             let etag = self.headers.get(header::ETAG).map(HeaderValue::as_bytes);
-            if partial::same_representation(stored.head.etag(), etag) {
-                if let Some(joined) = stored.part().and_then(|stored| stored.combine(&part)) {
-                    part = joined;
-                    // An answer to `If-Range` leaves out what its client knows (RFC 9110 §15.3.7).
-                    self.headers = validation::freshen(&stored.head.to_map(0), &self.headers);
-                    self.keep_tags(stored);
-                }
+            if partial::same_representation(stored.head.etag(), etag)
+                && let Some(joined) = stored.part().and_then(|stored| stored.combine(&part))
+            {
+                part = joined;
+                // An answer to `If-Range` leaves out what its client knows (RFC 9110 §15.3.7).
+                self.headers = validation::freshen(&stored.head.to_map(0), &self.headers);
+                self.keep_tags(stored);
             }
         }
         if let Some(whole) = part.whole() {

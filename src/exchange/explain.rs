@@ -86,8 +86,8 @@ impl Place {
         if signals.flags.body {
             return Err(BypassReason::Content);
         }
-        admissible(&route, &signals, parts)?;
-        let key = key(&route, uri, &signals, parts)?;
+        admissible(route, &signals, parts)?;
+        let key = key(route, uri, &signals, parts)?;
         let found = lookup::find(core, key.key(), &parts.headers);
         let found = core.bounded(found).await.map_err(|error| {
             core.store_failed(&error);
@@ -95,7 +95,7 @@ impl Place {
         })?;
         let ask = Ask {
             core,
-            route: &route,
+            route,
             client: Client {
                 method: &parts.method,
                 headers: &parts.headers,

@@ -139,19 +139,19 @@ where
             let write = write::Write::new(place, &parts);
             Begun::Journey(Box::pin(write.run(inner, Request::from_parts(parts, body))))
         }
-        Course::Replay(response) => Begun::Done(*response),
+        Course::Replay(response) => Begun::Done(response),
         Course::ReplayAndRefresh(response, asked, stale) => {
-            refresh::in_background(asked, inner, Request::from_parts(parts, body), stale);
-            Begun::Done(*response)
+            refresh::in_background(*asked, inner, Request::from_parts(parts, body), stale);
+            Begun::Done(response)
         }
         Course::Fetch(asked, why, basis) => {
             let request = Request::from_parts(parts, body);
-            Begun::Journey(Box::pin(forward::fetch(asked, inner, request, why, basis)))
+            Begun::Journey(Box::pin(forward::fetch(*asked, inner, request, why, basis)))
         }
         Course::Wait(asked, found) => {
             let request = Request::from_parts(parts, body);
             Begun::Journey(Box::pin(forward::wait_and_fetch(
-                asked, found, inner, request,
+                *asked, found, inner, request,
             )))
         }
     }
@@ -161,10 +161,10 @@ where
 enum Course<B> {
     Pass(BypassReason),
     Write,
-    Replay(Box<Response<CacheBody<B>>>),
-    ReplayAndRefresh(Box<Response<CacheBody<B>>>, Asked, Arc<StoredResponse>),
-    Fetch(Asked, Miss, Basis),
-    Wait(Asked, lookup::Waiting),
+    Replay(Response<CacheBody<B>>),
+    ReplayAndRefresh(Response<CacheBody<B>>, Box<Asked>, Arc<StoredResponse>),
+    Fetch(Box<Asked>, Miss, Basis),
+    Wait(Box<Asked>, lookup::Waiting),
 }
 
 impl Place {
@@ -191,12 +191,12 @@ impl Place {
         if signals.flags.body || has_body {
             return Err(BypassReason::Content);
         }
-        let ttl = admissible(&route, &signals, parts)?;
-        let key = key(&route, uri, &signals, parts)?;
+        let ttl = admissible(route, &signals, parts)?;
+        let key = key(route, uri, &signals, parts)?;
         let began = core.clock.now();
         let ask = lookup::Ask {
             core,
-            route: &route,
+            route,
             client: respond::Client {
                 method: &parts.method,
                 headers: &parts.headers,
@@ -204,33 +204,34 @@ impl Place {
             },
             began,
         };
-        let asked = || self.asked(&route, parts, &key, signals.flags, ttl, began);
+        let asked = || self.asked(route, parts, &key, signals.flags, ttl, began);
         let found = match lookup::find(&self.core, key.key(), &parts.headers) {
             Answer::Now(Ok(found)) => found,
             Answer::Now(Err(error)) => {
                 core.store_failed(&error);
                 return Err(BypassReason::Store);
             }
-            Answer::Later(waiting) => return Ok(Course::Wait(asked(), waiting)),
+            Answer::Later(waiting) => return Ok(Course::Wait(Box::new(asked()), waiting)),
         };
         let variants = found.variants.clone();
-        let asked = || Asked {
-            variants,
-            ..asked()
+        let asked = || {
+            Box::new(Asked {
+                variants,
+                ..asked()
+            })
         };
         Ok(match ask.judge(found) {
-            Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored, Outcome::Hit))),
+            Lookup::Fresh(stored) => Course::Replay(ask.replay(&stored, Outcome::Hit)),
             Lookup::ServeAndRefresh(stored, outcome) => {
-                let response = Box::new(ask.replay(&stored, outcome));
-                Course::ReplayAndRefresh(response, asked(), stored)
+                Course::ReplayAndRefresh(ask.replay(&stored, outcome), asked(), stored)
             }
             Lookup::Accepted(stored) => {
                 let outcome = Outcome::Stale(Staleness::Accepted);
-                Course::Replay(Box::new(ask.replay(&stored, outcome)))
+                Course::Replay(ask.replay(&stored, outcome))
             }
-            Lookup::Fetch(..) if ask.only_if_cached() => Course::Replay(Box::new(
-                respond::gateway_timeout(core, Outcome::Unsatisfied),
-            )),
+            Lookup::Fetch(..) if ask.only_if_cached() => {
+                Course::Replay(respond::gateway_timeout(core, Outcome::Unsatisfied))
+            }
             Lookup::Fetch(why, basis) => Course::Fetch(asked(), why, basis),
         })
     }
@@ -241,10 +242,10 @@ impl Place {
         let uri = request::original_uri(parts);
         let route = self.route(uri.path()).ok()?;
         let signals = Signals::scan(&parts.headers, &self.core.fields);
-        let ttl = admissible(&route, &signals, parts).ok()?;
-        let key = key(&route, uri, &signals, parts).ok()?;
+        let ttl = admissible(route, &signals, parts).ok()?;
+        let key = key(route, uri, &signals, parts).ok()?;
         let began = self.core.clock.now();
-        let asked = self.asked(&route, parts, &key, signals.flags, ttl, began);
+        let asked = self.asked(route, parts, &key, signals.flags, ttl, began);
         Some(Asked {
             method: Method::GET,
             ..asked
@@ -252,14 +253,14 @@ impl Place {
     }
 
     /// Finds the route of a read, and takes the request by if it has none.
-    fn route(&self, path: &str) -> Result<Arc<Route>, BypassReason> {
+    fn route(&self, path: &str) -> Result<&Arc<Route>, BypassReason> {
         let route = match &self.route {
             Some(route) => route,
             None => lookup::route(&self.core.routes, path)?,
         };
         match route.policy.bypass {
             true => Err(BypassReason::Policy),
-            false => Ok(route.clone()),
+            false => Ok(route),
         }
     }
 

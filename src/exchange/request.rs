@@ -1,6 +1,6 @@
 //! What a request asks for, found in one pass over its header section.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri};
 use smallvec::SmallVec;
@@ -81,20 +81,29 @@ impl<'a> Signals<'a> {
 
     fn note(&mut self, name: &'a HeaderName, value: &'a HeaderValue, rules: &FieldRules) {
         let flags = &mut self.flags;
-        match name.as_str() {
-            "host" => flags.ambiguous_host |= self.host.replace(value).is_some(),
-            "authorization" => flags.authorization = true,
-            "cookie" => flags.cookie = true,
-            "cache-control" => flags.cache_control = true,
-            "if-none-match" | "if-modified-since" => flags.conditional = true,
-            "if-match" | "if-unmodified-since" => flags.precondition = true,
-            "range" => flags.range = true,
-            "content-length" => flags.body |= value.as_bytes() != b"0",
-            "transfer-encoding" => flags.body = true,
-            "upgrade" => flags.upgrade = true,
+        // Constants as patterns: names that are standard are told apart by one jump.
+        match *name {
+            header::HOST => flags.ambiguous_host |= self.host.replace(value).is_some(),
+            header::AUTHORIZATION => flags.authorization = true,
+            header::COOKIE => flags.cookie = true,
+            header::CACHE_CONTROL => flags.cache_control = true,
+            header::IF_NONE_MATCH | header::IF_MODIFIED_SINCE => flags.conditional = true,
+            header::IF_MATCH | header::IF_UNMODIFIED_SINCE => flags.precondition = true,
+            header::RANGE => flags.range = true,
+            header::CONTENT_LENGTH => flags.body |= value.as_bytes() != b"0",
+            header::TRANSFER_ENCODING => flags.body = true,
+            header::UPGRADE => flags.upgrade = true,
             // Fields that every browser sends, told at once from those the default rules name.
-            "accept" | "accept-encoding" | "accept-language" | "user-agent" | "connection"
-            | "referer" | "te" | "origin" | "pragma" | "dnt" => {}
+            header::ACCEPT
+            | header::ACCEPT_ENCODING
+            | header::ACCEPT_LANGUAGE
+            | header::USER_AGENT
+            | header::CONNECTION
+            | header::REFERER
+            | header::TE
+            | header::ORIGIN
+            | header::PRAGMA
+            | header::DNT => {}
             _ => return self.apply(name, value, rules),
         }
         if rules.chosen {

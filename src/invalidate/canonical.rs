@@ -23,6 +23,9 @@ pub(super) enum Part {
 
 /// Returns the canonical form of a path. Borrows, after one scan, when nothing changes.
 pub(crate) fn canonical(path: &str) -> Cow<'_, str> {
+    if is_plain(path.as_bytes()) {
+        return Cow::Borrowed(path);
+    }
     if path.starts_with('/') && !has_dot_segment(path) && is_encoded(path, Part::Path) {
         return Cow::Borrowed(path);
     }
@@ -73,6 +76,29 @@ pub(super) fn encode(text: &str, part: Part, out: &mut String) {
         rest = if escape.is_some() { &rest[3..] } else { after };
     }
 }
+
+/// Returns whether a path is in canonical form for the simplest of reasons: it has no escapes, and no
+/// dot behind a slash. Nearly all are, and each request's is asked.
+fn is_plain(path: &[u8]) -> bool {
+    let mut before = 0;
+    let plain = path.iter().all(|&byte| {
+        let dot_segment = before == b'/' && byte == b'.';
+        before = byte;
+        PLAIN[usize::from(byte)] && !dot_segment
+    });
+    plain && path.first() == Some(&b'/')
+}
+
+/// The bytes that may stand in a path as they are.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = may_stand(byte as u8, Part::Path);
+        byte += 1;
+    }
+    plain
+};
 
 fn is_encoded(text: &str, part: Part) -> bool {
     let mut rest = text.as_bytes();
@@ -147,19 +173,19 @@ fn needs_no_escape(byte: u8, part: Part) -> bool {
 }
 
 /// RFC 3986 §2.3.
-fn is_unreserved(byte: u8) -> bool {
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// RFC 3986 §3.3 (`pchar` and the slash) and §3.4.
-fn may_stand(byte: u8, part: Part) -> bool {
+const fn may_stand(byte: u8, part: Part) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,
             b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
         )
         || matches!(byte, b':' | b'@')
-        || (byte == b'?' && part == Part::Query)
+        || (byte == b'?' && matches!(part, Part::Query))
 }
 
 #[cfg(test)]

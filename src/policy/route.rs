@@ -310,9 +310,13 @@ fn conflict(what: &str, template: &str, earlier: &[String], error: &InsertError)
         InsertError::Conflict { with } if with == template => format!(
             "{what} `{template}` is given twice, so the second could never be reached; remove one"
         ),
+        InsertError::Conflict { with } if what == "on_write" => format!(
+            "{what} `{template}` matches the same paths as `{with}`; give both the same capture \
+             names, and their rules add up"
+        ),
         InsertError::Conflict { with } => format!(
             "{what} `{template}` matches the same paths as `{with}`, so one of them could never be \
-             reached; remove one, or give both the same capture names"
+             reached; remove one"
         ),
         InsertError::InvalidCatchAll => format!(
             "{what} `{template}`: a capture of all that follows, such as `{{*rest}}`, stands at the \
