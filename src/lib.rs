@@ -75,6 +75,10 @@
 //! outside drops the request: a write whose outcome nobody saw counts as one that happened. What no
 //! cache can see is a handler that reads from a lagging replica: see [`Evict::hold_after`].
 //!
+//! # Its place among other layers
+//!
+//! See [`layer_order`].
+//!
 //! # Cost
 //!
 //! A hit from memory takes no lock across anything but a lookup, awaits nothing, and copies no body.
@@ -100,6 +104,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Here and not in Cargo.toml: tests and examples may unwrap.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+#[doc = include_str!("docs/layer_order.md")]
+pub mod layer_order {}
 
 mod body;
 mod clock;

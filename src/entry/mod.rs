@@ -208,8 +208,16 @@ impl Head {
 
     /// Makes a header map, with room for `extra` more fields. Values share the stored buffer.
     pub(crate) fn to_map(&self, extra: usize) -> HeaderMap {
+        self.some_to_map(extra, |_| true)
+    }
+
+    /// Makes a header map of the fields with certain names.
+    pub(crate) fn some_to_map(&self, extra: usize, wanted: impl Fn(&[u8]) -> bool) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.fields.len() + extra);
         for (name, value) in self.spans() {
+            if !wanted(&self.blob[name.clone()]) {
+                continue;
+            }
             // Both were a name and a value before they were stored.
             if let (Ok(name), Ok(value)) = (
                 HeaderName::from_bytes(&self.blob[name]),
