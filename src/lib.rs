@@ -122,6 +122,7 @@ pub mod fuzzing;
 mod invalidate;
 mod key;
 mod layer;
+mod mutant;
 mod policy;
 mod semantics;
 mod service;
