@@ -109,6 +109,9 @@ mod error;
 mod exchange;
 mod flight;
 mod future;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod invalidate;
 mod key;
 mod layer;

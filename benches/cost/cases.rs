@@ -55,6 +55,7 @@ pub(crate) const CASES: &[Case] = cases! {
     BARE, None, Same, send(text());
     "bare Router, 1 KiB and 8 fields", None, Same, send(fields(KIB));
     BARE_EQUAL, None, Same, send(equal());
+    "the same under an empty layer", None, Same, send(equal().layer(Empty));
     BARE_NEW, None, New, send(fields(KIB));
     BARE_SERVICE, None, Same, send(service_fn(full));
     "hit, static text", Some(BARE), Same, send(hot().layer(text()));
@@ -249,6 +250,35 @@ fn answering(headers: HeaderMap, bytes: usize) -> Router {
         std::future::ready(response)
     };
     Router::new().route("/articles/{id}", get(handler))
+}
+
+/// A layer that adds nothing but itself.
+#[derive(Clone)]
+struct Empty;
+
+#[derive(Clone)]
+struct Around<S>(S);
+
+impl<S> Layer<S> for Empty {
+    type Service = Around<S>;
+
+    fn layer(&self, inner: S) -> Around<S> {
+        Around(inner)
+    }
+}
+
+impl<S: Service<Request<Body>>> Service<Request<Body>> for Around<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> S::Future {
+        self.0.call(request)
+    }
 }
 
 /// A service with nothing around it at all.

@@ -331,7 +331,7 @@ pub(super) fn add_date(headers: &mut HeaderMap, received: Now) {
 
 /// Adds the handler's tags to those of the policy. `None` where it named more than can be kept: an
 /// invalidation by one of those left out would pass the response by.
-fn subject(
+pub(super) fn subject(
     asked: &Asked,
     headers: &HeaderMap,
     directive: Option<&CacheDirective>,
@@ -353,9 +353,13 @@ fn subject(
     Some(asked.subject.clone().with_tags(tags))
 }
 
+/// How many tags a response may gather while it is updated.
+const MOST_TAGS: usize = 2 * invalidation::MAX_NAMES;
+
 impl Plan {
     /// Adds the tags of what is stored already to those of a response that updates it: a 304 need
-    /// not repeat what the handler said beside the 200.
+    /// not repeat what the handler said beside the 200, and an invalidation by one of them is still
+    /// meant for it.
     pub(super) fn keep_tags(&mut self, stored: &StoredResponse) {
         let mut tags = self.subject.tags().to_vec();
         for tag in stored.subject.tags() {
@@ -364,6 +368,16 @@ impl Plan {
             }
         }
         self.subject = self.subject.clone().with_tags(tags);
+    }
+
+    /// Does the same for a response that may be updated again and again.
+    pub(super) fn with_tags_of(mut self, updated: &StoredResponse) -> Result<Self, Refusal> {
+        self.keep_tags(updated);
+        let most = updated.subject.tags().len().max(MOST_TAGS);
+        match self.subject.tags().len() > most {
+            true => Err(Refusal::Tags),
+            false => Ok(self),
+        }
     }
 
     /// Makes the response to be stored. `None` where the body turns out not to be what the head

@@ -10,11 +10,11 @@ use super::basis::Basis;
 use super::lookup::{self, Ask, Found, Lookup};
 use super::request::{self, Kind, Signals};
 use super::respond::Client;
-use super::{Core, Place, admissible, credentials, key};
+use super::{Core, Place, admissible, credentials, write_key};
 use crate::entry::StoredResponse;
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
-use crate::key::KeyRef;
+use crate::key::{KeyBuilder, KeyRef};
 use crate::status::{BypassReason, Miss, Outcome, Told};
 
 /// What would happen to a request, and why; from
@@ -87,7 +87,8 @@ impl Place {
             return Err(BypassReason::Content);
         }
         admissible(route, &signals, parts)?;
-        let key = key(route, uri, &signals, parts)?;
+        let mut key = KeyBuilder::default();
+        write_key(route, uri, &signals, parts, &mut key)?;
         let found = lookup::find(core, key.key(), &parts.headers);
         let found = core.bounded(found).await.map_err(|error| {
             core.store_failed(&error);

@@ -67,7 +67,7 @@ where
     };
     asked.variants.clone_from(&found.variants);
     let (why, basis) = match asked.ask().judge(found) {
-        Lookup::Fresh(stored) => return Ok(asked.ask().replay(&stored, Outcome::Hit)),
+        Lookup::Fresh(stored) => return Ok(asked.ask().hit(&stored)),
         Lookup::ServeAndRefresh(stored, outcome) => {
             let response = asked.ask().replay(&stored, outcome);
             refresh::in_background(asked, inner, request, stored);
@@ -378,8 +378,8 @@ impl Fetch {
         let body: Bytes = body.collect().await.ok()?.to_bytes();
         let (head, body) = part.completed_by(&rest.head, body)?;
         let length = http_body::SizeHint::with_exact(body.len() as u64);
-        let mut plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
-        plan.keep_tags(part);
+        let plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        let plan = plan.with_tags_of(part).ok()?;
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body,

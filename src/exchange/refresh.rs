@@ -170,8 +170,7 @@ impl Fetch {
         position: Position,
     ) -> Result<(Arc<StoredResponse>, Vec<HeaderName>), Refusal> {
         let length = SizeHint::with_exact(stored.body.len() as u64);
-        let mut plan = admit::admit(&self.asked, head, &length, interval)?;
-        plan.keep_tags(stored);
+        let plan = admit::admit(&self.asked, head, &length, interval)?.with_tags_of(stored)?;
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body: stored.body.clone(),

@@ -20,6 +20,24 @@ pub(crate) struct FieldRules {
     pub(crate) bypassed: Vec<HeaderName>,
     /// The operator chose the fields: they may be any, those looked at for other reasons included.
     pub(crate) chosen: bool,
+    /// A bit for each of the names, by length and first letter, to tell at once most that are not
+    /// among them.
+    marks: u64,
+}
+
+impl FieldRules {
+    /// Takes the measure of the names; to be called when all have been chosen.
+    pub(crate) fn measured(mut self) -> Self {
+        let names = self.keyed.iter().chain(&self.bypassed);
+        self.marks = names.fold(0, |marks, name| marks | mark(name));
+        self
+    }
+}
+
+fn mark(name: &HeaderName) -> u64 {
+    let name = name.as_str().as_bytes();
+    let first = name.first().copied().map_or(0, usize::from);
+    1 << ((name.len() + first) % 64)
 }
 
 impl Default for FieldRules {
@@ -38,6 +56,7 @@ impl Default for FieldRules {
             .map(HeaderName::from_static)
             .into(),
             chosen: false,
+            marks: u64::MAX,
         }
     }
 }
@@ -112,6 +131,9 @@ impl<'a> Signals<'a> {
     }
 
     fn apply(&mut self, name: &'a HeaderName, value: &'a HeaderValue, rules: &FieldRules) {
+        if rules.marks & mark(name) == 0 {
+            return;
+        }
         if rules.keyed.contains(name) {
             self.keyed.push((name, value));
         }

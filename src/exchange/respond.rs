@@ -1,6 +1,7 @@
 //! The responses this layer makes itself, and what it adds to those it passes on.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use super::request::Flags;
 use super::{Asked, Core};
 use crate::body::CacheBody;
 use crate::clock::Now;
-use crate::entry::StoredResponse;
+use crate::entry::{Moment, StoredResponse};
 use crate::semantics::date;
 use crate::semantics::partial::Part;
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
@@ -27,7 +28,40 @@ pub(super) struct Client<'a> {
     pub(super) flags: Flags,
 }
 
+impl Client<'_> {
+    /// Whether the answer is the whole of a stored response, whatever the response.
+    fn wants_the_whole(&self) -> bool {
+        let flags = self.flags;
+        *self.method == Method::GET && !flags.conditional && !flags.precondition && !flags.range
+    }
+}
+
 impl Ask<'_> {
+    /// Replays a fresh stored response, from a head that was made ready if there is one.
+    pub(super) fn hit<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
+        let Some(moment) = self.moment(stored) else {
+            return self.replay(stored, Outcome::Hit);
+        };
+        if let Some(headers) = stored.prepared.get(moment) {
+            self.core.stats.count(Outcome::Hit);
+            return whole(stored, headers);
+        }
+        let response = self.replay(stored, Outcome::Hit);
+        let headers = response.headers();
+        self.core.prepared.note(stored, moment, headers);
+        response
+    }
+
+    /// Returns what the head of a hit depends on; `None` where it depends on the request as well.
+    fn moment(&self, stored: &StoredResponse) -> Option<Moment> {
+        if !self.client.wants_the_whole() || stored.status == StatusCode::PARTIAL_CONTENT {
+            return None;
+        }
+        let age = stored.age(self.began.instant);
+        let ttl = status::ttl(stored.times.lifetime, age);
+        self.core.prepared.moment(age.as_secs(), ttl)
+    }
+
     pub(super) fn replay<B>(
         &self,
         stored: &StoredResponse,
@@ -129,6 +163,10 @@ fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Respons
     if let (true, StatusCode::OK) = (client.flags.range, stored.status) {
         return ranges(stored, headers, client, now);
     }
+    whole(stored, headers)
+}
+
+fn whole<B>(stored: &StoredResponse, headers: HeaderMap) -> Response<CacheBody<B>> {
     let body = CacheBody::stored(stored.body.clone(), stored.trailers.clone());
     respond(stored.status, headers, body)
 }
@@ -143,10 +181,7 @@ fn ranges<B>(
     let length = stored.body.len() as u64;
     let resolved = requested_ranges(&headers, client, now).map(|ranges| ranges.resolve(length));
     match resolved {
-        None | Some(Resolved::Whole) => {
-            let body = CacheBody::stored(stored.body.clone(), stored.trailers.clone());
-            respond(stored.status, headers, body)
-        }
+        None | Some(Resolved::Whole) => whole(stored, headers),
         Some(Resolved::Single(part)) => {
             let body = range::slice(&stored.body, &part);
             single(headers, &part, Some(length), body)

@@ -11,7 +11,7 @@ use super::{Asked, respond};
 use crate::body::CacheBody;
 use crate::entry::StoredResponse;
 use crate::flight::{Flight, Freed, Join, Landed, Landing, Streaming};
-use crate::invalidate::{Position, Verdict};
+use crate::invalidate::{SubjectRef, Verdict};
 use crate::key::Key;
 use crate::semantics::preconditions::Precondition;
 use crate::semantics::vary;
@@ -45,11 +45,7 @@ impl Asked {
             self.flight_key().borrow(),
             core.clock.instant(),
             || core.store.log().position(),
-            |flight| {
-                flight.is_of_use(core.clock.instant(), |tags| {
-                    self.may_join(flight.position, tags)
-                })
-            },
+            |flight| flight.is_of_use(core.clock.instant(), |tags| self.may_join(flight, tags)),
         )
     }
 
@@ -63,12 +59,20 @@ impl Asked {
 
     /// Judges a flight as a stored response is judged: nothing that matches may have been
     /// invalidated since its handler was called.
-    fn may_join(&self, position: Position, tags: &[Box<str>]) -> bool {
+    fn may_join(&self, flight: &Flight, tags: &[Box<str>]) -> bool {
         let mut subject = self.subject.borrow();
         if !tags.is_empty() {
             subject = subject.with_tags(tags);
         }
-        self.core().verdict_on(position, subject) == Verdict::Valid
+        self.core().verdict_on(flight.position, subject) == Verdict::Valid
+            && !self.outlasts_hold(flight, subject)
+    }
+
+    /// Whether a flight's handler may have read from a replica that lagged behind a write, and this
+    /// request began when none did any more: it would be given what must not be stored for it.
+    fn outlasts_hold(&self, flight: &Flight, subject: SubjectRef<'_>) -> bool {
+        let log = self.core().store.log();
+        log.outlasts_hold(subject, flight.began, self.began.instant)
     }
 
     /// Looks again, as the leader of a flight: another may have landed since the first lookup.
@@ -116,12 +120,15 @@ impl Asked {
         match landing {
             Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
             Ok(Err(Freed::Abandoned)) => Waited::Again,
-            Ok(Ok(Landing::Stored(landed))) => self.take_landed(&landed),
+            Ok(Ok(Landing::Stored(landed))) => self.take_landed(flight, &landed),
             Ok(Ok(Landing::Streaming(streaming))) => self.read_along(flight, &streaming),
         }
     }
 
-    fn take_landed<B>(&self, landed: &Landed) -> Waited<B> {
+    fn take_landed<B>(&self, flight: &Flight, landed: &Landed) -> Waited<B> {
+        if self.outlasts_hold(flight, landed.stored.subject.borrow()) {
+            return Waited::Again;
+        }
         match (self.core().verdict(&landed.stored), landed.outcome) {
             (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {}
             _ => return Waited::Again,
@@ -133,7 +140,7 @@ impl Asked {
     }
 
     fn read_along<B>(&self, flight: &Flight, streaming: &Streaming) -> Waited<B> {
-        if !self.may_join(flight.position, &streaming.tags) {
+        if !self.may_join(flight, &streaming.tags) {
             return Waited::Again;
         }
         if !vary::selects(&streaming.nominated, &streaming.request, &self.headers) {

@@ -90,13 +90,16 @@ impl Write {
         let received = pending.write.core.clock.now();
         let write = &mut pending.write;
         write.add_what_is_named_by(&response);
-        let before = write.undisturbed_until();
+        let before = write.undisturbed_until(&response);
         write.hold();
         let recorded = write.core.invalidate(&write.evicted).await;
         pending.done = true;
-        // What it announced is recorded now.
-        pending.forget_intent();
-        let Ok(()) = recorded else {
+        if recorded.is_ok() {
+            // What it announced is recorded now.
+            pending.forget_intent();
+        } else {
+            // Dropped, the intent at least has this node know.
+            drop(pending.intent.take());
             return Ok(pending.write.pass(response, Some("invalidation-pending")));
         };
         let interval = Interval {
@@ -124,9 +127,10 @@ impl Write {
 
     /// Keeps what replicas may still show from being stored.
     fn hold(&self) {
-        let until = self.core.clock.instant().checked_add(self.terms.hold_after);
+        let now = self.core.clock.instant();
+        let until = now.checked_add(self.terms.hold_after);
         if let (false, Some(until)) = (self.terms.hold_after.is_zero(), until) {
-            self.core.store.log().hold(&self.evicted, until);
+            self.core.store.log().hold(&self.evicted, now, until);
         }
     }
 
@@ -163,11 +167,13 @@ impl Write {
     }
 
     /// Returns the log's position, if nothing that bears on the response to this POST has been
-    /// invalidated since its handler was called.
-    fn undisturbed_until(&self) -> Option<Position> {
+    /// invalidated since its handler was called, by the tags that the handler gave it either.
+    fn undisturbed_until<B>(&self, response: &Response<B>) -> Option<Position> {
         let (asked, position) = self.as_get.as_ref()?;
+        let directive = response.extensions().get();
+        let subject = admit::subject(asked, response.headers(), directive)?;
         let log = self.core.store.log();
-        let (verdict, until) = log.verdict_at(*position, asked.subject.borrow());
+        let (verdict, until) = log.verdict_at(*position, subject.borrow());
         (verdict == Verdict::Valid).then_some(until)
     }
 

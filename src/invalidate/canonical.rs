@@ -80,24 +80,32 @@ pub(super) fn encode(text: &str, part: Part, out: &mut String) {
 /// Returns whether a path is in canonical form for the simplest of reasons: it has no escapes, and no
 /// dot behind a slash. Nearly all are, and each request's is asked.
 fn is_plain(path: &[u8]) -> bool {
-    let mut before = 0;
-    let plain = path.iter().all(|&byte| {
-        let dot_segment = before == b'/' && byte == b'.';
-        before = byte;
-        PLAIN[usize::from(byte)] && !dot_segment
-    });
-    plain && path.first() == Some(&b'/')
+    let stands = |(at, &byte): (usize, &u8)| match LOOKS[usize::from(byte)] {
+        Looks::Plain => true,
+        Looks::Dot => at > 0 && path[at - 1] != b'/',
+        Looks::Strange => false,
+    };
+    path.first() == Some(&b'/') && path.iter().enumerate().all(stands)
 }
 
-/// The bytes that may stand in a path as they are.
-const PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
+#[derive(Clone, Copy)]
+enum Looks {
+    Plain,
+    Dot,
+    Strange,
+}
+
+const LOOKS: [Looks; 256] = {
+    let mut looks = [Looks::Strange; 256];
     let mut byte = 0;
     while byte < 256 {
-        plain[byte] = may_stand(byte as u8, Part::Path);
+        if may_stand(byte as u8, Part::Path) {
+            looks[byte] = Looks::Plain;
+        }
         byte += 1;
     }
-    plain
+    looks[b'.' as usize] = Looks::Dot;
+    looks
 };
 
 fn is_encoded(text: &str, part: Part) -> bool {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderName};
 
+use super::date::parse as parse_date;
 use super::entity_tag::{EntityTag, EntityTags};
 
 /// What a stored response says about itself that a condition can be held against.
@@ -197,10 +198,6 @@ fn single<'a>(request: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
         (Some(value), None) => Some(value.as_bytes().trim_ascii()),
         _ => None,
     }
-}
-
-fn parse_date(value: &[u8], _now: SystemTime) -> Option<SystemTime> {
-    httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ use http::{StatusCode, header};
 use crate::invalidate::{Log, Position, Subject, Verdict};
 use crate::key::Key;
 
+mod prepared;
+
+pub(crate) use prepared::{Moment, Prepared, PreparedList};
+
 /// A response that was stored, with what is needed to judge whether it may be used again.
 ///
 /// Nothing in it refers to the connection it came over: header fields are copied into one exact
@@ -28,6 +32,7 @@ pub struct StoredResponse {
     pub(crate) position: Position,
     /// The latest position at which the log was found to hold nothing against this response.
     checked: AtomicU64,
+    pub(crate) prepared: Prepared,
 }
 
 /// When a response was made, and for how long it may be used.
@@ -83,6 +88,7 @@ impl StoredResponse {
             subject,
             position,
             checked: AtomicU64::new(position.into()),
+            prepared: Prepared::default(),
         }
     }
 
@@ -106,6 +112,7 @@ impl StoredResponse {
             subject: self.subject.clone(),
             position: self.position,
             checked: AtomicU64::new(self.position.into()),
+            prepared: Prepared::default(),
         }
     }
 
