@@ -5,6 +5,10 @@
 //! runs the simulation once for each of them.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(mutants),
+    allow(dead_code, reason = "one is asked for only where it can be")
+)]
 pub(crate) enum Mutant {
     /// A response counts from when it is stored, not from when its handler was called.
     PositionAtCommit,
