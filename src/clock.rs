@@ -1,5 +1,6 @@
 //! The only place that reads the time.
 
+#[cfg(any(feature = "testing", test))]
 use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(any(feature = "testing", test))]
 use std::time::Duration;
@@ -12,7 +13,8 @@ pub(crate) struct Now {
     pub(crate) wall: SystemTime,
 }
 
-/// Where the cache reads the time: the system's clocks, or a [`ManualClock`] in tests.
+/// Where the cache reads the time: the system's clocks, or in tests the `ManualClock` of feature
+/// `testing`.
 ///
 /// Ages and lifetimes rest on the monotonic clock, so a wall clock that is set back or forward
 /// neither revives a stored response nor ends it. The wall clock is only compared with the `Date`
@@ -27,6 +29,7 @@ pub struct Clock(Source);
 enum Source {
     #[default]
     System,
+    #[cfg(any(feature = "testing", test))]
     Manual(Arc<Mutex<Now>>),
 }
 
@@ -37,6 +40,7 @@ impl Clock {
                 instant: tokio::time::Instant::now().into_std(),
                 wall: SystemTime::now(),
             },
+            #[cfg(any(feature = "testing", test))]
             Source::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -44,6 +48,7 @@ impl Clock {
     pub(crate) fn instant(&self) -> Instant {
         match &self.0 {
             Source::System => tokio::time::Instant::now().into_std(),
+            #[cfg(any(feature = "testing", test))]
             Source::Manual(_) => self.now().instant,
         }
     }

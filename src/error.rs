@@ -8,7 +8,6 @@ use std::fmt;
 /// Requests never fail with this error: the layer's error type is the inner service's own. It comes
 /// from building a cache, from parsing patterns, and from calls made by hand on a
 /// [`CacheHandle`](crate::CacheHandle) or a [`Store`](crate::Store).
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: Box<str>,
@@ -58,6 +57,17 @@ impl Error {
             kind,
             message: message.into(),
             source: None,
+        }
+    }
+}
+
+/// Reads like a sentence, since it is what a `main` that returns this error prints.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} error: {}", self.kind, self.message)?;
+        match &self.source {
+            Some(source) => write!(f, " (caused by: {source})"),
+            None => Ok(()),
         }
     }
 }

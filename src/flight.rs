@@ -2,12 +2,12 @@
 //! then read the body beside it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::header::HeaderName;
 use http::{HeaderMap, StatusCode};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::body::Fill;
 use crate::entry::StoredResponse;
@@ -23,6 +23,8 @@ const UNCACHEABLE: Duration = Duration::from_secs(10);
 /// How many such keys are remembered.
 const MOST_UNCACHEABLE: usize = 4096;
 
+const BETWEEN_PURGES: Duration = Duration::from_secs(1);
+
 /// The handler calls under way, by key.
 #[derive(Debug, Default)]
 pub(crate) struct Flights(Mutex<Table>);
@@ -30,7 +32,10 @@ pub(crate) struct Flights(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     running: HashMap<Key, Arc<Flight>, KeyHasher>,
+    /// Until when.
     uncacheable: HashMap<Key, Instant, KeyHasher>,
+    /// When to look again which of them can be forgotten, if there is no more room.
+    next_purge: Option<Instant>,
 }
 
 /// One handler call that others may wait for.
@@ -40,15 +45,13 @@ pub(crate) struct Flight {
     pub(crate) position: Position,
     /// Before the handler was called.
     pub(crate) began: Instant,
-    state: watch::Sender<State>,
+    /// Set once, before those who wait are notified.
+    end: OnceLock<End>,
+    ended: Notify,
 }
 
-#[derive(Clone, Debug)]
-enum State {
-    Calling,
-    Landed(Landing),
-    Freed(Freed),
-}
+/// What a flight comes to.
+pub(crate) type End = Result<Landing, Freed>;
 
 /// What a flight brought.
 #[derive(Clone, Debug)]
@@ -127,7 +130,8 @@ impl Flights {
         let flight = Arc::new(Flight {
             position: position(),
             began: now,
-            state: watch::Sender::new(State::Calling),
+            end: OnceLock::new(),
+            ended: Notify::new(),
         });
         // A flight that was not joinable goes on for those who joined it in time.
         table.running.insert(key.to_owned(), flight.clone());
@@ -149,9 +153,7 @@ impl Flights {
     /// Remembers for a short time that a key's response cannot be shared.
     pub(crate) fn is_uncacheable(&self, key: KeyRef<'_>, now: Instant) {
         let mut table = self.lock();
-        if table.uncacheable.len() >= MOST_UNCACHEABLE {
-            table.uncacheable.retain(|_, until| *until > now);
-        }
+        table.make_room(now);
         if table.uncacheable.len() < MOST_UNCACHEABLE {
             table.uncacheable.insert(key.to_owned(), now + UNCACHEABLE);
         }
@@ -163,6 +165,16 @@ impl Flights {
 }
 
 impl Table {
+    /// Forgets what is past its time, at most once a second: with a flood of keys there would be
+    /// nothing to forget, and all of them to look at, for each.
+    fn make_room(&mut self, now: Instant) {
+        let full = self.uncacheable.len() >= MOST_UNCACHEABLE;
+        if full && self.next_purge.is_none_or(|next| next <= now) {
+            self.uncacheable.retain(|_, until| *until > now);
+            self.next_purge = Some(now + BETWEEN_PURGES);
+        }
+    }
+
     fn remembers(&mut self, key: KeyRef<'_>, now: Instant) -> bool {
         if self.uncacheable.is_empty() {
             return false;
@@ -179,12 +191,12 @@ impl Table {
 impl Flight {
     /// Whether a request that comes now may join: `valid` judges by the tags that are known.
     pub(crate) fn is_of_use(&self, now: Instant, valid: impl FnOnce(&[Box<str>]) -> bool) -> bool {
-        match &*self.state.borrow() {
-            State::Landed(Landing::Streaming(streaming)) => {
+        match self.end.get() {
+            Some(Ok(Landing::Streaming(streaming))) => {
                 let stale = streaming.useful_until.is_some_and(|until| until <= now);
                 !stale && valid(&streaming.tags)
             }
-            State::Calling | State::Landed(Landing::Stored(..)) | State::Freed(_) => valid(&[]),
+            Some(Ok(Landing::Stored(..)) | Err(_)) | None => valid(&[]),
         }
     }
 
@@ -193,16 +205,23 @@ impl Flight {
     /// # Cancel safety
     ///
     /// May be dropped at any time.
-    pub(crate) async fn landing(&self) -> Result<Landing, Freed> {
-        let mut state = self.state.subscribe();
-        // The sender lives in this very flight, so the channel cannot close while we wait.
-        let state = state
-            .wait_for(|state| !matches!(state, State::Calling))
-            .await;
-        match state.as_deref() {
-            Ok(State::Landed(landing)) => Ok(landing.clone()),
-            Ok(State::Freed(freed)) => Err(*freed),
-            Ok(State::Calling) | Err(_) => Err(Freed::NotForOthers),
+    pub(crate) async fn landing(&self) -> End {
+        // Before the look at the end: a notification in between is not missed.
+        let ended = self.ended.notified();
+        if self.end.get().is_none() {
+            ended.await;
+        }
+        match self.end.get() {
+            Some(end) => end.clone(),
+            // Nobody is notified before the end is set.
+            None => Err(Freed::NotForOthers),
+        }
+    }
+
+    /// Ends the flight, unless that has been done.
+    fn end(&self, end: End) {
+        if self.end.set(end).is_ok() {
+            self.ended.notify_waiters();
         }
     }
 }
@@ -224,14 +243,12 @@ impl Leader {
     /// Gives those who wait what the call brought. The flight can be joined until the leader is
     /// dropped.
     pub(crate) fn land(&self, landing: Landing) {
-        self.flight.state.send_replace(State::Landed(landing));
+        self.flight.end(Ok(landing));
     }
 
     /// Frees those who wait: each makes its own call.
     pub(crate) fn not_for_others(&self) {
-        self.flight
-            .state
-            .send_replace(State::Freed(Freed::NotForOthers));
+        self.flight.end(Err(Freed::NotForOthers));
     }
 }
 
@@ -250,12 +267,7 @@ impl Drop for Leader {
             true => Freed::NotForOthers,
             false => Freed::Abandoned,
         };
-        self.flight.state.send_if_modified(|state| {
-            let calling = matches!(state, State::Calling);
-            if calling {
-                *state = State::Freed(freed);
-            }
-            calling
-        });
+        // Of no effect where the call has come to an end.
+        self.flight.end(Err(freed));
     }
 }

@@ -10,7 +10,6 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
-use smallvec::SmallVec;
 
 /// The key of a stored response, owned.
 #[derive(Clone)]
@@ -27,10 +26,17 @@ pub struct KeyRef<'a> {
 }
 
 /// Writes a key part by part, on the stack for keys of ordinary length.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct KeyBuilder {
-    bytes: SmallVec<[u8; 256]>,
+    short: [u8; SHORT],
+    /// How many bytes of `short` are written.
+    written: usize,
+    /// All of the key, once it is too long for `short`.
+    long: Vec<u8>,
 }
+
+/// The length of keys that take no allocation.
+const SHORT: usize = 256;
 
 impl Key {
     /// Borrows this key for a lookup.
@@ -87,17 +93,16 @@ impl KeyBuilder {
     /// Adds one part.
     pub(crate) fn part(&mut self, part: &[u8]) -> &mut Self {
         // A part of 4 GiB cannot come out of a request head.
-        self.bytes
-            .extend_from_slice(&(part.len() as u32).to_le_bytes());
-        self.bytes.extend_from_slice(part);
+        self.append(&(part.len() as u32).to_le_bytes());
+        self.append(part);
         self
     }
 
     /// Adds one part in lower case (an authority, a scheme).
     pub(crate) fn part_lowercase(&mut self, part: &[u8]) -> &mut Self {
-        let start = self.bytes.len() + size_of::<u32>();
+        let start = self.bytes().len() + size_of::<u32>();
         self.part(part);
-        self.bytes[start..].make_ascii_lowercase();
+        self.bytes_mut()[start..].make_ascii_lowercase();
         self
     }
 
@@ -106,7 +111,7 @@ impl KeyBuilder {
         match part {
             Some(part) => self.part(part),
             None => {
-                self.bytes.extend_from_slice(&u32::MAX.to_le_bytes());
+                self.append(&u32::MAX.to_le_bytes());
                 self
             }
         }
@@ -121,16 +126,60 @@ impl KeyBuilder {
 
     /// Goes on from an existing key: a variant's key begins with the key it is a variant of.
     pub(crate) fn extend(key: KeyRef<'_>) -> Self {
-        Self {
-            bytes: SmallVec::from_slice(key.bytes),
-        }
+        let mut builder = Self::default();
+        builder.append(key.bytes);
+        builder
     }
 
     /// Returns the key that has been written so far.
     pub(crate) fn key(&self) -> KeyRef<'_> {
         KeyRef {
-            hash: seed().hash_one(&self.bytes[..]),
-            bytes: &self.bytes,
+            hash: seed().hash_one(self.bytes()),
+            bytes: self.bytes(),
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, bytes: &[u8]) {
+        let end = self.written + bytes.len();
+        match self.short.get_mut(self.written..end) {
+            Some(room) if self.long.is_empty() => {
+                room.copy_from_slice(bytes);
+                self.written = end;
+            }
+            _ => self.append_long(bytes),
+        }
+    }
+
+    #[cold]
+    fn append_long(&mut self, bytes: &[u8]) {
+        if self.long.is_empty() {
+            self.long.extend_from_slice(&self.short[..self.written]);
+        }
+        self.long.extend_from_slice(bytes);
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self.long.is_empty() {
+            true => &self.short[..self.written],
+            false => &self.long,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self.long.is_empty() {
+            true => &mut self.short[..self.written],
+            false => &mut self.long,
+        }
+    }
+}
+
+impl Default for KeyBuilder {
+    fn default() -> Self {
+        Self {
+            short: [0; SHORT],
+            written: 0,
+            long: Vec::new(),
         }
     }
 }
@@ -244,6 +293,22 @@ mod tests {
         assert_ne!(key(&[Some("")]), key(&[None]));
         assert_ne!(key(&[Some(""), Some("")]), key(&[Some("")]));
         assert_eq!(key(&[Some("a"), None]), key(&[Some("a"), None]));
+    }
+
+    #[test]
+    fn a_key_is_the_same_on_the_stack_and_on_the_heap() {
+        for long in [0, 240, 248, 249, 252, 253, 300] {
+            let text = "x".repeat(long);
+            let mut at_once = Vec::from((long as u32).to_le_bytes());
+            at_once.extend(text.as_bytes());
+            at_once.extend(3_u32.to_le_bytes());
+            at_once.extend(b"abc");
+            let mut builder = KeyBuilder::default();
+            builder.part(text.as_bytes()).part_lowercase(b"aBc");
+            assert_eq!(builder.key().as_bytes(), at_once, "{long}");
+            let extended = KeyBuilder::extend(builder.key());
+            assert_eq!(extended.key(), builder.key());
+        }
     }
 
     #[test]

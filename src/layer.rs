@@ -10,6 +10,7 @@ use tower_layer::Layer;
 
 use crate::body::Budget;
 use crate::clock::Clock;
+use crate::entry::PreparedList;
 use crate::error::Error;
 use crate::exchange::request::FieldRules;
 use crate::exchange::{self, Core, EmptyBody, Explanation, Place, WouldEvict};
@@ -245,7 +246,7 @@ impl CacheLayerBuilder {
             },
             store,
             routes: self.routes.build()?,
-            fields: self.fields,
+            fields: self.fields.measured(),
             targets: self.targets,
             clock: self.clock,
             show,
@@ -254,6 +255,7 @@ impl CacheLayerBuilder {
             empty_body: self.empty_body,
             bypass: AtomicBool::new(false),
             stats: Stats::default(),
+            prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
         };
         Ok(CacheLayer {

@@ -1,5 +1,112 @@
-//! A Tower layer that caches HTTP responses inside Rust services.
+//! A Tower layer that caches HTTP responses inside a Rust service: safe by default, never older
+//! than an acknowledged write, and an HTTP cache by the letter of
+//! [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111).
+//!
+//! It wraps any [`tower_service::Service`] over HTTP (an axum `Router` or `MethodRouter`, a hyper
+//! service, a `ServiceBuilder` stack), stores the responses to GET under a TTL per route, shows what
+//! it did in `X-Cache` and `Cache-Status`, and evicts what a successful POST, PUT, PATCH or DELETE
+//! made old.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use axum::{Router, extract::Path, routing::get};
+//! use tower_response_cache::{CacheLayer, Evict, Policy, Routes};
+//!
+//! async fn list() -> &'static str { "all products" }
+//! async fn show(Path(id): Path<u32>) -> String { format!("product {id}") }
+//! async fn change(Path(id): Path<u32>) -> String { format!("changed {id}") }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let minute = || Policy::ttl(Duration::from_secs(60));
+//!     let cache = CacheLayer::builder()
+//!         .routes(Routes::new()
+//!             .route("/products", minute())
+//!             .route("/products/{id}", minute())
+//!             .on_write("/products/{id}", Evict::pattern("/products")))
+//!         .build()?;
+//!     let app = Router::new()
+//!         .route("/products", get(list))
+//!         .route("/products/{id}", get(show).put(change))
+//!         .layer(cache);
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     Ok(axum::serve(listener, app).await?)
+//! }
+//! ```
+//!
+//! The first `GET /products/7` answers `X-Cache: MISS`, the second `HIT`; after `PUT /products/7`
+//! both it and the list are a `MISS` again. `cargo run --release --example quickstart` shows it.
+//!
+//! # Where to look
+//!
+//! - [`CacheLayer`] and its [builder](CacheLayerBuilder): the whole cache.
+//! - [`Routes`], [`Policy`] and [`Evict`]: what is cached, for how long, for whom; what writes evict.
+//! - [`CacheHandle`]: invalidate by hand, see what happens, ask why, switch it off.
+//! - [`CacheDirective`] and [`Invalidate`]: what handlers may say themselves.
+//! - [`Store`]: where responses live; [`MemoryStore`] unless you say otherwise.
+//!
+//! # What it does unless told otherwise
+//!
+//! | subject | default | because |
+//! |---|---|---|
+//! | methods | GET is stored; HEAD is answered from it and never stored; unsafe and unknown methods only invalidate | a HEAD stored as a GET is an empty page |
+//! | statuses a route's TTL applies to | 200, 203, 204; others by [`Policy::ttl_for`] and [`Policy::negative_ttl`]; 400, 405, 413, 414, 431 and 5xx never unless named | one client's bad request must not become everyone's error page |
+//! | the handler's `Cache-Control` | wins over the route's TTL; `no-store`, `private` and `no-cache` always win | it knows best |
+//! | the request's `Cache-Control` | `no-store`: nothing is stored from it; `only-if-cached`: 504 when there is nothing; the rest is ignored | a browser's reload must not switch a server's cache off |
+//! | `Authorization`, `Cookie` in the request | bypass, unless the response says that it is for everyone, or the policy is [`shared_with_everyone`](Policy::shared_with_everyone) or [`partition_by`](Policy::partition_by) | one user's page must not be shown to another |
+//! | `Set-Cookie` in the response | not stored | it is for one client |
+//! | `Vary` | honoured; 32 variants a key; `*` is never stored | |
+//! | key | scheme, authority, path and query as they came, `Forwarded`, `X-Forwarded-Host`, `X-Forwarded-Proto` | handlers build links from them |
+//! | a GET with a body, with `X-HTTP-Method-Override` and its like | bypass | its answer depends on more than its key |
+//! | body | up to 1 MiB, and to an eighth of the store; over it passed on and not stored | |
+//! | concurrent misses | share one handler call and read its body as it comes | |
+//! | the store fails | the request goes to the handler; nothing fails | |
+//!
+//! # Never older than an acknowledged write
+//!
+//! A request that starts after the response to a write was returned, or after
+//! [`CacheHandle::invalidate`] returned, is never given a response whose handler call began before:
+//! not from the store, not by sharing a call that was already under way, not from
+//! stale-while-revalidate. Every invalidation takes a position in a [`Log`], every handler call for
+//! a read remembers the position before it, and one predicate compares them. It holds for writes
+//! that pass through the layer; for others call [`CacheHandle::invalidate`].
+//!
+//! It also holds when the client hangs up in mid-write, when the handler panics, and when a timeout
+//! outside drops the request: a write whose outcome nobody saw counts as one that happened. What no
+//! cache can see is a handler that reads from a lagging replica: see [`Evict::hold_after`].
+//!
+//! # Its place among other layers
+//!
+//! See [`layer_order`].
+//!
+//! # Cost
+//!
+//! A hit from memory takes no lock across anything but a lookup, awaits nothing, and copies no body.
+//! A miss that is stored holds its body once more, up to the body limit, until it is complete; all
+//! such bodies together are bounded ([`CacheLayerBuilder::fill_budget`]). An invalidation costs the
+//! same however much it hits.
+//!
+//! # The runtime
+//!
+//! Any executor will do for hits and for misses nobody shares. Sharing a call is bounded by tokio's
+//! timer, and what goes on in the background (refreshes, abandoned fills, sweeps) is spawned on the
+//! tokio runtime the request is polled on, with its timer enabled.
+//!
+//! # Features
+//!
+//! | feature | default | adds | costs |
+//! |---|---|---|---|
+//! | `axum` | yes | keys and routes by the original URI under `Router::nest`, where axum strips the prefix | the `axum` crate without its own default features |
+//! | `testing` | no | `testing`: a manual clock, the store contract, a check of your own router | nothing at run time |
+//!
+//! Without `axum` a router that is nested under two prefixes must be wrapped outside of the nesting:
+//! from inside, the two cannot be told apart.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Here and not in Cargo.toml: tests and examples may unwrap.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+#[doc = include_str!("docs/layer_order.md")]
+pub mod layer_order {}
 
 mod body;
 mod clock;
@@ -9,6 +116,9 @@ mod error;
 mod exchange;
 mod flight;
 mod future;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod invalidate;
 mod key;
 mod layer;

@@ -1,6 +1,5 @@
 //! The service that the layer makes.
 
-use std::mem;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
@@ -57,10 +56,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        // The one that was found ready is the one to call: its clone may not be ready.
-        let clone = self.inner.clone();
-        let ready = mem::replace(&mut self.inner, clone);
-        let begun = exchange::begin(&self.place, ready, request);
+        let begun = exchange::begin(&self.place, &mut self.inner, request);
         ResponseFuture::new(self.place.core.clone(), begun)
     }
 }

@@ -313,7 +313,7 @@ async fn a_call_that_is_of_no_use_to_others_frees_all_of_them_at_once() {
                 async move {
                     match call {
                         0 => gate.wait().await,
-                        call if call < CALLERS => drop(together.wait().await),
+                        call if call < CALLERS => _ = together.wait().await,
                         _ => {}
                     }
                     useless.response()
@@ -777,6 +777,9 @@ async fn a_confirmed_response_is_given_to_all_who_waited() {
     for answer in all(callers).await {
         assert_eq!((answer.x_cache(), answer.text()), ("REVALIDATED", "1"));
     }
+    // And it is fresh again, though the 304 carried no date.
+    let next = bench.get("/a").await;
+    assert_eq!((next.x_cache(), next.field("age")), ("HIT", "0"));
     assert_eq!(bench.origin.calls(), 2);
 }
 

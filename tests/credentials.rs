@@ -1,4 +1,5 @@
 //! Who may see a stored response: by default nobody but those it is the same for.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -616,6 +616,34 @@ async fn a_stale_response_is_validated_by_its_last_modified() {
 }
 
 #[tokio::test]
+async fn what_a_validation_confirmed_keeps_the_tags_it_was_stored_with() {
+    let origin = Origin::new(|request, call| async move {
+        let etag = ("etag", "\"v\"");
+        if sent(&request, "if-none-match") == "\"v\"" {
+            return respond(304, &[etag], "");
+        }
+        let fields = [
+            etag,
+            ("surrogate-key", "by-field"),
+            ("cache-groups", "\"by-group\""),
+        ];
+        let mut response = respond(200, &fields, call.to_string());
+        let directive = CacheDirective::new().tag("by-handler");
+        response.extensions_mut().insert(directive);
+        response
+    });
+    for tag in ["by-field", "by-group", "by-handler", "by-route"] {
+        let bench = Bench::new(Policy::ttl(MINUTE).tag("by-route"), origin.clone());
+        bench.get("/").await;
+        bench.clock.advance(MINUTE);
+        assert_eq!(bench.get("/").await.x_cache(), "REVALIDATED");
+        assert_eq!(bench.get("/").await.x_cache(), "HIT");
+        bench.handle.invalidate_tag(tag).await.unwrap();
+        assert_eq!(bench.get("/").await.x_cache(), "MISS", "{tag}");
+    }
+}
+
+#[tokio::test]
 async fn a_changed_response_replaces_the_stale_one() {
     let origin = Origin::new(|_, call| async move {
         respond(200, &[("etag", &format!("\"v{call}\""))], call.to_string())
@@ -646,6 +674,23 @@ async fn a_background_refresh_validates_too() {
         (hit.x_cache(), hit.text(), hit.field("age")),
         ("HIT", "1", "0")
     );
+}
+
+#[tokio::test]
+async fn a_head_or_a_part_within_the_window_starts_no_refresh_that_could_not_be_stored() {
+    let policy = Policy::ttl(MINUTE).stale_while_revalidate(MINUTE);
+    let bench = Bench::new(policy, Origin::counting());
+    bench.get("/").await;
+    bench.clock.advance(MINUTE);
+    let part = request("GET", "/", &[("range", "bytes=0-0")]);
+    for asking in [request("HEAD", "/", &[]), part] {
+        assert_eq!(bench.ask(asking).await.x_cache(), "STALE");
+        settle().await;
+        assert_eq!(bench.origin.calls(), 1);
+    }
+    assert_eq!(bench.get("/").await.x_cache(), "STALE");
+    settle().await;
+    assert_eq!(bench.get("/").await.x_cache(), "HIT");
 }
 
 #[tokio::test]

@@ -467,7 +467,8 @@ async fn size_hints_and_ends_are_those_of_the_inner_body() {
 
 #[tokio::test]
 async fn a_replay_has_its_true_length_once_whatever_the_handler_said() {
-    let cases: [(&[(&str, &str)], Option<&str>); 5] = [
+    type Fields = &'static [(&'static str, &'static str)];
+    let cases: [(Fields, Option<&str>); 5] = [
         (
             &[("content-length", "3"), ("content-length", "3")],
             Some("3"),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::header::{CONNECTION, DATE, FORWARDED, HOST, UPGRADE, VARY};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
@@ -33,8 +32,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long an unused connection to the origin is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The client's body, or that of a request without one which is sent once more.
 
 type OriginResponse = Response<Either<Incoming, Notice>>;
 

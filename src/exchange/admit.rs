@@ -10,9 +10,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 use http_body::SizeHint;
 
-use super::Asked;
 use super::basis::Basis;
 use super::lookup::{any_language_key, variant_key};
+use super::{Asked, respond};
 use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::CacheDirective;
@@ -25,7 +25,7 @@ use crate::semantics::partial::{self, ContentRange, Partial};
 use crate::semantics::storable::{self, Grants, RequestFacts, Storable, Unstorable};
 use crate::semantics::targeted::{self, Directives};
 use crate::semantics::vary::Vary;
-use crate::semantics::{age, date, entity_tag, invalidation};
+use crate::semantics::{age, date, entity_tag, invalidation, validation};
 use crate::store::{Answer, Stored};
 
 /// All that is decided about a response when its head is there.
@@ -135,6 +135,7 @@ pub(super) fn admit(
     if policy.set_cookie == SetCookie::StoredWithout {
         headers.remove(header::SET_COOKIE);
     }
+    respond::strip(&mut headers);
     complete(&mut headers, &head.headers, expected, interval.received);
     Ok(Plan {
         status: head.status,
@@ -357,21 +358,30 @@ pub(super) fn subject(
 const MOST_TAGS: usize = 2 * invalidation::MAX_NAMES;
 
 impl Plan {
-    /// Adds the tags of the stored response that this one updates: an answer about it need not
-    /// repeat them, and an invalidation by one of them is still meant for it.
-    pub(super) fn with_tags_of(mut self, updated: &StoredResponse) -> Result<Self, Refusal> {
+    /// Adds the tags of what is stored already to those of a response that updates it: a 304 need
+    /// not repeat what the handler said beside the 200, and an invalidation by one of them is still
+    /// meant for it.
+    pub(super) fn keep_tags(&mut self, stored: &StoredResponse) {
         if mutant::is(Mutant::TagsLostOnValidation) {
-            return Ok(self);
+            return;
         }
-        let known = updated.subject.tags();
         let mut tags = self.subject.tags().to_vec();
-        let new: Vec<_> = known.iter().filter(|tag| !tags.contains(tag)).collect();
-        tags.extend(new.into_iter().cloned());
-        if tags.len() > known.len().max(MOST_TAGS) {
-            return Err(Refusal::Tags);
+        for tag in stored.subject.tags() {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
         }
-        self.subject = self.subject.with_tags(tags);
-        Ok(self)
+        self.subject = self.subject.clone().with_tags(tags);
+    }
+
+    /// Does the same for a response that may be updated again and again.
+    pub(super) fn with_tags_of(mut self, updated: &StoredResponse) -> Result<Self, Refusal> {
+        self.keep_tags(updated);
+        let most = updated.subject.tags().len().max(MOST_TAGS);
+        match self.subject.tags().len() > most {
+            true => Err(Refusal::Tags),
+            false => Ok(self),
+        }
     }
 
     /// Makes the response to be stored. `None` where the body turns out not to be what the head
@@ -407,11 +417,15 @@ impl Plan {
     fn join(&mut self, body: Bytes, basis: &Basis) -> Option<Bytes> {
         let range = self.headers.get(header::CONTENT_RANGE);
         let mut part = Partial::new(range.map(HeaderValue::as_bytes), body)?;
-        if let Basis::Part(stored) = basis {
+        if let Basis::Beside(stored) = basis {
             let etag = self.headers.get(header::ETAG).map(HeaderValue::as_bytes);
-            if partial::same_representation(stored.head.etag(), etag) {
-                let joined = stored.part().and_then(|stored| stored.combine(&part));
-                part = joined.unwrap_or(part);
+            if partial::same_representation(stored.head.etag(), etag)
+                && let Some(joined) = stored.part().and_then(|stored| stored.combine(&part))
+            {
+                part = joined;
+                // An answer to `If-Range` leaves out what its client knows (RFC 9110 §15.3.7).
+                self.headers = validation::freshen(&stored.head.to_map(0), &self.headers);
+                self.keep_tags(stored);
             }
         }
         if let Some(whole) = part.whole() {

@@ -27,17 +27,24 @@ pub(super) enum Basis {
     Variant(Arc<StoredResponse>),
     /// A part of the response, to be completed (RFC 9111 §3.4).
     Part(Arc<StoredResponse>),
+    /// A part of the response, which the part that is asked for may be joined to.
+    Beside(Arc<StoredResponse>),
 }
 
 /// More variants than this are not looked at for one that may stand in.
 const MOST_TRIED: usize = 4;
 
 impl Basis {
+    /// Whether the request goes to the handler as the client made it.
+    pub(super) fn asks_nothing(&self) -> bool {
+        matches!(self, Self::Nothing | Self::Beside(_))
+    }
+
     /// Puts what is to be asked on a request. What could be answered in a way that is of no use is
     /// asked only if the request can be sent again.
     pub(super) fn ask(&mut self, headers: &mut HeaderMap, repeatable: bool) {
         let asked = match self {
-            Self::Nothing => return,
+            Self::Nothing | Self::Beside(_) => return,
             Self::Stale(stored) => offer(headers, stored),
             Self::Variant(stored) => repeatable && offer(headers, stored),
             Self::Part(stored) => {

@@ -25,7 +25,7 @@ use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing, Leader, Streaming};
 use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
-use crate::semantics::preconditions;
+use crate::semantics::{invalidation, preconditions};
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::Answer;
 use crate::telemetry::Event;
@@ -68,7 +68,7 @@ where
     };
     asked.variants.clone_from(&found.variants);
     let (why, basis) = match asked.ask().judge(found) {
-        Lookup::Fresh(stored) => return Ok(asked.ask().replay(&stored, Outcome::Hit)),
+        Lookup::Fresh(stored) => return Ok(asked.ask().hit(&stored)),
         Lookup::ServeAndRefresh(stored, outcome) => {
             let response = asked.ask().replay(&stored, outcome);
             refresh::in_background(asked, inner, request, stored);
@@ -172,13 +172,30 @@ where
             }
         }
     }
+    let outlives_its_client = asked.outlives_its_client(&basis);
     let fetch = Fetch {
         asked,
         why,
         basis,
         leader: None,
     };
-    fetch.lead(Call { inner, request }).await
+    let led = fetch.lead(Call { inner, request });
+    match outlives_its_client {
+        true => Detached::new(Box::pin(led), true).await,
+        false => led.await,
+    }
+}
+
+impl Asked {
+    /// Whether a call that nobody shares goes on without its client: when that is given a stale
+    /// response after the soft timeout, something has to refresh it.
+    fn outlives_its_client(&self, basis: &Basis) -> bool {
+        self.route.policy.staleness.soft_timeout.is_some()
+            && matches!(basis, Basis::Stale(_))
+            && self.method == Method::GET
+            && !self.flags.range
+            && !self.flags.precondition
+    }
 }
 
 /// A call of the handler, and what is to become of its response.
@@ -235,9 +252,9 @@ impl Fetch {
         };
         self.find_stand_in().await;
         let conditions = self.take_conditions(call.request.headers_mut());
-        let mut repeat = match self.basis {
-            Basis::Nothing => None,
-            _ => again::prepare(&call, self.asked.core().empty_body.as_ref()),
+        let mut repeat = match self.basis.asks_nothing() {
+            true => None,
+            false => again::prepare(&call, self.asked.core().empty_body.as_ref()),
         };
         self.basis.ask(call.request.headers_mut(), repeat.is_some());
         loop {
@@ -281,8 +298,10 @@ impl Fetch {
         };
         let (head, body) = response.map_err(Failure::Error)?.into_parts();
         let received = core.clock.now();
-        if let Some(Invalidate(invalidations)) = head.extensions.get() {
-            let invalidations = invalidations.clone();
+        let asked_for = head.extensions.get::<Invalidate>().cloned();
+        if let Some(Invalidate(invalidations)) =
+            asked_for.filter(|_| invalidation::invalidates(head.status))
+        {
             // A failure is counted; the response does not wait for the store to come back.
             let _ = core.invalidate(&invalidations).await;
         }
@@ -300,7 +319,7 @@ impl Fetch {
     /// Takes the client's conditions off the request, so that the answer is one that fills the
     /// cache, and returns them.
     fn take_conditions(&self, headers: &mut HeaderMap) -> HeaderMap {
-        let nothing_comes_of_it = self.leader.is_none() && matches!(self.basis, Basis::Nothing);
+        let nothing_comes_of_it = self.leader.is_none() && self.basis.asks_nothing();
         if nothing_comes_of_it || !self.asked.flags.conditional {
             // Nothing but this one answer: the client's own conditions are the best.
             return HeaderMap::new();

@@ -1,6 +1,9 @@
 //! One request's journey: from the policy it comes under to the response it is given.
 
+#[cfg(feature = "axum")]
+use std::any::TypeId;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +18,7 @@ use tower_service::Service;
 
 use crate::body::{BoxError, Budget, CacheBody};
 use crate::clock::{Clock, Now};
-use crate::entry::{StoredResponse, Variants};
+use crate::entry::{PreparedList, StoredResponse, Variants};
 use crate::error::Error;
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
@@ -67,6 +70,7 @@ pub(crate) struct Core {
     pub(crate) empty_body: Option<EmptyBody>,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
+    pub(crate) prepared: PreparedList,
     /// Whether a background sweep runs.
     pub(crate) sweeping: AtomicBool,
 }
@@ -116,7 +120,7 @@ pub(crate) struct Asked {
 /// Begins the journey of a request. `inner` is the service that was found ready.
 pub(crate) fn begin<S, Q, B>(
     place: &Place,
-    mut inner: S,
+    inner: &mut S,
     request: Request<Q>,
 ) -> Begun<S::Future, B, S::Error>
 where
@@ -137,34 +141,70 @@ where
         }
         Course::Write => {
             let write = write::Write::new(place, &parts);
-            Begun::Journey(Box::pin(write.run(inner, Request::from_parts(parts, body))))
+            let request = Request::from_parts(parts, body);
+            Begun::Journey(Box::pin(write.run(take_ready(inner), request)))
         }
-        Course::Replay(response) => Begun::Done(*response),
+        Course::Replay(response) => {
+            give_back(inner);
+            Begun::Done(response)
+        }
         Course::ReplayAndRefresh(response, asked, stale) => {
-            refresh::in_background(asked, inner, Request::from_parts(parts, body), stale);
-            Begun::Done(*response)
+            let request = Request::from_parts(parts, body);
+            refresh::in_background(*asked, take_ready(inner), request, stale);
+            Begun::Done(response)
         }
         Course::Fetch(asked, why, basis) => {
             let request = Request::from_parts(parts, body);
-            Begun::Journey(Box::pin(forward::fetch(asked, inner, request, why, basis)))
+            let inner = take_ready(inner);
+            Begun::Journey(Box::pin(forward::fetch(*asked, inner, request, why, basis)))
         }
         Course::Wait(asked, found) => {
             let request = Request::from_parts(parts, body);
+            let inner = take_ready(inner);
             Begun::Journey(Box::pin(forward::wait_and_fetch(
-                asked, found, inner, request,
+                *asked, found, inner, request,
             )))
         }
     }
+}
+
+/// Takes the service that was found ready, for that is the one to call: its clone may not be ready.
+fn take_ready<S: Clone>(inner: &mut S) -> S {
+    let clone = inner.clone();
+    mem::replace(inner, clone)
+}
+
+/// Gives back what a ready service that is not called has reserved, such as a place in a
+/// concurrency limit.
+fn give_back<S: Clone + 'static>(inner: &mut S) {
+    if !reserves_nothing::<S>() {
+        take_ready(inner);
+    }
+}
+
+/// Whether a service is known to reserve nothing when it is found ready. Under `Router::layer` the
+/// inner service is one of these, and costs several allocations to clone.
+fn reserves_nothing<S: 'static>() -> bool {
+    #[cfg(feature = "axum")]
+    {
+        let known = [
+            TypeId::of::<axum::routing::Route>(),
+            TypeId::of::<axum::Router>(),
+        ];
+        known.contains(&TypeId::of::<S>())
+    }
+    #[cfg(not(feature = "axum"))]
+    false
 }
 
 /// What is to be done with a request.
 enum Course<B> {
     Pass(BypassReason),
     Write,
-    Replay(Box<Response<CacheBody<B>>>),
-    ReplayAndRefresh(Box<Response<CacheBody<B>>>, Asked, Arc<StoredResponse>),
-    Fetch(Asked, Miss, Basis),
-    Wait(Asked, lookup::Waiting),
+    Replay(Response<CacheBody<B>>),
+    ReplayAndRefresh(Response<CacheBody<B>>, Box<Asked>, Arc<StoredResponse>),
+    Fetch(Box<Asked>, Miss, Basis),
+    Wait(Box<Asked>, lookup::Waiting),
 }
 
 impl Place {
@@ -191,12 +231,13 @@ impl Place {
         if signals.flags.body || has_body {
             return Err(BypassReason::Content);
         }
-        let ttl = admissible(&route, &signals, parts)?;
-        let key = key(&route, uri, &signals, parts)?;
+        let ttl = admissible(route, &signals, parts)?;
+        let mut key = KeyBuilder::default();
+        write_key(route, uri, &signals, parts, &mut key)?;
         let began = core.clock.now();
         let ask = lookup::Ask {
             core,
-            route: &route,
+            route,
             client: respond::Client {
                 method: &parts.method,
                 headers: &parts.headers,
@@ -204,33 +245,34 @@ impl Place {
             },
             began,
         };
-        let asked = || self.asked(&route, parts, &key, signals.flags, ttl, began);
+        let asked = || self.asked(route, parts, &key, signals.flags, ttl, began);
         let found = match lookup::find(&self.core, key.key(), &parts.headers) {
             Answer::Now(Ok(found)) => found,
             Answer::Now(Err(error)) => {
                 core.store_failed(&error);
                 return Err(BypassReason::Store);
             }
-            Answer::Later(waiting) => return Ok(Course::Wait(asked(), waiting)),
+            Answer::Later(waiting) => return Ok(Course::Wait(Box::new(asked()), waiting)),
         };
         let variants = found.variants.clone();
-        let asked = || Asked {
-            variants,
-            ..asked()
+        let asked = || {
+            Box::new(Asked {
+                variants,
+                ..asked()
+            })
         };
         Ok(match ask.judge(found) {
-            Lookup::Fresh(stored) => Course::Replay(Box::new(ask.replay(&stored, Outcome::Hit))),
+            Lookup::Fresh(stored) => Course::Replay(ask.hit(&stored)),
             Lookup::ServeAndRefresh(stored, outcome) => {
-                let response = Box::new(ask.replay(&stored, outcome));
-                Course::ReplayAndRefresh(response, asked(), stored)
+                Course::ReplayAndRefresh(ask.replay(&stored, outcome), asked(), stored)
             }
             Lookup::Accepted(stored) => {
                 let outcome = Outcome::Stale(Staleness::Accepted);
-                Course::Replay(Box::new(ask.replay(&stored, outcome)))
+                Course::Replay(ask.replay(&stored, outcome))
             }
-            Lookup::Fetch(..) if ask.only_if_cached() => Course::Replay(Box::new(
-                respond::gateway_timeout(core, Outcome::Unsatisfied),
-            )),
+            Lookup::Fetch(..) if ask.only_if_cached() => {
+                Course::Replay(respond::gateway_timeout(core, Outcome::Unsatisfied))
+            }
             Lookup::Fetch(why, basis) => Course::Fetch(asked(), why, basis),
         })
     }
@@ -241,10 +283,11 @@ impl Place {
         let uri = request::original_uri(parts);
         let route = self.route(uri.path()).ok()?;
         let signals = Signals::scan(&parts.headers, &self.core.fields);
-        let ttl = admissible(&route, &signals, parts).ok()?;
-        let key = key(&route, uri, &signals, parts).ok()?;
+        let ttl = admissible(route, &signals, parts).ok()?;
+        let mut key = KeyBuilder::default();
+        write_key(route, uri, &signals, parts, &mut key).ok()?;
         let began = self.core.clock.now();
-        let asked = self.asked(&route, parts, &key, signals.flags, ttl, began);
+        let asked = self.asked(route, parts, &key, signals.flags, ttl, began);
         Some(Asked {
             method: Method::GET,
             ..asked
@@ -252,14 +295,14 @@ impl Place {
     }
 
     /// Finds the route of a read, and takes the request by if it has none.
-    fn route(&self, path: &str) -> Result<Arc<Route>, BypassReason> {
+    fn route(&self, path: &str) -> Result<&Arc<Route>, BypassReason> {
         let route = match &self.route {
             Some(route) => route,
             None => lookup::route(&self.core.routes, path)?,
         };
         match route.policy.bypass {
             true => Err(BypassReason::Policy),
-            false => Ok(route.clone()),
+            false => Ok(route),
         }
     }
 
@@ -322,25 +365,28 @@ fn admissible(
 }
 
 /// Writes a request's key.
-fn key<'a>(
+fn write_key<'a>(
     route: &Route,
     uri: &'a Uri,
     signals: &Signals<'a>,
     parts: &Parts,
-) -> Result<KeyBuilder, BypassReason> {
-    let mut key = KeyBuilder::default();
+    key: &mut KeyBuilder,
+) -> Result<(), BypassReason> {
     key.count(signals.keyed.len());
     for (name, value) in &signals.keyed {
         key.part(name.as_str().as_bytes());
-        write_value(name, value, &mut key);
+        write_value(name, value, key);
     }
     let target = request::target(uri, signals);
+    if !uri.path().ends_with(parts.uri.path()) {
+        // Not a prefix that was taken off, but another path that the handler is shown.
+        key.part(parts.uri.path().as_bytes());
+    }
     let policy = &route.policy;
     policy
         .key
-        .write(target, parts, &policy.identity, &mut key)
-        .map_err(|_| BypassReason::Partition)?;
-    Ok(key)
+        .write(target, parts, &policy.identity, key)
+        .map_err(|_| BypassReason::Partition)
 }
 
 impl Core {
@@ -410,21 +456,20 @@ impl Asked {
 
     /// Returns which credentials the request carries that the policy is cautious about.
     fn credentials(&self) -> Option<BypassReason> {
-        match (&self.route.policy.identity, self.flags) {
-            (
-                Identity::Cautious,
-                Flags {
-                    authorization: true,
-                    ..
-                },
-            ) => Some(BypassReason::Authorization),
-            (Identity::Cautious, Flags { cookie: true, .. }) => Some(BypassReason::Cookie),
-            _ => None,
-        }
+        credentials(&self.route, self.flags)
     }
 
     fn now(&self) -> Now {
         self.core().clock.now()
+    }
+}
+
+/// Returns which credentials a request carries that the route's policy is cautious about.
+fn credentials(route: &Route, flags: Flags) -> Option<BypassReason> {
+    match (&route.policy.identity, flags) {
+        (Identity::Cautious, flags) if flags.authorization => Some(BypassReason::Authorization),
+        (Identity::Cautious, flags) if flags.cookie => Some(BypassReason::Cookie),
+        _ => None,
     }
 }
 

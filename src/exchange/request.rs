@@ -1,6 +1,6 @@
 //! What a request asks for, found in one pass over its header section.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri};
 use smallvec::SmallVec;
@@ -20,6 +20,24 @@ pub(crate) struct FieldRules {
     pub(crate) bypassed: Vec<HeaderName>,
     /// The operator chose the fields: they may be any, those looked at for other reasons included.
     pub(crate) chosen: bool,
+    /// A bit for each of the names, by length and first letter, to tell at once most that are not
+    /// among them.
+    marks: u64,
+}
+
+impl FieldRules {
+    /// Takes the measure of the names; to be called when all have been chosen.
+    pub(crate) fn measured(mut self) -> Self {
+        let names = self.keyed.iter().chain(&self.bypassed);
+        self.marks = names.fold(0, |marks, name| marks | mark(name));
+        self
+    }
+}
+
+fn mark(name: &HeaderName) -> u64 {
+    let name = name.as_str().as_bytes();
+    let first = name.first().copied().map_or(0, usize::from);
+    1 << ((name.len() + first) % 64)
 }
 
 impl Default for FieldRules {
@@ -38,6 +56,7 @@ impl Default for FieldRules {
             .map(HeaderName::from_static)
             .into(),
             chosen: false,
+            marks: u64::MAX,
         }
     }
 }
@@ -81,20 +100,29 @@ impl<'a> Signals<'a> {
 
     fn note(&mut self, name: &'a HeaderName, value: &'a HeaderValue, rules: &FieldRules) {
         let flags = &mut self.flags;
-        match name.as_str() {
-            "host" => flags.ambiguous_host |= self.host.replace(value).is_some(),
-            "authorization" => flags.authorization = true,
-            "cookie" => flags.cookie = true,
-            "cache-control" => flags.cache_control = true,
-            "if-none-match" | "if-modified-since" => flags.conditional = true,
-            "if-match" | "if-unmodified-since" => flags.precondition = true,
-            "range" => flags.range = true,
-            "content-length" => flags.body |= value.as_bytes() != b"0",
-            "transfer-encoding" => flags.body = true,
-            "upgrade" => flags.upgrade = true,
+        // Constants as patterns: names that are standard are told apart by one jump.
+        match *name {
+            header::HOST => flags.ambiguous_host |= self.host.replace(value).is_some(),
+            header::AUTHORIZATION => flags.authorization = true,
+            header::COOKIE => flags.cookie = true,
+            header::CACHE_CONTROL => flags.cache_control = true,
+            header::IF_NONE_MATCH | header::IF_MODIFIED_SINCE => flags.conditional = true,
+            header::IF_MATCH | header::IF_UNMODIFIED_SINCE => flags.precondition = true,
+            header::RANGE => flags.range = true,
+            header::CONTENT_LENGTH => flags.body |= value.as_bytes() != b"0",
+            header::TRANSFER_ENCODING => flags.body = true,
+            header::UPGRADE => flags.upgrade = true,
             // Fields that every browser sends, told at once from those the default rules name.
-            "accept" | "accept-encoding" | "accept-language" | "user-agent" | "connection"
-            | "referer" | "te" | "origin" | "pragma" | "dnt" => {}
+            header::ACCEPT
+            | header::ACCEPT_ENCODING
+            | header::ACCEPT_LANGUAGE
+            | header::USER_AGENT
+            | header::CONNECTION
+            | header::REFERER
+            | header::TE
+            | header::ORIGIN
+            | header::PRAGMA
+            | header::DNT => {}
             _ => return self.apply(name, value, rules),
         }
         if rules.chosen {
@@ -103,6 +131,9 @@ impl<'a> Signals<'a> {
     }
 
     fn apply(&mut self, name: &'a HeaderName, value: &'a HeaderValue, rules: &FieldRules) {
+        if rules.marks & mark(name) == 0 {
+            return;
+        }
         if rules.keyed.contains(name) {
             self.keyed.push((name, value));
         }

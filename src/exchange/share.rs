@@ -191,7 +191,7 @@ impl Asked {
         }
         match respond::evaluate(
             response.status(),
-            response.headers(),
+            respond::field(response.headers()),
             conditions,
             self.now(),
         ) {

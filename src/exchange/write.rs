@@ -279,11 +279,11 @@ where
     E: Send + 'static,
 {
     Box::pin(async move {
-        if invalidation::invalidates(response.status()) {
-            if let Some(Invalidate(what)) = response.extensions().get().cloned() {
-                // A failure is counted; the response does not wait for the store to come back.
-                let _ = core.invalidate(&what).await;
-            }
+        if invalidation::invalidates(response.status())
+            && let Some(Invalidate(what)) = response.extensions().get().cloned()
+        {
+            // A failure is counted; the response does not wait for the store to come back.
+            let _ = core.invalidate(&what).await;
         }
         Ok(respond::pass(&core, Outcome::Bypass(bypass), response))
     })

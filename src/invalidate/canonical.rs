@@ -4,7 +4,8 @@
 //! are two keys, and each has its own stored response, but a write to either makes both old. Hence
 //! keys stay raw and matches are made in this form:
 //!
-//! - escapes of unreserved characters are decoded: `%7Ea` is `~a`;
+//! - escapes of unreserved characters are decoded: `%7Ea` is `~a`; in paths also those of what may
+//!   stand there unescaped, which a handler reads alike: `a%40b` is `a@b`;
 //! - the other escapes are in upper case: `%2f` is `%2F`, and never a slash;
 //! - what cannot stand in a URI is escaped: `é` is `%C3%A9`, a `%` that begins no escape is `%25`;
 //! - dot segments are removed from paths (RFC 3986 §5.2.4), and a path begins with a slash.
@@ -22,6 +23,9 @@ pub(super) enum Part {
 
 /// Returns the canonical form of a path. Borrows, after one scan, when nothing changes.
 pub(crate) fn canonical(path: &str) -> Cow<'_, str> {
+    if is_plain(path.as_bytes()) {
+        return Cow::Borrowed(path);
+    }
     if path.starts_with('/') && !has_dot_segment(path) && is_encoded(path, Part::Path) {
         return Cow::Borrowed(path);
     }
@@ -64,7 +68,7 @@ pub(super) fn encode(text: &str, part: Part, out: &mut String) {
     while let Some((&byte, after)) = rest.split_first() {
         let escape = escaped_byte(rest);
         match escape {
-            Some(escaped) if is_unreserved(escaped) => out.push(char::from(escaped)),
+            Some(escaped) if needs_no_escape(escaped, part) => out.push(char::from(escaped)),
             Some(escaped) => push_escape(escaped, out),
             None if may_stand(byte, part) => out.push(char::from(byte)),
             None => push_escape(byte, out),
@@ -73,11 +77,44 @@ pub(super) fn encode(text: &str, part: Part, out: &mut String) {
     }
 }
 
+/// Returns whether a path is in canonical form for the simplest of reasons: it has no escapes, and no
+/// dot behind a slash. Nearly all are, and each request's is asked.
+fn is_plain(path: &[u8]) -> bool {
+    let stands = |(at, &byte): (usize, &u8)| match LOOKS[usize::from(byte)] {
+        Looks::Plain => true,
+        Looks::Dot => at > 0 && path[at - 1] != b'/',
+        Looks::Strange => false,
+    };
+    path.first() == Some(&b'/') && path.iter().enumerate().all(stands)
+}
+
+#[derive(Clone, Copy)]
+enum Looks {
+    Plain,
+    Dot,
+    Strange,
+}
+
+const LOOKS: [Looks; 256] = {
+    let mut looks = [Looks::Strange; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if may_stand(byte as u8, Part::Path) {
+            looks[byte] = Looks::Plain;
+        }
+        byte += 1;
+    }
+    looks[b'.' as usize] = Looks::Dot;
+    looks
+};
+
 fn is_encoded(text: &str, part: Part) -> bool {
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         rest = match escaped_byte(rest) {
-            Some(escaped) if !is_unreserved(escaped) && is_upper_case(&rest[1..3]) => &rest[3..],
+            Some(escaped) if !needs_no_escape(escaped, part) && is_upper_case(&rest[1..3]) => {
+                &rest[3..]
+            }
             None if may_stand(byte, part) => after,
             _ => return false,
         };
@@ -137,20 +174,26 @@ fn is_upper_case(digits: &[u8]) -> bool {
     !digits.iter().any(u8::is_ascii_lowercase)
 }
 
+/// Whether an escape of this byte says the same as the byte (RFC 3986 §3.3). A star is left out: it
+/// would read as a wildcard where a canonical path is shown as a pattern.
+fn needs_no_escape(byte: u8, part: Part) -> bool {
+    is_unreserved(byte) || part == Part::Path && b":@!$&'()+,;=".contains(&byte)
+}
+
 /// RFC 3986 §2.3.
-fn is_unreserved(byte: u8) -> bool {
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// RFC 3986 §3.3 (`pchar` and the slash) and §3.4.
-fn may_stand(byte: u8, part: Part) -> bool {
+const fn may_stand(byte: u8, part: Part) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,
             b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
         )
         || matches!(byte, b':' | b'@')
-        || (byte == b'?' && part == Part::Query)
+        || (byte == b'?' && matches!(part, Part::Query))
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ impl Intent {
     }
 
     /// Records the invalidations of a write that was made, and returns their position.
+    #[cfg(test)]
     pub(crate) fn commit(mut self) -> Position {
         self.close(true)
     }

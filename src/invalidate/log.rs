@@ -139,11 +139,6 @@ impl Log {
         let held = self.shared.read().held(&keys, subject);
         held.is_some_and(|(since, until)| began < until && (asked >= until || asked <= since))
     }
-
-    /// Invalidates everything up to here: what was stored in another life of a shared log.
-    pub(crate) fn reset(&self) -> Position {
-        self.append(&[Invalidation::everything()])
-    }
 }
 
 impl Default for Log {

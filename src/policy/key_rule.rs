@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Identity;
 use crate::key::KeyBuilder;
+use crate::semantics::no_vary_search::{NoVarySearch, Parameters};
 use crate::semantics::vary;
 
 /// A route's key rule: the query's share of the key, and what is added to it.
@@ -25,7 +26,10 @@ pub(crate) struct KeyRule {
 
 /// A part of a key computed by the operator's function.
 #[derive(Clone)]
-pub(crate) struct Part(pub(crate) Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>);
+pub(crate) struct Part(pub(crate) Naming);
+
+/// A function of the operator's that names something about a request.
+pub(crate) type Naming = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
 #[derive(Clone, Debug, Default)]
 enum QueryNames {
@@ -58,6 +62,16 @@ impl KeyRule {
 
     pub(crate) fn only_query(&mut self, names: impl Iterator<Item = String>) {
         self.query = QueryNames::Only(names.collect());
+    }
+
+    /// Takes over what a `No-Vary-Search` value says.
+    pub(crate) fn no_vary_search(&mut self, says: NoVarySearch) {
+        self.sort_query |= says.any_order;
+        match says.parameters {
+            Parameters::All => {}
+            Parameters::Without(names) => self.ignore_query(names.into_iter()),
+            Parameters::Only(names) => self.only_query(names.into_iter()),
+        }
     }
 
     /// Writes everything that this rule, and the route's identity, put into the key of a request.
@@ -103,25 +117,30 @@ impl KeyRule {
             .optional(
                 target
                     .query
-                    .map(|query| self.query(query))
+                    .and_then(|query| self.query(query))
                     .as_deref()
                     .map(str::as_bytes),
             );
     }
 
-    fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
+    /// Returns the query's share of the key; `None` where all of it is left out, as if there had been
+    /// none.
+    fn query<'a>(&self, query: &'a str) -> Option<Cow<'a, str>> {
         if matches!(self.query, QueryNames::All) && !self.sort_query {
-            return query.into();
+            return Some(query.into());
         }
         let mut parameters: Vec<&str> = query
             .split('&')
             .filter(|parameter| self.keeps(name_of(parameter)))
             .collect();
+        if parameters.is_empty() {
+            return None;
+        }
         if self.sort_query {
             // Stable: parameters of one name keep their order, which handlers may depend on.
-            parameters.sort_by_key(|parameter| name_of(parameter));
+            parameters.sort_by_key(name_of);
         }
-        parameters.join("&").into()
+        Some(parameters.join("&").into())
     }
 
     fn keeps(&self, name: &str) -> bool {
@@ -242,6 +261,8 @@ mod tests {
             shown(&without, "/?a=1&utm_source=x"),
             shown(&without, "/?a=1")
         );
+        assert_eq!(shown(&without, "/?utm_source=x"), shown(&without, "/"));
+        assert_ne!(shown(&without, "/?"), shown(&without, "/"));
         let mut only = KeyRule::default();
         only.only_query(["a".to_owned()].into_iter());
         assert_eq!(shown(&only, "/?a=1&b=9"), shown(&only, "/?a=1"));

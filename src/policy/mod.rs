@@ -43,6 +43,7 @@ pub struct Policy {
     pub(crate) bypass: bool,
     pub(crate) ttl: Ttl,
     pub(crate) key: KeyRule,
+    pub(crate) no_vary_search: Option<String>,
     pub(crate) condition: Option<Condition>,
     pub(crate) identity: Identity,
     pub(crate) set_cookie: SetCookie,
@@ -63,7 +64,7 @@ pub(crate) enum Identity {
     /// For everyone, credentials or not: the operator's word.
     Everyone,
     /// For those whom this function gives the same name; nobody where it gives none.
-    Partition(Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>),
+    Partition(key_rule::Naming),
 }
 
 /// What becomes of a response that sets cookies.
@@ -189,6 +190,7 @@ impl Policy {
             bypass: false,
             ttl,
             key: KeyRule::default(),
+            no_vary_search: None,
             condition: None,
             identity: Identity::Cautious,
             set_cookie: SetCookie::NotStored,
@@ -373,6 +375,16 @@ impl Policy {
     /// Parameters of the same name keep their order: `?a=1&a=2` and `?a=2&a=1` stay apart.
     pub fn sort_query(mut self) -> Self {
         self.key.sort_query = true;
+        self
+    }
+
+    /// Says in the words of the `No-Vary-Search` field which parts of a query do not matter:
+    /// `key-order, params=("utm_source")`, or `params, except=("id")`.
+    ///
+    /// It is a rule of this route, known before the first response; the field in responses is left
+    /// to browsers. A value that does not parse is an error from `build()`.
+    pub fn no_vary_search(mut self, value: impl Into<String>) -> Self {
+        self.no_vary_search = Some(value.into());
         self
     }
 

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::Policy;
 use crate::error::Error;
 use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate, Terms, canonical};
+use crate::semantics::no_vary_search::NoVarySearch;
 
 /// The routes of a cache: a policy for each kind of read, and what each kind of write evicts.
 ///
@@ -159,7 +160,16 @@ pub(crate) type Evicted = SmallVec<[Invalidation; 4]>;
 pub(crate) type Tags = SmallVec<[Box<str>; 4]>;
 
 impl Route {
-    pub(crate) fn new(template: &str, policy: Policy, names: &[String]) -> Result<Self, Error> {
+    pub(crate) fn new(template: &str, mut policy: Policy, names: &[String]) -> Result<Self, Error> {
+        if let Some(value) = &policy.no_vary_search {
+            let says = NoVarySearch::parse(value).ok_or_else(|| {
+                Error::config(format!(
+                    "no_vary_search of `{template}`: `{value}` does not parse; write it as in \
+                     `key-order, params=(\"utm_source\")` or `params, except=(\"id\")`"
+                ))
+            })?;
+            policy.key.no_vary_search(says);
+        }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let tags = policy
             .tags
@@ -300,9 +310,13 @@ fn conflict(what: &str, template: &str, earlier: &[String], error: &InsertError)
         InsertError::Conflict { with } if with == template => format!(
             "{what} `{template}` is given twice, so the second could never be reached; remove one"
         ),
+        InsertError::Conflict { with } if what == "on_write" => format!(
+            "{what} `{template}` matches the same paths as `{with}`; give both the same capture \
+             names, and their rules add up"
+        ),
         InsertError::Conflict { with } => format!(
             "{what} `{template}` matches the same paths as `{with}`, so one of them could never be \
-             reached; remove one, or give both the same capture names"
+             reached; remove one"
         ),
         InsertError::InvalidCatchAll => format!(
             "{what} `{template}`: a capture of all that follows, such as `{{*rest}}`, stands at the \
@@ -413,6 +427,17 @@ mod tests {
             message.contains("name") && message.contains("/a/{id}"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn a_no_vary_search_value_that_does_not_parse_is_refused() {
+        let message = refusal(Routes::new().route("/a", policy().no_vary_search("params=(id)")));
+        assert!(
+            message.contains("/a") && message.contains("except"),
+            "{message}"
+        );
+        let good = policy().no_vary_search("key-order, params=(\"utm_source\")");
+        assert!(Routes::new().route("/a", good).build().is_ok());
     }
 
     #[test]

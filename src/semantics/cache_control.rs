@@ -189,11 +189,13 @@ impl Scope {
             Self::Fields(fields) => fields,
             Self::Whole => return None,
         };
+        let mut is_empty = true;
         for name in list.split(|byte| *byte == b',') {
             let name = name.trim_ascii();
             if name.is_empty() {
                 continue;
             }
+            is_empty = false;
             let name = HeaderName::from_bytes(name).ok()?;
             if let Err(at) = fields.binary_search_by(|field| field.as_str().cmp(name.as_str())) {
                 if fields.len() == MAX_FIELDS {
@@ -202,7 +204,8 @@ impl Scope {
                 fields.insert(at, name);
             }
         }
-        (!fields.is_empty()).then_some(fields)
+        // Beside a list of names, too: neither the order nor the number of directives matters.
+        (!is_empty).then_some(fields)
     }
 }
 

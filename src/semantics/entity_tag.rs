@@ -20,7 +20,8 @@ impl<'a> EntityTag<'a> {
         let value = value.trim_ascii();
         let mut tags = EntityTags(value);
         match tags.next() {
-            Some(tag) if tags.0.is_empty() => tag,
+            // Only a list may have an empty member, in front of this one or behind it.
+            Some(tag) if tags.0.is_empty() && !value.starts_with(b",") => tag,
             _ => Self::Malformed(value),
         }
     }
@@ -171,6 +172,8 @@ mod tests {
             ("W/\"1\"", "\"1\"", false, true),
             ("\"1\"", "\"1\"", true, true),
             ("\"1\"", "1", false, false),
+            ("\"1\"", ",\"1\"", false, false),
+            ("\"1\"", "\"1\",", false, false),
             ("1", "1", false, true),
             ("w/\"1\"", "w/\"1\"", false, true),
             ("w/\"1\"", "W/\"1\"", false, false),

@@ -6,6 +6,7 @@ pub(crate) mod date;
 pub(crate) mod entity_tag;
 pub(crate) mod freshness;
 pub(crate) mod invalidation;
+pub(crate) mod no_vary_search;
 pub(crate) mod partial;
 pub(crate) mod preconditions;
 pub(crate) mod range;

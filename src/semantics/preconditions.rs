@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderName};
 
+use super::date::parse as parse_date;
 use super::entity_tag::{EntityTag, EntityTags};
 
 /// What a stored response says about itself that a condition can be held against.
@@ -92,14 +93,6 @@ pub(crate) fn is_conditional(request: &HeaderMap) -> bool {
     request.contains_key(header::IF_NONE_MATCH) || request.contains_key(header::IF_MODIFIED_SINCE)
 }
 
-/// Returns whether a request carries conditions that are the origin's to evaluate: `If-Match` and
-/// `If-Unmodified-Since` ([RFC 9111 §4.3.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.3.2)).
-///
-/// An answer to such a request may be a 412 that concerns nobody else.
-pub(crate) fn has_origin_conditions(request: &HeaderMap) -> bool {
-    request.contains_key(header::IF_MATCH) || request.contains_key(header::IF_UNMODIFIED_SINCE)
-}
-
 /// Removes the conditions that a cache answers itself, so that a miss is answered with a body that
 /// can be stored and shared; the client's conditions are then evaluated against that.
 pub(crate) fn strip(request: &mut HeaderMap) {
@@ -113,24 +106,34 @@ pub(crate) fn strip(request: &mut HeaderMap) {
 /// Out goes what describes a body that is not there. `Last-Modified` stays only where it is the
 /// validator; everything that is not metadata of the representation stays, as on a 200.
 pub(crate) fn trim_to_not_modified(headers: &mut HeaderMap) {
-    for name in [
-        header::CONTENT_LENGTH,
-        header::CONTENT_TYPE,
-        header::CONTENT_ENCODING,
-        header::CONTENT_LANGUAGE,
-        header::CONTENT_RANGE,
-        header::CONTENT_DISPOSITION,
-        header::TRAILER,
-        HeaderName::from_static("content-digest"),
-        HeaderName::from_static("content-md5"),
-        HeaderName::from_static("repr-digest"),
-    ] {
+    for name in LEFT_OUT {
         headers.remove(name);
     }
     if headers.contains_key(header::ETAG) {
         headers.remove(header::LAST_MODIFIED);
     }
 }
+
+/// Tells whether a 304 carries a field of a stored response, of which `has_etag` says whether it has
+/// an entity tag: what [`trim_to_not_modified`] leaves.
+pub(crate) fn is_in_not_modified(name: &[u8], has_etag: bool) -> bool {
+    let is = |other: &HeaderName| name == other.as_str().as_bytes();
+    !(LEFT_OUT.iter().any(is) || has_etag && is(&header::LAST_MODIFIED))
+}
+
+/// The fields that describe a body.
+const LEFT_OUT: [HeaderName; 10] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_RANGE,
+    header::CONTENT_DISPOSITION,
+    header::TRAILER,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("repr-digest"),
+];
 
 /// [RFC 9110 §13.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1)
 fn if_match(request: &HeaderMap, stored: &Stored<'_>) -> bool {
@@ -205,10 +208,6 @@ fn single<'a>(request: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
         (Some(value), None) => Some(value.as_bytes().trim_ascii()),
         _ => None,
     }
-}
-
-fn parse_date(value: &[u8], _now: SystemTime) -> Option<SystemTime> {
-    httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -39,14 +39,16 @@ fn string(member: ListEntry) -> Option<String> {
 }
 
 /// Joins the lines of a field with commas
-/// ([RFC 9110 §5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3)).
+/// ([RFC 9110 §5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3)), without the whitespace
+/// around them ([§5.5](https://www.rfc-editor.org/rfc/rfc9110#section-5.5)), which handlers may leave
+/// and of which this syntax allows only spaces.
 fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
     let mut lines = headers.get_all(name).iter();
-    let mut field = Cow::Borrowed(lines.next()?.as_bytes());
+    let mut field = Cow::Borrowed(lines.next()?.as_bytes().trim_ascii());
     for line in lines {
         let field = field.to_mut();
         field.extend_from_slice(b", ");
-        field.extend_from_slice(line.as_bytes());
+        field.extend_from_slice(line.as_bytes().trim_ascii());
     }
     Some(field)
 }
@@ -73,6 +75,8 @@ mod tests {
             // RFC 9651 §3.1
             (&[r#""a", "b""#], &["a", "b"]),
             (&[r#""a""#, r#""b""#], &["a", "b"]),
+            // RFC 9110 §5.5: without the whitespace around a value.
+            (&["\t\"a\" ", "\t\"b\"\t"], &["a", "b"]),
             (&[r#""a";revalidate, "b, c""#], &["a", "b, c"]),
             (&[r#""say \"hi\" \\""#], &["say \"hi\" \\"]),
             (&[r#""""#], &[""]),

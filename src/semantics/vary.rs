@@ -6,6 +6,7 @@
 //! it is: it then only matches its own spelling.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 
 use http::header::{self, HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
@@ -143,14 +144,21 @@ pub(crate) fn prefers_language(request: &HeaderMap, content_language: &[u8]) -> 
     }
     let best = ranges.iter().map(|range| range.weight).max().unwrap_or(0);
     let mut preferred = ranges.iter().filter(|range| range.weight == best);
-    let (Some(preferred), None) = (preferred.next(), preferred.next()) else {
+    let Some(first) = preferred.next() else {
         return false;
     };
+    // A range said twice is no tie with itself; with two weights it has the lesser.
+    if preferred.any(|range| !range.item.eq_ignore_ascii_case(first.item)) {
+        return false;
+    }
     let longest = ranges
         .iter()
         .filter(|range| matches_language(range.item, tag))
-        .max_by_key(|range| range.item.len());
-    best > 0 && longest == Some(preferred)
+        .max_by_key(|range| (range.item.len(), Reverse(range.weight)));
+    best > 0
+        && longest.is_some_and(|range| {
+            range.weight == best && range.item.eq_ignore_ascii_case(first.item)
+        })
 }
 
 /// Returns whether the request accepts a body that was coded with `content_encoding`.

@@ -178,7 +178,7 @@ pub fn scripted_of(
 }
 
 /// Where handlers wait until the test lets all of them on.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Gate(Arc<Semaphore>);
 
 impl Gate {
@@ -201,6 +201,28 @@ impl Gate {
         if let Ok(permit) = self.0.acquire().await {
             permit.forget();
         }
+    }
+}
+
+/// Chance that can be had again from its seed (xorshift64*).
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        // Neighbouring seeds are to differ, and none may be zero.
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        ((self.next() >> 32) as usize) % bound
     }
 }
 

@@ -323,10 +323,10 @@ fn a_verdict_holds_for_the_position_it_comes_with() {
 }
 
 #[test]
-fn a_reset_invalidates_everything_before_it_and_nothing_after() {
+fn everything_is_invalidated_before_it_and_nothing_after() {
     let log = Log::with_capacity(16);
     let before = log.append(&[Invalidation::uri("/b")]);
-    let after = log.reset();
+    let after = log.append(&[Invalidation::everything()]);
     assert!(after > before);
     assert_eq!(verdict(&log, before, "/a"), Verdict::Invalid);
     assert_eq!(verdict(&log, after, "/a"), Verdict::Valid);

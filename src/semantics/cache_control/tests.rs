@@ -158,6 +158,8 @@ fn fields_can_be_named_alone() {
             names(&["a", "b"]),
         ),
         (&["no-cache=\"a\", no-cache"], Scope::Whole),
+        (&["no-cache=\"\", no-cache=\"a\""], Scope::Whole),
+        (&["no-cache=\"a\", no-cache=\"\""], Scope::Whole),
         (&["no-cache, no-cache=\"a\""], Scope::Whole),
         // What cannot be a list of names is read as the unqualified form.
         (&["no-cache="], Scope::Whole),

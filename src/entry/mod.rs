@@ -13,6 +13,10 @@ use crate::key::Key;
 use crate::mutant::{self, Mutant};
 use crate::sync::AtomicU64;
 
+mod prepared;
+
+pub(crate) use prepared::{Moment, Prepared, PreparedList};
+
 /// A response that was stored, with what is needed to judge whether it may be used again.
 ///
 /// Nothing in it refers to the connection it came over: header fields are copied into one exact
@@ -30,6 +34,7 @@ pub struct StoredResponse {
     pub(crate) position: Position,
     /// The latest position at which the log was found to hold nothing against this response.
     checked: AtomicU64,
+    pub(crate) prepared: Prepared,
 }
 
 /// When a response was made, and for how long it may be used.
@@ -61,6 +66,10 @@ pub(crate) struct Reuse {
 }
 
 impl StoredResponse {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of what is stored, and there is one caller"
+    )]
     pub(crate) fn new(
         status: StatusCode,
         headers: &HeaderMap,
@@ -81,6 +90,7 @@ impl StoredResponse {
             subject,
             position,
             checked: AtomicU64::new(position.into()),
+            prepared: Prepared::default(),
         }
     }
 
@@ -104,6 +114,7 @@ impl StoredResponse {
             subject: self.subject.clone(),
             position: self.position,
             checked: AtomicU64::new(self.position.into()),
+            prepared: Prepared::default(),
         }
     }
 
@@ -202,8 +213,16 @@ impl Head {
 
     /// Makes a header map, with room for `extra` more fields. Values share the stored buffer.
     pub(crate) fn to_map(&self, extra: usize) -> HeaderMap {
+        self.some_to_map(extra, |_| true)
+    }
+
+    /// Makes a header map of the fields with certain names.
+    pub(crate) fn some_to_map(&self, extra: usize, wanted: impl Fn(&[u8]) -> bool) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.fields.len() + extra);
         for (name, value) in self.spans() {
+            if !wanted(&self.blob[name.clone()]) {
+                continue;
+            }
             // Both were a name and a value before they were stored.
             if let (Ok(name), Ok(value)) = (
                 HeaderName::from_bytes(&self.blob[name]),

@@ -1,0 +1,112 @@
+//! Counts instructions and allocations: this program, run under callgrind.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+
+use crate::cases::Case;
+use crate::request_of;
+
+/// The argument that says which case to run, and how many requests of it, and nothing else.
+pub(crate) const AGAIN: &str = "--again";
+
+/// Enough that what differs between two set-ups is less than an instruction in each.
+const REQUESTS: u64 = 2_000;
+
+/// What one request of a case takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted {
+    pub(crate) instructions: f64,
+    pub(crate) allocations: f64,
+}
+
+pub(crate) fn is_installed() -> bool {
+    static INSTALLED: OnceLock<bool> = OnceLock::new();
+    *INSTALLED.get_or_init(|| {
+        let version = Command::new("valgrind")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
+        version.is_ok_and(|status| status.success())
+    })
+}
+
+/// Counts what one request takes, without the request itself. `None` without valgrind.
+pub(crate) fn count(case: &Case) -> Option<Counted> {
+    let whole = gross(case)?;
+    let request = gross(request_of(case))?;
+    Some(match case.is_request() {
+        true => whole,
+        false => Counted {
+            instructions: whole.instructions - request.instructions,
+            allocations: whole.allocations - request.allocations,
+        },
+    })
+}
+
+fn gross(case: &Case) -> Option<Counted> {
+    static KNOWN: Mutex<Option<HashMap<&'static str, Counted>>> = Mutex::new(None);
+    if !is_installed() {
+        return None;
+    }
+    let mut known = KNOWN.lock().expect("nothing panics with it");
+    let known = known.get_or_insert_default();
+    Some(*known.entry(case.name).or_insert_with(|| {
+        let (once, twice) = (run(case, REQUESTS), run(case, 2 * REQUESTS));
+        Counted {
+            instructions: (twice.instructions - once.instructions) / REQUESTS as f64,
+            allocations: (twice.allocations - once.allocations) / REQUESTS as f64,
+        }
+    }))
+}
+
+fn run(case: &Case, requests: u64) -> Counted {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cost.callgrind");
+    let program = std::env::current_exe().expect("the program knows where it is");
+    let status = Command::new("valgrind")
+        .args(["-q", "--tool=callgrind", "--compress-strings=no"])
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(program)
+        .args([AGAIN, case.name, &requests.to_string()])
+        .status()
+        .expect("valgrind was there a moment ago");
+    assert!(status.success(), "{} failed under callgrind", case.name);
+    read(&fs::read_to_string(out).expect("callgrind has written its file"))
+}
+
+/// Reads what callgrind wrote: all instructions, and the calls of the allocator's functions.
+fn read(profile: &str) -> Counted {
+    let mut counted = Counted {
+        instructions: 0.0,
+        allocations: 0.0,
+    };
+    let mut callee = "";
+    for line in profile.lines() {
+        if let Some(name) = line.strip_prefix("cfn=") {
+            callee = name;
+        } else if let Some(calls) = line.strip_prefix("calls=") {
+            if is_allocation(callee) {
+                counted.allocations += first_number(calls);
+            }
+        } else if let Some(totals) = line.strip_prefix("totals:") {
+            counted.instructions = first_number(totals);
+        }
+    }
+    counted
+}
+
+fn is_allocation(function: &str) -> bool {
+    matches!(
+        function,
+        "malloc" | "calloc" | "realloc" | "posix_memalign" | "aligned_alloc"
+    )
+}
+
+fn first_number(text: &str) -> f64 {
+    let number = text.split_ascii_whitespace().next();
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("callgrind writes a number here")
+}

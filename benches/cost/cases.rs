@@ -1,0 +1,352 @@
+//! The cases: a service each, and the requests it is sent.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response};
+use http_body::Body as _;
+use http_body_util::Full;
+use tower::{Layer, Service, service_fn};
+use tower_response_cache::{CacheLayer, MemoryStore, Policy, Routes};
+
+/// A service under load.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// The case without a cache that this one is compared with.
+    pub(crate) bare: Option<&'static str>,
+    pub(crate) request: Requests,
+    service: fn() -> Sending,
+}
+
+/// Which requests a case is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Requests {
+    /// One and the same.
+    Same,
+    /// Each for a URI that was never asked for.
+    New,
+}
+
+/// Sends a request and reads its response to the end.
+type Sending = Box<dyn FnMut(Request<Body>)>;
+
+const BARE: &str = "bare Router, static text";
+const BARE_EQUAL: &str = "bare Router, handler sending the same fields";
+const BARE_NEW: &str = "bare Router, 1 KiB and 8 fields, new URIs";
+const BARE_SERVICE: &str = "bare service_fn";
+
+macro_rules! cases {
+    ($($name:expr, $bare:expr, $request:ident, $service:expr;)*) => {
+        &[$(Case { name: $name, bare: $bare, request: Requests::$request, service: || $service },)*]
+    };
+}
+
+pub(crate) const CASES: &[Case] = cases! {
+    "request", None, Same, Box::new(drop);
+    "request for a new URI", None, New, Box::new(drop);
+    BARE, None, Same, send(text());
+    "bare Router, 1 KiB and 8 fields", None, Same, send(fields(KIB));
+    BARE_EQUAL, None, Same, send(equal());
+    "the same under an empty layer", None, Same, send(equal().layer(Empty));
+    BARE_NEW, None, New, send(fields(KIB));
+    BARE_SERVICE, None, Same, send(service_fn(full));
+    "hit, static text", Some(BARE), Same, send(hot().layer(text()));
+    "hit, 1 KiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(KIB)));
+    "hit, 64 KiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(64 * KIB)));
+    "hit, 1 MiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(KIB * KIB)));
+    "hit inside Router::layer", Some(BARE_EQUAL), Same, send(fields(KIB).layer(hot()));
+    "conditional hit (304)", Some(BARE), Same, send_conditionally(hot().layer(fields(KIB)));
+    "hit with Vary", Some(BARE), Same, send(hot().layer(varying()));
+    "bypass (no route), Router", Some(BARE), Same, send(cold().layer(text()));
+    "bypass (no route), service_fn", Some(BARE_SERVICE), Same, send(cold().layer(service_fn(full)));
+    "miss stored, 1 KiB and 8 fields", Some(BARE_NEW), New, send(small().layer(fields(KIB)));
+    "miss not stored, 1 KiB and 8 fields", Some(BARE_NEW), New, send(small().layer(unstorable()));
+};
+
+pub(crate) fn find(name: &str) -> Option<&'static Case> {
+    CASES.iter().find(|case| case.name == name)
+}
+
+/// A case that is running.
+pub(crate) struct Client {
+    service: Sending,
+    request: Requests,
+    template: Request<()>,
+    sent: u64,
+    /// What is spawned finds a runtime, and never runs: every future here is ready at once.
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Case {
+    pub(crate) fn is_request(&self) -> bool {
+        self.name.starts_with("request")
+    }
+
+    /// Sets the case up, and lets it run until hits are hits and the store is full.
+    pub(crate) fn client(&self) -> Client {
+        let mut client = Client::new(self.service, self.request);
+        client.send(match self.request {
+            Requests::Same => 100,
+            Requests::New => 3_000,
+        });
+        client
+    }
+}
+
+impl Client {
+    fn new(service: fn() -> Sending, request: Requests) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a timer needs nothing");
+        Self {
+            service: service(),
+            request,
+            template: template(),
+            sent: 0,
+            runtime,
+        }
+    }
+
+    pub(crate) fn send(&mut self, requests: u64) {
+        let _entered = self.runtime.enter();
+        for _ in 0..requests {
+            self.sent += 1;
+            let mut request = self.template.clone().map(|()| Body::empty());
+            if self.request == Requests::New {
+                let uri = format!("/articles/{}", self.sent);
+                *request.uri_mut() = uri.try_into().expect("it is a path");
+            }
+            (self.service)(request);
+        }
+    }
+}
+
+/// A store that nothing is evicted from, being filled; and the bytes of each header section and body.
+pub(crate) fn storing() -> (Client, usize) {
+    let service = || send(cached(64 * KIB * KIB).layer(fields(KIB)));
+    let head: usize = common()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    let client = Client::new(service, Requests::New);
+    (client, head + "content-length1024".len() + KIB)
+}
+
+const KIB: usize = 1024;
+
+/// A request as browsers send it.
+fn template() -> Request<()> {
+    let fields = [
+        ("host", "shop.example.com"),
+        (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        ),
+        (
+            "accept",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        ),
+        ("accept-language", "en-GB,en;q=0.7,de;q=0.3"),
+        ("accept-encoding", "gzip, deflate, br, zstd"),
+        ("referer", "https://shop.example.com/articles"),
+        ("connection", "keep-alive"),
+        ("sec-fetch-dest", "document"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    let mut request = Request::get("/articles/7");
+    for (name, value) in fields {
+        request = request.header(name, value);
+    }
+    request.body(()).expect("they are fields")
+}
+
+/// A cache that has a route for what is asked.
+fn cached(bytes: usize) -> CacheLayer {
+    let minute = Policy::ttl(Duration::from_secs(3_600)).max_body(2 * KIB * KIB);
+    CacheLayer::builder()
+        .store(MemoryStore::new(bytes))
+        .routes(Routes::new().route("/articles/{id}", minute))
+        .build()
+        .expect("the route is a good one")
+}
+
+fn hot() -> CacheLayer {
+    cached(64 * KIB * KIB)
+}
+
+/// One that is soon full.
+fn small() -> CacheLayer {
+    cached(2 * KIB * KIB)
+}
+
+/// A cache that has no route for what is asked.
+fn cold() -> CacheLayer {
+    let routes = Routes::new().route("/products/{id}", Policy::ttl(Duration::from_secs(60)));
+    let builder = CacheLayer::builder().routes(routes);
+    builder.build().expect("the route is a good one")
+}
+
+fn text() -> Router {
+    Router::new().route("/articles/{id}", get(|| async { "An article." }))
+}
+
+/// Answers with seven fields, to which axum adds `Content-Length`.
+fn fields(bytes: usize) -> Router {
+    answering(common().into_iter().collect(), bytes)
+}
+
+/// Answers with all the fields that a hit has.
+fn equal() -> Router {
+    let mut headers: HeaderMap = common().into_iter().collect();
+    headers.insert(header::AGE, HeaderValue::from_static("7"));
+    let status = "tower-response-cache; hit; ttl=3593";
+    headers.insert("cache-status", HeaderValue::from_static(status));
+    headers.insert("x-cache", HeaderValue::from_static("HIT"));
+    answering(headers, KIB)
+}
+
+fn varying() -> Router {
+    let mut headers: HeaderMap = common().into_iter().collect();
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    answering(headers, KIB)
+}
+
+fn unstorable() -> Router {
+    let mut headers: HeaderMap = common().into_iter().collect();
+    let no_store = HeaderValue::from_static("no-store");
+    headers.insert(header::CACHE_CONTROL, no_store);
+    answering(headers, KIB)
+}
+
+fn common() -> [(HeaderName, HeaderValue); 7] {
+    [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::ETAG, "\"5f2b-61a1c9e3d2f40\""),
+        (header::LAST_MODIFIED, "Tue, 07 Jul 2026 08:49:37 GMT"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+        (header::CONTENT_LANGUAGE, "en"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+    ]
+    .map(|(name, value)| (name, HeaderValue::from_static(value)))
+}
+
+fn answering(headers: HeaderMap, bytes: usize) -> Router {
+    let body = Bytes::from(vec![b'x'; bytes]);
+    // The cheapest way there is: a map that is ready to be sent.
+    let handler = move || {
+        let mut response = Response::new(Body::from(body.clone()));
+        *response.headers_mut() = headers.clone();
+        std::future::ready(response)
+    };
+    Router::new().route("/articles/{id}", get(handler))
+}
+
+/// A layer that adds nothing but itself.
+#[derive(Clone)]
+struct Empty;
+
+#[derive(Clone)]
+struct Around<S>(S);
+
+impl<S> Layer<S> for Empty {
+    type Service = Around<S>;
+
+    fn layer(&self, inner: S) -> Around<S> {
+        Around(inner)
+    }
+}
+
+impl<S: Service<Request<Body>>> Service<Request<Body>> for Around<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> S::Future {
+        self.0.call(request)
+    }
+}
+
+/// A service with nothing around it at all.
+async fn full(_: Request<Body>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::new(Bytes::from_static(b"An article."))))
+}
+
+fn send<S, B>(mut service: S) -> Sending
+where
+    S: Service<Request<Body>, Response = Response<B>> + 'static,
+    B: http_body::Body,
+{
+    Box::new(move |request| {
+        let response = now(exchange(&mut service, request));
+        debug_assert!(response.status().is_success());
+        read(response.into_body());
+    })
+}
+
+/// Sends the entity tag along that the handler's responses have.
+fn send_conditionally<S, B>(service: S) -> Sending
+where
+    S: Service<Request<Body>, Response = Response<B>> + 'static,
+    B: http_body::Body,
+{
+    let tag = HeaderValue::from_static("\"5f2b-61a1c9e3d2f40\"");
+    let mut service = service;
+    let mut stored = false;
+    Box::new(move |mut request| {
+        if stored {
+            let headers = request.headers_mut();
+            headers.insert(header::IF_NONE_MATCH, tag.clone());
+        }
+        let response = now(exchange(&mut service, request));
+        debug_assert_eq!(response.status() == 304, stored);
+        stored = true;
+        read(response.into_body());
+    })
+}
+
+async fn exchange<S, B>(service: &mut S, request: Request<Body>) -> Response<B>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+{
+    let ready = std::future::poll_fn(|cx| service.poll_ready(cx)).await;
+    let answered = match ready {
+        Ok(()) => service.call(request).await,
+        Err(error) => Err(error),
+    };
+    answered.unwrap_or_else(|_| unreachable!("no service here fails"))
+}
+
+fn read(body: impl http_body::Body) {
+    let mut body = pin!(body);
+    while !body.is_end_stream() {
+        let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
+        match now(frame) {
+            Some(frame) => drop(frame.unwrap_or_else(|_| unreachable!("no body here fails"))),
+            None => break,
+        }
+    }
+}
+
+/// Polls a future once: nothing in this program waits for anything.
+fn now<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    match Pin::as_mut(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("nothing here waits"),
+    }
+}

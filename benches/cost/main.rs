@@ -1,0 +1,99 @@
+//! What does the cache cost a request, beside the handler it stands in front of?
+//!
+//! ```sh
+//! cargo bench --bench cost            # one table of everything
+//! cargo bench --bench cost -- hit     # the cases with "hit" in their names
+//! cargo bench --bench cost -- --gate  # fails where a budget is exceeded by more than 3 %
+//! ```
+//!
+//! Each case answers requests with ten header fields in process, one after the other, and reads each
+//! response to its end. What it takes to make and drop the request itself is measured alone and
+//! taken off.
+//!
+//! - **instructions** and **allocations** are counted by valgrind's callgrind, in which the program
+//!   runs itself: twice as many requests less as many, so that no set-up is in them. They are the
+//!   same from run to run, to a few instructions: tables are hashed with a new seed in each process.
+//!   Callgrind hides SHA-NI, so SHA-256 counts some 6,000 instructions too many; it is part of no
+//!   case here. Without valgrind the two columns stay empty.
+//! - **bare** is the number of instructions over those of the case the row is compared with.
+//! - **ns** is a hint: the median of 25 samples by the clock, on whatever the machine was doing.
+//!
+//! The memory an entry takes is what the process grows by, allocator and tables included.
+
+use std::process::ExitCode;
+
+mod budgets;
+mod callgrind;
+mod cases;
+mod clock;
+mod memory;
+
+use callgrind::Counted;
+use cases::{CASES, Case};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [callgrind::AGAIN, name, requests] => again(name, requests),
+        ref flags if flags.contains(&"--gate") => return budgets::gate(),
+        ref flags if flags.contains(&"--bench") => {
+            let filter = flags.iter().find(|flag| !flag.starts_with("--"));
+            table(filter.copied().unwrap_or_default());
+        }
+        // `cargo test --benches`: only to see that everything works.
+        _ => CASES.iter().for_each(|case| case.client().send(1)),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs one case, as callgrind's guest.
+fn again(name: &str, requests: &str) {
+    let case = cases::find(name).expect("only the name of a case is given");
+    let requests = requests.parse().expect("only a number is given");
+    case.client().send(requests);
+}
+
+fn table(filter: &str) {
+    if !callgrind::is_installed() {
+        println!("valgrind is not installed: no instructions, no allocations\n");
+    }
+    println!("| case | instructions | bare | allocations | ns |");
+    println!("|---|---:|---:|---:|---:|");
+    for case in CASES.iter().filter(|case| case.name.contains(filter)) {
+        let counted = callgrind::count(case);
+        let bare = case
+            .bare
+            .and_then(cases::find)
+            .and_then(|bare| Some(ratio(counted?, callgrind::count(bare)?)));
+        println!(
+            "| {} | {} | {} | {} | {:.0} |",
+            case.name,
+            shown(counted.map(|counted| format!("{:.0}", counted.instructions))),
+            shown(bare.map(|bare| format!("{bare:.2} ×"))),
+            shown(counted.map(|counted| format!("{:.1}", counted.allocations))),
+            clock::nanoseconds(case),
+        );
+    }
+    if let Some(bytes) = memory::per_entry() {
+        println!(
+            "\nA stored response of 1 KiB takes {bytes:.0} bytes over its header section and body."
+        );
+    }
+}
+
+fn ratio(counted: Counted, bare: Counted) -> f64 {
+    counted.instructions / bare.instructions
+}
+
+fn shown(figure: Option<String>) -> String {
+    figure.unwrap_or_else(|| "–".to_owned())
+}
+
+/// Returns what the requests of a case cost by themselves.
+fn request_of(case: &Case) -> &'static Case {
+    cases::find(match case.request {
+        cases::Requests::Same => "request",
+        cases::Requests::New => "request for a new URI",
+    })
+    .expect("both are in the list")
+}

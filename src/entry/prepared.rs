@@ -1,0 +1,219 @@
+//! Header sections of replays, kept ready to be sent for as long as they are right: a second.
+//!
+//! Most of the work of a hit is to make a header map of a stored head. What is hit several times in
+//! one second is given the same fields each time, `Age` and `Cache-Status` included, so the map is
+//! kept beside the stored response and cloned. It takes far more memory than the stored head:
+//! therefore only so many stored responses have one at a time, and one that is not hit again in the
+//! same second never does.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, RwLock, Weak};
+
+use http::HeaderMap;
+
+use super::StoredResponse;
+
+/// The place in a stored response for a header section that is ready to be sent.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    state: RwLock<State>,
+    /// Whether the response is in a list of those that may keep one.
+    listed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Empty,
+    /// A replay was made for this moment, and may remain the only one.
+    Once(Moment),
+    Ready(Box<(Moment, HeaderMap)>),
+}
+
+/// What the fields that are added to a replay depend on: for as long as this is the same, so are
+/// they.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    age: u32,
+    ttl: i32,
+    list: u32,
+}
+
+impl Prepared {
+    /// Returns the header section that is right at this moment.
+    pub(crate) fn get(&self, moment: Moment) -> Option<HeaderMap> {
+        // Whoever holds the lock is about to replace what is there. Nothing waits for that.
+        match &*self.state.try_read().ok()? {
+            State::Ready(ready) if ready.0 == moment => Some(ready.1.clone()),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a replay was made for this moment before.
+    fn is_again(&self, moment: Moment) -> bool {
+        let Ok(mut state) = self.state.try_write() else {
+            return false;
+        };
+        let again = matches!(*state, State::Once(known) if known == moment);
+        if !again {
+            *state = State::Once(moment);
+        }
+        again
+    }
+
+    fn keep(&self, moment: Moment, headers: HeaderMap) {
+        if let Ok(mut state) = self.state.try_write() {
+            *state = State::Ready(Box::new((moment, headers)));
+        }
+    }
+
+    fn clear(&self) {
+        let mut state = match self.state.write() {
+            Ok(state) => state,
+            // Nothing under the lock leaves a state half made.
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        *state = State::Empty;
+        // Relaxed: who misses it keeps no map this time.
+        self.listed.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The stored responses that keep a header section ready.
+#[derive(Debug)]
+pub(crate) struct PreparedList {
+    /// Tells the caches apart that share a store, and may add other fields.
+    id: u32,
+    most: usize,
+    /// The oldest first.
+    listed: Mutex<VecDeque<Weak<StoredResponse>>>,
+}
+
+/// Header sections of more fields are not kept ready: a map takes some hundred bytes for each.
+const MOST_FIELDS: usize = 24;
+
+/// So many bytes of a store's capacity for each header section that is kept ready, which at this
+/// rate take about 3 % of it.
+const BYTES_PER_MAP: usize = 64 << 10;
+
+impl PreparedList {
+    /// Makes the list for a cache whose store takes `capacity` bytes.
+    pub(crate) fn new(capacity: usize) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            most: (capacity / BYTES_PER_MAP).clamp(16, 4096),
+            listed: Mutex::default(),
+        }
+    }
+
+    /// Returns what the fields of a replay depend on; `None` where the figures are beyond reason.
+    pub(crate) fn moment(&self, age: u64, ttl: i64) -> Option<Moment> {
+        Some(Moment {
+            age: u32::try_from(age).ok()?,
+            ttl: i32::try_from(ttl).ok()?,
+            list: self.id,
+        })
+    }
+
+    /// Takes note of a replay, and keeps its header section if it is the second for this moment.
+    pub(crate) fn note(&self, stored: &Arc<StoredResponse>, moment: Moment, headers: &HeaderMap) {
+        let again = stored.prepared.is_again(moment);
+        if again && headers.len() <= MOST_FIELDS && self.lists(stored) {
+            stored.prepared.keep(moment, headers.clone());
+        }
+    }
+
+    /// Puts a stored response on the list, if it is not there. Another then leaves it.
+    fn lists(&self, stored: &Arc<StoredResponse>) -> bool {
+        if stored.prepared.listed.load(Ordering::Relaxed) {
+            return true;
+        }
+        let Ok(mut listed) = self.listed.try_lock() else {
+            return false;
+        };
+        listed.push_back(Arc::downgrade(stored));
+        stored.prepared.listed.store(true, Ordering::Relaxed);
+        let leaving = match listed.len() > self.most {
+            true => listed.pop_front(),
+            false => None,
+        };
+        drop(listed);
+        if let Some(leaving) = leaving.and_then(|leaving| leaving.upgrade()) {
+            leaving.prepared.clear();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::store_contract::sample;
+    use http::HeaderValue;
+    use http::header::AGE;
+
+    fn response() -> Arc<StoredResponse> {
+        let store = crate::store::MemoryStore::new(1 << 20);
+        let (_, stored) = sample(crate::store::Store::log(&store), "/", bytes::Bytes::new());
+        match stored {
+            crate::store::Stored::Response(response) => response,
+            crate::store::Stored::Variants(_) => unreachable!("a sample is a response"),
+        }
+    }
+
+    fn aged(seconds: u64) -> HeaderMap {
+        [(AGE, HeaderValue::from(seconds))].into_iter().collect()
+    }
+
+    #[test]
+    fn the_second_replay_of_a_moment_is_kept_for_that_moment_alone() {
+        let list = PreparedList::new(0);
+        let stored = response();
+        let at = |age| list.moment(age, 9).unwrap();
+        list.note(&stored, at(1), &aged(1));
+        assert_eq!(stored.prepared.get(at(1)), None);
+        list.note(&stored, at(1), &aged(1));
+        assert_eq!(stored.prepared.get(at(1)), Some(aged(1)));
+        assert_eq!(stored.prepared.get(at(2)), None);
+        list.note(&stored, at(2), &aged(2));
+        assert_eq!(stored.prepared.get(at(1)), None);
+    }
+
+    #[test]
+    fn another_cache_is_given_nothing() {
+        let (one, other) = (PreparedList::new(0), PreparedList::new(0));
+        let stored = response();
+        let moment = one.moment(1, 9).unwrap();
+        one.note(&stored, moment, &aged(1));
+        one.note(&stored, moment, &aged(1));
+        assert!(stored.prepared.get(moment).is_some());
+        assert_eq!(stored.prepared.get(other.moment(1, 9).unwrap()), None);
+    }
+
+    #[test]
+    fn only_so_many_responses_keep_one() {
+        let list = PreparedList::new(0);
+        let moment = list.moment(1, 9).unwrap();
+        let all: Vec<_> = (0..list.most + 5).map(|_| response()).collect();
+        for stored in &all {
+            list.note(stored, moment, &aged(1));
+            list.note(stored, moment, &aged(1));
+        }
+        let ready = |stored: &&Arc<StoredResponse>| stored.prepared.get(moment).is_some();
+        assert_eq!(all.iter().filter(ready).count(), list.most);
+        assert!(all[5..].iter().all(|stored| ready(&stored)));
+        // One that had to leave may come back.
+        list.note(&all[0], moment, &aged(1));
+        list.note(&all[0], moment, &aged(1));
+        assert!(ready(&&all[0]));
+    }
+
+    #[test]
+    fn figures_beyond_reason_are_not_kept() {
+        let list = PreparedList::new(0);
+        assert_eq!(list.moment(1 << 32, 0), None);
+        assert_eq!(list.moment(0, i64::MIN), None);
+    }
+}
