@@ -74,9 +74,16 @@ impl<B> CacheBody<B> {
     /// Reads on for the store where nobody else will read the body; one that is not on its way
     /// there is dropped.
     pub(crate) async fn read_on(self) {
+        if let Some(reader) = self.into_reader() {
+            reader.read_on().await;
+        }
+    }
+
+    /// Returns the reader of a body that is on its way into the store.
+    pub(crate) fn into_reader(self) -> Option<Reader> {
         match self.kind {
-            Kind::Filling { reader } => reader.read_on().await,
-            Kind::Pass { .. } | Kind::Stored { .. } => {}
+            Kind::Filling { reader } => Some(reader),
+            Kind::Pass { .. } | Kind::Stored { .. } => None,
         }
     }
 

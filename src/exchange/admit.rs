@@ -407,6 +407,7 @@ impl Plan {
                 part = joined;
                 // An answer to `If-Range` leaves out what its client knows (RFC 9110 §15.3.7).
                 self.headers = validation::freshen(&stored.head.to_map(0), &self.headers);
+                self.keep_tags(stored);
             }
         }
         if let Some(whole) = part.whole() {

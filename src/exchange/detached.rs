@@ -60,8 +60,17 @@ impl<B, E> Drop for Detached<B, E> {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            // Whoever waits for this flight gets its landing; the response itself has no reader left.
-            let finished = async move { drop(tokio::time::timeout(ABANDONED, journey).await) };
+            // Whoever waits for this flight gets its landing; the response itself has no reader left,
+            // and is read on for the store.
+            let finished = async move {
+                let reader = match tokio::time::timeout(ABANDONED, journey).await {
+                    Ok(Ok(response)) => response.into_body().into_reader(),
+                    _ => None,
+                };
+                if let Some(reader) = reader {
+                    reader.read_on().await;
+                }
+            };
             runtime.spawn(finished.in_current_span());
         }
     }

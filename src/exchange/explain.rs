@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use http::request::Parts;
 
+use super::basis::Basis;
 use super::lookup::{self, Ask, Found, Lookup};
 use super::request::{self, Kind, Signals};
 use super::respond::Client;
-use super::{Core, Place, admissible, write_key};
+use super::{Core, Place, admissible, credentials, write_key};
 use crate::entry::StoredResponse;
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::{KeyBuilder, KeyRef};
-use crate::status::{BypassReason, Outcome, Told};
+use crate::status::{BypassReason, Miss, Outcome, Told};
 
 /// What would happen to a request, and why; from
 /// [`CacheHandle::explain`](crate::CacheHandle::explain).
@@ -22,7 +23,8 @@ use crate::status::{BypassReason, Outcome, Told};
 #[non_exhaustive]
 pub struct Explanation {
     /// The `X-Cache` its response would carry: `HIT`, `MISS`, `STALE` or `BYPASS`. A `MISS` may turn
-    /// out `REVALIDATED`.
+    /// out `REVALIDATED`, and a `BYPASS` for the sake of credentials a `MISS`, if the response says
+    /// that it is for everyone.
     pub x_cache: String,
     /// The `Cache-Status` member its response would carry, as far as the handler has no say in it.
     pub cache_status: String,
@@ -81,6 +83,9 @@ impl Place {
         let uri = request::original_uri(parts);
         let route = self.route(uri.path())?;
         let signals = Signals::scan(&parts.headers, &core.fields);
+        if signals.flags.body {
+            return Err(BypassReason::Content);
+        }
         admissible(route, &signals, parts)?;
         let mut key = KeyBuilder::default();
         write_key(route, uri, &signals, parts, &mut key)?;
@@ -120,12 +125,7 @@ impl Ask<'_> {
             Lookup::ServeAndRefresh(_, outcome) => outcome,
             Lookup::Accepted(_) => Outcome::Stale(crate::status::Staleness::Accepted),
             Lookup::Fetch(..) if self.only_if_cached() => Outcome::Unsatisfied,
-            Lookup::Fetch(why, _) => Outcome::Miss {
-                why,
-                stored: false,
-                collapsed: false,
-                detail: None,
-            },
+            Lookup::Fetch(why, basis) => self.forwarded(why, &basis),
         };
         let now = self.began.instant;
         let stored = stored.as_deref();
@@ -140,6 +140,20 @@ impl Ask<'_> {
             tags: tags.iter().map(ToString::to_string).collect(),
             variants,
             ..Explanation::of(self.core, outcome, told)
+        }
+    }
+}
+
+impl Ask<'_> {
+    fn forwarded(&self, why: Miss, basis: &Basis) -> Outcome {
+        match (credentials(self.route, self.client.flags), basis) {
+            (Some(reason), Basis::Nothing) => Outcome::Bypass(reason),
+            _ => Outcome::Miss {
+                why,
+                stored: false,
+                collapsed: false,
+                detail: None,
+            },
         }
     }
 }

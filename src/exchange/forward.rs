@@ -171,13 +171,30 @@ where
             }
         }
     }
+    let outlives_its_client = asked.outlives_its_client(&basis);
     let fetch = Fetch {
         asked,
         why,
         basis,
         leader: None,
     };
-    fetch.lead(Call { inner, request }).await
+    let led = fetch.lead(Call { inner, request });
+    match outlives_its_client {
+        true => Detached::new(Box::pin(led), true).await,
+        false => led.await,
+    }
+}
+
+impl Asked {
+    /// Whether a call that nobody shares goes on without its client: when that is given a stale
+    /// response after the soft timeout, something has to refresh it.
+    fn outlives_its_client(&self, basis: &Basis) -> bool {
+        self.route.policy.staleness.soft_timeout.is_some()
+            && matches!(basis, Basis::Stale(_))
+            && self.method == Method::GET
+            && !self.flags.range
+            && !self.flags.precondition
+    }
 }
 
 /// A call of the handler, and what is to become of its response.
@@ -465,9 +482,7 @@ impl Fetch {
         };
         let useful_until = plan.useful_until();
         let landing = leader.clone().map(|leader| {
-            let mut headers = plan.headers().clone();
-            respond::strip(&mut headers);
-            let head = (headers, plan.nominated.clone());
+            let head = (plan.headers().clone(), plan.nominated.clone());
             (leader, head, plan.subject.tags().into())
         });
         let commit = {

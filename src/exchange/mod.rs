@@ -456,21 +456,20 @@ impl Asked {
 
     /// Returns which credentials the request carries that the policy is cautious about.
     fn credentials(&self) -> Option<BypassReason> {
-        match (&self.route.policy.identity, self.flags) {
-            (
-                Identity::Cautious,
-                Flags {
-                    authorization: true,
-                    ..
-                },
-            ) => Some(BypassReason::Authorization),
-            (Identity::Cautious, Flags { cookie: true, .. }) => Some(BypassReason::Cookie),
-            _ => None,
-        }
+        credentials(&self.route, self.flags)
     }
 
     fn now(&self) -> Now {
         self.core().clock.now()
+    }
+}
+
+/// Returns which credentials a request carries that the route's policy is cautious about.
+fn credentials(route: &Route, flags: Flags) -> Option<BypassReason> {
+    match (&route.policy.identity, flags) {
+        (Identity::Cautious, flags) if flags.authorization => Some(BypassReason::Authorization),
+        (Identity::Cautious, flags) if flags.cookie => Some(BypassReason::Cookie),
+        _ => None,
     }
 }
 

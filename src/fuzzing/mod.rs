@@ -35,7 +35,9 @@ pub use vary::vary;
 const MAX_LINES: usize = 32;
 
 /// The lines of an input.
-struct Lines<'a>(Take<Split<'a, u8, fn(&u8) -> bool>>);
+struct Lines<'a>(Take<Split<'a, u8, IsBreak>>);
+
+type IsBreak = fn(&u8) -> bool;
 
 impl<'a> Lines<'a> {
     fn of(input: &'a [u8]) -> Self {
