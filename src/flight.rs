@@ -42,6 +42,8 @@ struct Table {
 pub(crate) struct Flight {
     /// The log's position before the handler was called.
     pub(crate) position: Position,
+    /// Before the handler was called.
+    pub(crate) began: Instant,
     /// Set once, before those who wait are notified.
     end: OnceLock<End>,
     ended: Notify,
@@ -126,6 +128,7 @@ impl Flights {
         }
         let flight = Arc::new(Flight {
             position: position(),
+            began: now,
             end: OnceLock::new(),
             ended: Notify::new(),
         });

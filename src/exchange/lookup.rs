@@ -16,6 +16,7 @@ use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
 use crate::invalidate::{Verdict, canonical};
 use crate::key::{Key, KeyBuilder, KeyRef};
+use crate::mutant::{self, Mutant};
 use crate::policy::{Identity, Route, RouteTable};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::reuse::{self, Permit};
@@ -218,7 +219,12 @@ impl Ask<'_> {
             return Lookup::missing(self.credentials());
         }
         match self.core.verdict(&stored) {
-            Verdict::Invalid => Lookup::missing(Miss::Invalidated),
+            Verdict::Invalid if mutant::is(Mutant::StaleIfErrorUnjudged) => {
+                Lookup::validate(stored)
+            }
+            Verdict::Invalid if !mutant::is(Mutant::LookupVerdictSkipped) => {
+                Lookup::missing(Miss::Invalidated)
+            }
             Verdict::Soft if stored.status == StatusCode::PARTIAL_CONTENT => {
                 Lookup::missing(Miss::Partial)
             }

@@ -1,7 +1,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
-use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderMap, LAST_MODIFIED};
+use http::header::{
+    AGE, CACHE_CONTROL, CONNECTION, DATE, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED,
+};
 
 use super::{Lines, at};
 use crate::clock::Now;
@@ -12,11 +14,13 @@ use crate::semantics::storable::{self, Grants, RequestFacts};
 use crate::semantics::{age, date, targeted};
 
 /// Reads the time, how long the request took, a status, and a header section: `A` for `Age`, `D`
-/// for `Date`, `E` for `Expires`, `L` for `Last-Modified`, `C` for `Cache-Control`.
+/// for `Date`, `E` for `Expires`, `L` for `Last-Modified`, `C` for `Cache-Control`, `N` for
+/// `Connection`.
 ///
 /// - A date that is read, written and read again is the same; case does not matter.
 /// - A date that `httpdate` reads is the same here, and a two-digit year is at most 50 years away.
 /// - Ages and lifetimes keep to their bounds.
+/// - What is stored has no field that belongs to the connection or must not be used unvalidated.
 /// - A response is fresh only while its lifetime is greater than its age.
 pub fn dates(input: &[u8]) {
     let mut lines = Lines::of(input);
@@ -29,6 +33,7 @@ pub fn dates(input: &[u8]) {
         (b'E', EXPIRES),
         (b'L', LAST_MODIFIED),
         (b'C', CACHE_CONTROL),
+        (b'N', CONNECTION),
     ]);
     for name in [DATE, EXPIRES, LAST_MODIFIED] {
         for line in headers.get_all(name) {
@@ -104,6 +109,22 @@ fn assert_lifetime(status: StatusCode, headers: &HeaderMap, age: Duration, recei
     {
         assert!(judged.is_err());
     }
+    let no_cache = &cache_control.no_cache;
+    let stored = storable::stored_headers(headers, no_cache);
+    assert!(!stored.contains_key(AGE) && !stored.contains_key(CONNECTION));
+    assert!(
+        no_cache
+            .fields()
+            .iter()
+            .all(|name| !stored.contains_key(name))
+    );
+    let connection = headers.get_all(CONNECTION).iter();
+    let mut options = connection.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    assert!(options.all(|option| {
+        let name = HeaderName::from_bytes(option.trim_ascii());
+        name.map_or(true, |name| !stored.contains_key(name))
+    }));
+
     let authorized = RequestFacts {
         authorization: true,
         cookie: true,

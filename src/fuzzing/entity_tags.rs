@@ -3,7 +3,7 @@ use http::header::{
     IF_UNMODIFIED_SINCE, LAST_MODIFIED,
 };
 
-use super::{Lines, at};
+use super::{Lines, at, value};
 use crate::semantics::entity_tag::{EntityTag, EntityTags};
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict, Stored};
 use crate::semantics::validation::{self, Validators};
@@ -16,6 +16,7 @@ use crate::semantics::validation::{self, Validators};
 /// - Members of a list are the same alone, and in a list of them.
 /// - What matches strongly matches weakly, and both are symmetric.
 /// - A list that holds the stored tag is not modified; conditions nobody stated hold.
+/// - The case of a date does not matter.
 /// - A validation of the stored response, evaluated here, is answered with a 304 that selects it.
 pub fn entity_tags(input: &[u8]) {
     let mut lines = Lines::of(input);
@@ -76,6 +77,16 @@ fn assert_conditions(request: &HeaderMap, stored: &Stored<'_>, now: std::time::S
     if !request.contains_key(IF_MATCH) && !request.contains_key(IF_UNMODIFIED_SINCE) {
         assert_ne!(answer, Precondition::Failed);
     }
+    let lower = request.iter().map(|(name, line)| {
+        let is_date = [IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE].contains(name);
+        let line = match is_date {
+            true => value(&line.as_bytes().to_ascii_lowercase()),
+            false => line.clone(),
+        };
+        (name.clone(), line)
+    });
+    let lower = HeaderMap::from_iter(lower);
+    assert_eq!(preconditions::evaluate(&lower, stored, now), answer, "case");
     let tag = stored.etag.map(EntityTag::parse);
     let listed = request.get_all(IF_NONE_MATCH).iter().any(|line| {
         EntityTags::parse(line.as_bytes())
@@ -85,15 +96,15 @@ fn assert_conditions(request: &HeaderMap, stored: &Stored<'_>, now: std::time::S
         assert_ne!(answer, Precondition::Proceed);
     }
     let verdict = preconditions::if_range(request, stored, now);
-    if let Some(value) = request.get(IF_RANGE)
+    if let Some(stated) = request.get(IF_RANGE)
         && verdict == RangeVerdict::Use
     {
         let validator = [stored.etag, stored.last_modified];
-        let value = value.as_bytes().trim_ascii();
+        let stated = stated.as_bytes().trim_ascii();
         assert!(
             validator
                 .iter()
-                .any(|text| text.map(<[u8]>::trim_ascii) == Some(value))
+                .any(|text| text.map(<[u8]>::trim_ascii) == Some(stated))
         );
     }
 }
@@ -114,7 +125,7 @@ fn assert_validation(validators: Validators<'_>, stored: &Stored<'_>, now: std::
     assert_eq!(answer, Precondition::NotModified);
     let mut not_modified = HeaderMap::new();
     if let Some(etag) = validators.etag {
-        not_modified.insert(ETAG, super::value(etag));
+        not_modified.insert(ETAG, value(etag));
     }
     assert_eq!(validation::select(&not_modified, &[validators]), Some(0));
 }

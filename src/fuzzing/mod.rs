@@ -8,6 +8,7 @@ mod cache_control;
 mod dates;
 mod entity_tags;
 mod patterns;
+mod queries;
 mod ranges;
 mod structured;
 #[cfg(test)]
@@ -15,8 +16,6 @@ mod tests;
 mod uris;
 mod vary;
 
-use std::iter::Take;
-use std::slice::Split;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
@@ -35,13 +34,12 @@ pub use vary::vary;
 const MAX_LINES: usize = 32;
 
 /// The lines of an input.
-struct Lines<'a>(Take<Split<'a, u8, IsBreak>>);
-
-type IsBreak = fn(&u8) -> bool;
+struct Lines<'a>(std::vec::IntoIter<&'a [u8]>);
 
 impl<'a> Lines<'a> {
     fn of(input: &'a [u8]) -> Self {
-        Self(input.split(is_line_feed as fn(&u8) -> bool).take(MAX_LINES))
+        let lines = input.split(|byte| *byte == b'\n').take(MAX_LINES);
+        Self(lines.collect::<Vec<_>>().into_iter())
     }
 
     /// Returns the next line; an empty one at the end.
@@ -82,10 +80,6 @@ impl<'a> Iterator for Lines<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         self.0.next()
     }
-}
-
-fn is_line_feed(byte: &u8) -> bool {
-    *byte == b'\n'
 }
 
 fn value(text: &[u8]) -> HeaderValue {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderName};
 
+use super::date::parse as parse_date;
 use super::entity_tag::{EntityTag, EntityTags};
 
 /// What a stored response says about itself that a condition can be held against.
@@ -117,7 +118,7 @@ pub(crate) fn trim_to_not_modified(headers: &mut HeaderMap) {
 /// an entity tag: what [`trim_to_not_modified`] leaves.
 pub(crate) fn is_in_not_modified(name: &[u8], has_etag: bool) -> bool {
     let is = |other: &HeaderName| name == other.as_str().as_bytes();
-    !LEFT_OUT.iter().any(is) && !(has_etag && is(&header::LAST_MODIFIED))
+    !(LEFT_OUT.iter().any(is) || has_etag && is(&header::LAST_MODIFIED))
 }
 
 /// The fields that describe a body.
@@ -207,10 +208,6 @@ fn single<'a>(request: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
         (Some(value), None) => Some(value.as_bytes().trim_ascii()),
         _ => None,
     }
-}
-
-fn parse_date(value: &[u8], _now: SystemTime) -> Option<SystemTime> {
-    httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -100,6 +100,7 @@ fn if_modified_since_compares_with_last_modified_or_else_with_date() {
             NotModified,
         ),
         (EARLY, LATER, "Wed Jan  1 00:00:00 2020", NotModified),
+        (EARLY, LATER, "wed, 01 jan 2020 00:00:00 gmt", NotModified),
         (EARLY, LATER, "2020-01-01", Proceed),
         (EARLY, LATER, "", Proceed),
         (EARLY, LATER, "\u{fc}", Proceed),
@@ -113,6 +114,20 @@ fn if_modified_since_compares_with_last_modified_or_else_with_date() {
         (header::IF_MODIFIED_SINCE, LATE),
     ]);
     assert_eq!(evaluate(&twice, &stored("", EARLY, LATER)), Proceed);
+}
+
+#[test]
+fn the_present_settles_the_century_of_a_condition() {
+    // RFC 9110 §5.6.7: what appears to be more than 50 years ahead is in the past.
+    let now = parse_date(EARLY.as_bytes(), SystemTime::UNIX_EPOCH).expect("a date");
+    for (since, expected) in [
+        ("Wednesday, 01-Jan-70 00:00:00 GMT", NotModified),
+        ("Friday, 01-Jan-71 00:00:00 GMT", Proceed),
+    ] {
+        let request = headers(&[(header::IF_MODIFIED_SINCE, since)]);
+        let found = evaluate_at(&request, &stored("", EARLY, LATER), now);
+        assert_eq!(found, expected, "{since}");
+    }
 }
 
 #[test]
