@@ -26,10 +26,6 @@ pub(crate) enum Mutant {
     /// What was found valid once is valid for ever.
     VerdictCachedForEver,
     /// Invalidating removes what is stored, and does nothing else.
-    #[cfg_attr(
-        not(mutants),
-        allow(dead_code, reason = "the store looks at it with the cfg only")
-    )]
     DeleteOnly,
     JoinAny,
     /// Those who wait for a response are given it whatever its handler tagged it with.
