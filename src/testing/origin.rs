@@ -53,9 +53,11 @@ use tower_service::Service;
 /// ```
 #[derive(Clone)]
 pub struct ScriptedOrigin {
-    answer: Arc<dyn Fn(&Parts, usize) -> Response<Bytes> + Send + Sync>,
+    answer: Arc<Script>,
     state: Arc<Mutex<State>>,
 }
+
+type Script = dyn Fn(&Parts, usize) -> Response<Bytes> + Send + Sync;
 
 #[derive(Debug, Default)]
 struct State {
