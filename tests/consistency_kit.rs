@@ -84,6 +84,11 @@ async fn a_missing_rule_is_named_by_the_read_and_the_write() {
     ];
     assert_eq!(faults(&report), expected);
     assert_eq!(report.notes, []);
+    let first = Fault::Stale {
+        read: "GET /users".into(),
+        write: "PUT /users/0".into(),
+    };
+    assert!(report.faults.contains(&first));
     assert_eq!(report.to_string().lines().count(), 4);
     assert!(!cache.handle().is_bypassed(), "the cache is on again");
 }
