@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::testing::{
-    ManualClock, Note, Plan, Report, ScriptedOrigin, XCache, assert_outcome, check,
+    Fault, ManualClock, Note, Plan, Report, ScriptedOrigin, XCache, assert_outcome, check,
 };
 use tower_response_cache::{CacheLayer, CacheLayerBuilder, Evict, Policy, Routes};
 
