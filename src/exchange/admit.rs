@@ -18,6 +18,7 @@ use crate::clock::Now;
 use crate::directive::CacheDirective;
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
 use crate::invalidate::{Position, Subject};
+use crate::mutant::{self, Mutant};
 use crate::policy::{Identity, OriginSays, SetCookie};
 use crate::semantics::freshness::{self, Lifetime};
 use crate::semantics::partial::{self, ContentRange, Partial};
@@ -361,6 +362,9 @@ impl Plan {
     /// not repeat what the handler said beside the 200, and an invalidation by one of them is still
     /// meant for it.
     pub(super) fn keep_tags(&mut self, stored: &StoredResponse) {
+        if mutant::is(Mutant::TagsLostOnValidation) {
+            return;
+        }
         let mut tags = self.subject.tags().to_vec();
         for tag in stored.subject.tags() {
             if !tags.contains(tag) {
@@ -463,7 +467,9 @@ impl Asked {
         let subject = stored.subject.borrow();
         // This request began before it called the handler, and so errs on the safe side.
         let began = self.began.instant;
-        if !core.store.log().may_store(stored.position, subject, began) {
+        if mutant::is(Mutant::NothingStored)
+            || !core.store.log().may_store(stored.position, subject, began)
+        {
             return false;
         }
         // What came between the lookup and now is asked for where that costs no waiting.

@@ -24,6 +24,7 @@ use crate::directive::Invalidate;
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing, Leader, Streaming};
 use crate::invalidate::Position;
+use crate::mutant::{self, Mutant};
 use crate::semantics::{invalidation, preconditions};
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::Answer;
@@ -488,6 +489,10 @@ impl Fetch {
         let commit = {
             let asked = asked.clone();
             Box::new(move |captured| {
+                let position = match mutant::is(Mutant::PositionAtCommit) {
+                    true => asked.core().store.log().position(),
+                    false => position,
+                };
                 let nominated = plan.nominated.clone();
                 if let Some(stored) = plan.into_stored(captured, position, &basis)
                     && asked.store(&Arc::new(stored), &nominated)

@@ -21,6 +21,7 @@ use crate::directive::OriginUnreachable;
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing};
 use crate::invalidate::{Position, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::semantics::cache_control::Scope;
 use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{reuse, storable};
@@ -172,6 +173,10 @@ impl Fetch {
         let length = SizeHint::with_exact(stored.body.len() as u64);
         let plan = admit::admit(&self.asked, head, &length, interval)?.with_tags_of(stored)?;
         let nominated = plan.nominated.clone();
+        let position = match mutant::is(Mutant::RefreshPositionAfterCall) {
+            true => self.asked.core().store.log().position(),
+            false => position,
+        };
         let captured = Captured {
             body: stored.body.clone(),
             trailers: stored.trailers.as_deref().cloned(),
@@ -270,7 +275,8 @@ impl Asked {
             && !stale.reuse.never_stale
             && !stale.reuse.always_validate
             && stale_by < stale.times.stale_if_error
-            && self.core().verdict(stale) != Verdict::Invalid
+            && (mutant::is(Mutant::StaleIfErrorUnjudged)
+                || self.core().verdict(stale) != Verdict::Invalid)
     }
 }
 

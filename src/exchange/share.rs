@@ -13,6 +13,7 @@ use crate::entry::StoredResponse;
 use crate::flight::{Flight, Freed, Join, Landed, Landing, Streaming};
 use crate::invalidate::{SubjectRef, Verdict};
 use crate::key::Key;
+use crate::mutant::{self, Mutant};
 use crate::semantics::preconditions::Precondition;
 use crate::semantics::vary;
 use crate::status::{Miss, Outcome, Told};
@@ -61,7 +62,10 @@ impl Asked {
     /// invalidated since its handler was called.
     fn may_join(&self, flight: &Flight, tags: &[Box<str>]) -> bool {
         let mut subject = self.subject.borrow();
-        if !tags.is_empty() {
+        if mutant::is(Mutant::JoinAny) {
+            return true;
+        }
+        if !tags.is_empty() && !mutant::is(Mutant::HandlerTagsIgnoredAtLanding) {
             subject = subject.with_tags(tags);
         }
         self.core().verdict_on(flight.position, subject) == Verdict::Valid
@@ -72,7 +76,8 @@ impl Asked {
     /// request began when none did any more: it would be given what must not be stored for it.
     fn outlasts_hold(&self, flight: &Flight, subject: SubjectRef<'_>) -> bool {
         let log = self.core().store.log();
-        log.outlasts_hold(subject, flight.began, self.began.instant)
+        !mutant::is(Mutant::HoldIgnoredAtJoin)
+            && log.outlasts_hold(subject, flight.began, self.began.instant)
     }
 
     /// Looks again, as the leader of a flight: another may have landed since the first lookup.
@@ -85,6 +90,12 @@ impl Asked {
             began: self.now(),
             ..self.ask()
         };
+        if let (true, Some(stored)) = (
+            mutant::is(Mutant::StoredMeanwhileUnjudged),
+            found.response.clone(),
+        ) {
+            return Some(self.landed(stored, Vec::new(), Outcome::Hit));
+        }
         let names = found.variants.as_ref().map(|variants| &variants.names);
         let nominated = names.cloned().unwrap_or_default();
         match ask.judge(found) {
@@ -129,7 +140,11 @@ impl Asked {
         if self.outlasts_hold(flight, landed.stored.subject.borrow()) {
             return Waited::Again;
         }
-        match (self.core().verdict(&landed.stored), landed.outcome) {
+        let judged = match mutant::is(Mutant::JoinAny) {
+            true => Verdict::Valid,
+            false => self.core().verdict(&landed.stored),
+        };
+        match (judged, landed.outcome) {
             (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {}
             _ => return Waited::Again,
         }
@@ -176,7 +191,7 @@ impl Asked {
         }
         match respond::evaluate(
             response.status(),
-            response.headers(),
+            respond::field(response.headers()),
             conditions,
             self.now(),
         ) {

@@ -8,6 +8,7 @@ mod cache_control;
 mod dates;
 mod entity_tags;
 mod patterns;
+mod queries;
 mod ranges;
 mod structured;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName};
 use sfv::{Dictionary, FieldType, Parser};
 
+use super::queries::assert_queries;
 use super::{Lines, joined, value};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::invalidation::{self, MAX_NAME_LENGTH, MAX_NAMES, Names};
@@ -12,10 +13,13 @@ const GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 const GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+const NO_VARY_SEARCH: HeaderName = HeaderName::from_static("no-vary-search");
+const QUERY: HeaderName = HeaderName::from_static("query");
+const OTHER_QUERY: HeaderName = HeaderName::from_static("other-query");
 
 /// Reads a header section: `t` for `CDN-Cache-Control`, `u` for another targeted field, `c` for
 /// `Cache-Control`, `g` for `Cache-Groups`, `i` for `Cache-Group-Invalidation`, `s` for
-/// `Surrogate-Key`, `x` for `Cache-Tag`.
+/// `Surrogate-Key`, `x` for `Cache-Tag`, `v` for `No-Vary-Search`, `q` and `r` for queries.
 ///
 /// - Lines of a structured field mean what they mean joined.
 /// - A targeted field that is read, written and read again gives the same directives, and nothing
@@ -30,8 +34,16 @@ pub fn structured(input: &[u8]) {
         (b'i', GROUP_INVALIDATION),
         (b's', SURROGATE_KEY),
         (b'x', CACHE_TAG),
+        (b'v', NO_VARY_SEARCH),
+        (b'q', QUERY),
+        (b'r', OTHER_QUERY),
     ]);
     assert_targeted(&headers);
+    let text = |name| headers.get(name)?.to_str().ok();
+    if let Some(value) = text(NO_VARY_SEARCH) {
+        let query = |name| text(name).unwrap_or_default();
+        assert_queries(value, query(QUERY), query(OTHER_QUERY));
+    }
     for (name, read) in [
         (GROUPS, invalidation::groups as fn(&HeaderMap) -> Names),
         (GROUP_INVALIDATION, invalidation::group_invalidations),

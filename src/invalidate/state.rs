@@ -10,6 +10,7 @@ use super::keys::{Keys, Place};
 use super::position::Position;
 use super::subject::SubjectRef;
 use super::table::Stamp;
+use crate::mutant::{self, Mutant};
 
 /// What the log has to say about a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,8 @@ impl State {
         keys: &Keys,
         subject: SubjectRef<'_>,
     ) -> Verdict {
-        if position > head || self.open.matches(keys, subject) {
+        let open = || self.open.matches(keys, subject);
+        if position > head || !mutant::is(Mutant::OpenIntentsIgnored) && open() {
             return Verdict::Invalid;
         }
         let latest = self.recorded.latest(keys, subject);
@@ -107,6 +109,9 @@ impl State {
 
     /// Returns since when and until when responses are held back.
     pub(super) fn held(&self, keys: &Keys, subject: SubjectRef<'_>) -> Option<(Instant, Instant)> {
+        if mutant::is(Mutant::HoldIgnored) {
+            return None;
+        }
         self.held.as_ref()?.latest(keys, subject).0
     }
 }

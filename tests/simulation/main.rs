@@ -7,7 +7,9 @@
 //!
 //!     SEED=1234 cargo test --test simulation -- --nocapture
 //!
-//! `SCHEDULES` sets how many are run, `FIRST_SEED` where they begin.
+//! `SCHEDULES` sets how many are run, `FIRST_SEED` where they begin. This folder is a package of its
+//! own besides, which is quick to build optimized: `tests/mutants` runs the schedules there, and
+//! shows that each guard of the promise is missed when it is taken away.
 //!
 //! What is checked, of every answer: that its version is no older than the last that was
 //! acknowledged before the request began; that its body is whole, of one version, resource and
@@ -15,7 +17,7 @@
 //! that it ends too. And of all together: that enough was answered from the store for all this to
 //! mean anything.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, unreachable_pub)]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,7 +33,7 @@ use schedule::{Tally, Violation};
 
 /// In an unoptimized build a schedule takes some ten times as long.
 const SCHEDULES: u64 = if cfg!(debug_assertions) {
-    10_000
+    5_000
 } else {
     100_000
 };

@@ -1,0 +1,81 @@
+use http::Request;
+use sfv::{Dictionary, FieldType, Parser};
+
+use crate::key::{Key, KeyBuilder};
+use crate::policy::{Identity, KeyRule, Target};
+use crate::semantics::no_vary_search::{NoVarySearch, Parameters};
+
+/// Checks what a value of `No-Vary-Search` makes of two queries. Part of
+/// [`structured`](super::structured()).
+///
+/// - What is read, written and read again says the same.
+/// - A parameter that does not matter can be added, and those of different names can change places
+///   where their order does not matter.
+/// - Queries of one key have the same parameters that matter.
+pub(super) fn assert_queries(value: &str, one: &str, other: &str) {
+    let Some(says) = NoVarySearch::parse(value) else {
+        return;
+    };
+    let dictionary: Dictionary = Parser::new(value).parse().expect("it was read");
+    if let Some(written) = dictionary.serialize() {
+        assert_eq!(NoVarySearch::parse(&written).as_ref(), Some(&says));
+    }
+    let mut rule = KeyRule::default();
+    rule.no_vary_search(says.clone());
+    let key = |query: &str| key(&rule, query);
+    for name in ["a", "b"] {
+        if !matters(&says, name) {
+            assert_eq!(key(&format!("{one}&{name}=x")), key(one));
+        }
+    }
+    let mut names: Vec<&str> = one.split('&').map(name_of).collect();
+    names.sort_unstable();
+    if says.any_order && names.windows(2).all(|pair| pair[0] != pair[1]) {
+        let reversed: Vec<&str> = one.split('&').rev().collect();
+        assert_eq!(key(&reversed.join("&")), key(one));
+    }
+    assert!(key(one) != key(other) || mattering(&says, one) == mattering(&says, other));
+}
+
+fn key(rule: &KeyRule, query: &str) -> Key {
+    let (request, ()) = Request::new(()).into_parts();
+    let target = Target {
+        scheme: None,
+        authority: None,
+        path: "/",
+        query: Some(query),
+    };
+    let mut key = KeyBuilder::default();
+    let written = rule.write(target, &request, &Identity::Everyone, &mut key);
+    written.expect("nothing is asked of a partition");
+    key.key().to_owned()
+}
+
+/// The parameters that matter, in an order of their own where theirs does not.
+fn mattering<'a>(says: &NoVarySearch, query: &'a str) -> Vec<&'a str> {
+    let parameters = query.split('&');
+    let mut mattering: Vec<_> = parameters
+        .filter(|parameter| matters(says, name_of(parameter)))
+        .collect();
+    if says.any_order {
+        mattering.sort_by_key(|parameter| name_of(parameter));
+    }
+    // No parameter and an empty one are the same text.
+    if mattering == [""] {
+        Vec::new()
+    } else {
+        mattering
+    }
+}
+
+fn matters(says: &NoVarySearch, name: &str) -> bool {
+    match &says.parameters {
+        Parameters::All => true,
+        Parameters::Without(names) => !names.iter().any(|known| known == name),
+        Parameters::Only(names) => names.iter().any(|known| known == name),
+    }
+}
+
+fn name_of(parameter: &str) -> &str {
+    parameter.split('=').next().unwrap_or_default()
+}
