@@ -1,6 +1,5 @@
 //! One request's journey: from the policy it comes under to the response it is given.
 
-#[cfg(feature = "axum")]
 use std::any::TypeId;
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -193,15 +192,13 @@ fn give_back<S: Clone + 'static>(inner: &mut S) {
 /// inner service is one of these, and costs several allocations to clone.
 fn reserves_nothing<S: 'static>() -> bool {
     #[cfg(feature = "axum")]
-    {
-        let known = [
-            TypeId::of::<axum::routing::Route>(),
-            TypeId::of::<axum::Router>(),
-        ];
-        known.contains(&TypeId::of::<S>())
-    }
+    let known = [
+        TypeId::of::<axum::routing::Route>(),
+        TypeId::of::<axum::Router>(),
+    ];
     #[cfg(not(feature = "axum"))]
-    false
+    let known: [TypeId; 0] = [];
+    known.contains(&TypeId::of::<S>())
 }
 
 /// What is to be done with a request.
