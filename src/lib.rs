@@ -122,12 +122,16 @@ pub mod fuzzing;
 mod invalidate;
 mod key;
 mod layer;
+#[cfg(loom_model)]
+#[doc(hidden)]
+pub mod models;
 mod mutant;
 mod policy;
 mod semantics;
 mod service;
 mod status;
 mod store;
+mod sync;
 mod telemetry;
 #[cfg(any(feature = "testing", test))]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]

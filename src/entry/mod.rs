@@ -1,7 +1,7 @@
 //! What is stored: a response as plain data.
 
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use http::{StatusCode, header};
 use crate::invalidate::{Log, Position, Subject, Verdict};
 use crate::key::Key;
 use crate::mutant::{self, Mutant};
+use crate::sync::AtomicU64;
 
 mod prepared;
 
