@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::testing::{
-    ManualClock, Note, Plan, Report, ScriptedOrigin, XCache, assert_outcome, check,
+    Fault, ManualClock, Note, Plan, Report, ScriptedOrigin, XCache, assert_outcome, check,
 };
 use tower_response_cache::{CacheLayer, CacheLayerBuilder, Evict, Policy, Routes};
 
@@ -84,6 +84,11 @@ async fn a_missing_rule_is_named_by_the_read_and_the_write() {
     ];
     assert_eq!(faults(&report), expected);
     assert_eq!(report.notes, []);
+    let first = Fault::Stale {
+        read: "GET /users".into(),
+        write: "PUT /users/0".into(),
+    };
+    assert!(report.faults.contains(&first));
     assert_eq!(report.to_string().lines().count(), 4);
     assert!(!cache.handle().is_bypassed(), "the cache is on again");
 }

@@ -461,8 +461,8 @@ impl Plan {
 
 impl Asked {
     /// Stores a response, unless it has been overtaken by an invalidation already, or may have come
-    /// from a replica that lags behind a write.
-    pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) {
+    /// from a replica that lags behind a write; returns whether it did.
+    pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) -> bool {
         let core = self.core();
         let subject = stored.subject.borrow();
         // This request began before it called the handler, and so errs on the safe side.
@@ -470,7 +470,7 @@ impl Asked {
         if mutant::is(Mutant::NothingStored)
             || !core.store.log().may_store(stored.position, subject, began)
         {
-            return;
+            return false;
         }
         // What came between the lookup and now is asked for where that costs no waiting.
         let known = match core.store.get(self.key.borrow()) {
@@ -485,6 +485,7 @@ impl Asked {
             }
             known => self.store_variant(stored, nominated, known.as_deref()),
         }
+        true
     }
 
     /// Stores a response beside the others of its key, and the names that select among them.

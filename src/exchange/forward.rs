@@ -494,9 +494,10 @@ impl Fetch {
                     false => position,
                 };
                 let nominated = plan.nominated.clone();
-                if let Some(stored) = plan.into_stored(captured, position, &basis) {
+                if let Some(stored) = plan.into_stored(captured, position, &basis)
+                    && asked.store(&Arc::new(stored), &nominated)
+                {
                     asked.core().stats.count(Event::Stored);
-                    asked.store(&Arc::new(stored), &nominated);
                 }
                 // Only now, so that whoever no longer finds the flight finds the response.
                 drop(leader);

@@ -152,7 +152,7 @@ fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Respons
             Precondition::Failed => return precondition_failed(),
         }
     }
-    let headers = replayed(stored, |_| true);
+    let headers = stored.head.to_map(ADDED);
     if stored.status == StatusCode::PARTIAL_CONTENT
         && let Some(part) = part_for(stored, client, now)
     {
@@ -170,22 +170,6 @@ fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Respons
 fn whole<B>(stored: &StoredResponse, headers: HeaderMap) -> Response<CacheBody<B>> {
     let body = CacheBody::stored(stored.body.clone(), stored.trailers.clone());
     respond(stored.status, headers, body)
-}
-
-/// Makes a header map of those stored fields that clients are sent, and that are wanted.
-fn replayed(stored: &StoredResponse, wanted: impl Fn(&[u8]) -> bool) -> HeaderMap {
-    if stored.subject.tags().is_empty() {
-        return stored.head.some_to_map(ADDED, wanted);
-    }
-    // Kept in the store, for a 304 that does not name them leaves them as they were.
-    let is_ours = |name: &[u8]| {
-        [SURROGATE_KEY, CACHE_TAG]
-            .iter()
-            .any(|ours| name == ours.as_str().as_bytes())
-    };
-    stored
-        .head
-        .some_to_map(ADDED, |name| wanted(name) && !is_ours(name))
 }
 
 /// Answers a range request from a stored 200 (RFC 9110 §14.2, §15.3.7).
@@ -277,7 +261,12 @@ pub(super) fn evaluate<'a>(
         // RFC 9110 §13.2.1: only where the answer without them would be a success.
         return Precondition::Proceed;
     }
-    preconditions::evaluate(request, &conditions_on(response, now), now.wall)
+    let stored = match response(&header::LAST_MODIFIED) {
+        // Beside that the date does not count, and parsing it is a good part of the work.
+        Some(_) => validators(response),
+        None => conditions_on(response, now),
+    };
+    preconditions::evaluate(request, &stored, now.wall)
 }
 
 fn conditions_on<'a>(
@@ -285,9 +274,16 @@ fn conditions_on<'a>(
     now: Now,
 ) -> preconditions::Stored<'a> {
     preconditions::Stored {
+        date: response(&header::DATE).and_then(|date| date::parse(date, now.wall)),
+        ..validators(response)
+    }
+}
+
+fn validators<'a>(response: impl Fn(&HeaderName) -> Option<&'a [u8]>) -> preconditions::Stored<'a> {
+    preconditions::Stored {
         etag: response(&header::ETAG),
         last_modified: response(&header::LAST_MODIFIED),
-        date: response(&header::DATE).and_then(|date| date::parse(date, now.wall)),
+        date: None,
     }
 }
 
@@ -306,7 +302,7 @@ pub(super) fn not_modified<B>(mut headers: HeaderMap) -> Response<CacheBody<B>> 
 fn stored_not_modified<B>(stored: &StoredResponse) -> Response<CacheBody<B>> {
     let has_etag = stored.head.etag().is_some();
     let stays = |name: &[u8]| preconditions::is_in_not_modified(name, has_etag);
-    let headers = replayed(stored, stays);
+    let headers = stored.head.some_to_map(ADDED, stays);
     respond(StatusCode::NOT_MODIFIED, headers, CacheBody::empty())
 }
 

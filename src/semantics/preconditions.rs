@@ -106,7 +106,7 @@ pub(crate) fn strip(request: &mut HeaderMap) {
 /// Out goes what describes a body that is not there. `Last-Modified` stays only where it is the
 /// validator; everything that is not metadata of the representation stays, as on a 200.
 pub(crate) fn trim_to_not_modified(headers: &mut HeaderMap) {
-    for name in LEFT_OUT {
+    for name in &LEFT_OUT {
         headers.remove(name);
     }
     if headers.contains_key(header::ETAG) {
@@ -122,7 +122,7 @@ pub(crate) fn is_in_not_modified(name: &[u8], has_etag: bool) -> bool {
 }
 
 /// The fields that describe a body.
-const LEFT_OUT: [HeaderName; 10] = [
+static LEFT_OUT: [HeaderName; 10] = [
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,

@@ -53,11 +53,11 @@ use tower_service::Service;
 /// ```
 #[derive(Clone)]
 pub struct ScriptedOrigin {
-    answer: Arc<Answering>,
+    answer: Arc<Script>,
     state: Arc<Mutex<State>>,
 }
 
-type Answering = dyn Fn(&Parts, usize) -> Response<Bytes> + Send + Sync;
+type Script = dyn Fn(&Parts, usize) -> Response<Bytes> + Send + Sync;
 
 #[derive(Debug, Default)]
 struct State {

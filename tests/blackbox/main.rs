@@ -66,7 +66,7 @@ async fn no_read_is_stale_or_wrong_and_whatever_can_be_a_hit_is_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_written_stays_a_hit() {
     let mut tracked = plan(Mix::Skewed, Writes::Through);
-    tracked.reads /= 2;
+    tracked.reads /= 4;
     let mut untracked = tracked;
     untracked.writes = Writes::Beside;
     let mut ratios = Vec::new();

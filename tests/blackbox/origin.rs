@@ -90,7 +90,7 @@ async fn read(
     let mut set = |name, value: &str| headers.insert(name, HeaderValue::try_from(value).unwrap());
     set("x-call", &call.to_string());
     set("x-version", &version.to_string());
-    set("cache-control", page.cache_control());
+    set("cache-control", world.cache_control(page));
     if page.varies() {
         set("vary", "accept-language");
     }

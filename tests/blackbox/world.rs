@@ -57,23 +57,6 @@ impl Page {
         self.number().is_multiple_of(3)
     }
 
-    pub(crate) fn cache_control(self) -> &'static str {
-        match self.number() % 5 {
-            0 => "max-age=2, stale-while-revalidate=600",
-            1 => "max-age=2",
-            _ => "max-age=600",
-        }
-    }
-
-    /// How long a cache may answer with it unasked, in milliseconds.
-    fn lifetime(self) -> u64 {
-        if self.number() % 5 == 1 {
-            2_000
-        } else {
-            600_000
-        }
-    }
-
     /// The variant of it that a client of this language is given.
     pub(crate) fn variant(self, language: &'static str) -> &'static str {
         if self.varies() { language } else { "-" }
@@ -138,11 +121,13 @@ pub(crate) struct World {
     broken: Mutex<HashSet<u64>>,
     calls: AtomicU64,
     pub(crate) reads: AtomicU64,
+    /// Whether what is stored goes stale by itself within the run.
+    ages: bool,
     began: Instant,
 }
 
 impl World {
-    pub(crate) fn new(items: usize) -> Self {
+    pub(crate) fn new(items: usize, ages: bool) -> Self {
         let pages = 2 * items + SHELVES;
         Self {
             items: (0..items).map(|_| Versions::default()).collect(),
@@ -154,7 +139,16 @@ impl World {
             broken: Mutex::default(),
             calls: AtomicU64::new(0),
             reads: AtomicU64::new(0),
+            ages,
             began: Instant::now(),
+        }
+    }
+
+    pub(crate) fn cache_control(&self, page: Page) -> &'static str {
+        match page.number() % 5 {
+            0 if self.ages => "max-age=2, stale-while-revalidate=600",
+            1 if self.ages => "max-age=2",
+            _ => "max-age=600",
         }
     }
 
@@ -235,7 +229,8 @@ impl World {
     /// delivered, and is fresh.
     pub(crate) fn could_be_stored(&self, page: Page, language: &str) -> bool {
         let slot = self.slot(page, language);
-        let fresh = self.now().saturating_sub(slot.at.load(Ordering::SeqCst)) < page.lifetime();
+        let age = self.now().saturating_sub(slot.at.load(Ordering::SeqCst));
+        let fresh = self.cache_control(page) != "max-age=2" || age < 2_000;
         fresh && slot.next.load(Ordering::SeqCst) == self.current(page) + 1
     }
 

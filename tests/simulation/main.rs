@@ -17,7 +17,7 @@
 //! that it ends too. And of all together: that enough was answered from the store for all this to
 //! mean anything.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, unreachable_pub)]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

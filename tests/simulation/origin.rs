@@ -16,20 +16,20 @@ use tower_response_cache::{CacheDirective, Invalidate, Invalidation, Pattern};
 use crate::site::{Names, Site, Write};
 use crate::world::{Step, Version, World};
 
-pub type Asked = Request<Empty<Bytes>>;
+pub(crate) type Asked = Request<Empty<Bytes>>;
 type Answer = Response<OriginBody>;
 
 /// The number of the write that a request stands for.
 #[derive(Clone, Copy, Debug)]
-pub struct Writing(pub usize, pub u64);
+pub(crate) struct Writing(pub usize, pub u64);
 
 /// What a handler did before it answered, for the client that may never hear of it.
 #[derive(Clone, Debug, Default)]
-pub struct Done(pub Arc<std::sync::Mutex<Option<Version>>>);
+pub(crate) struct Done(pub Arc<std::sync::Mutex<Option<Version>>>);
 
 /// How this schedule's handlers answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Manners {
+pub(crate) struct Manners {
     pub etags: bool,
     pub vary: bool,
     pub ranges: bool,
@@ -42,21 +42,21 @@ pub struct Manners {
 
 /// How a handler says what its response is tagged with.
 #[derive(Clone, Copy, Debug)]
-pub enum Tags {
+pub(crate) enum Tags {
     Extension,
     SurrogateKey,
     Groups,
 }
 
 #[derive(Clone)]
-pub struct Origin {
+pub(crate) struct Origin {
     pub world: Arc<World>,
     pub site: Arc<Site>,
     pub manners: Manners,
 }
 
 #[derive(Debug)]
-pub struct Failed;
+pub(crate) struct Failed;
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -85,10 +85,10 @@ impl Service<Asked> for Origin {
 }
 
 /// What a client sends to choose a variant.
-pub const VARIANT: &str = "x-variant";
+pub(crate) const VARIANT: &str = "x-variant";
 
 /// The version of a response, told in its head too.
-pub const TOLD: &str = "x-version";
+pub(crate) const TOLD: &str = "x-version";
 
 impl Origin {
     async fn read(self, request: Asked) -> Result<Answer, Failed> {
@@ -280,13 +280,13 @@ fn plain(status: u16) -> Answer {
 }
 
 /// How often a representation repeats its one line.
-pub const LINES: usize = 4;
+pub(crate) const LINES: usize = 4;
 
 /// The length of a line.
-pub const LINE: usize = 40;
+pub(crate) const LINE: usize = 40;
 
 /// What a resource looks like: each line says which resource, variant and version it is of.
-pub fn representation(target: &str, variant: char, version: Version) -> Bytes {
+pub(crate) fn representation(target: &str, variant: char, version: Version) -> Bytes {
     let text = format!("{target:<20}{variant}{version:>8}");
     let check = text
         .bytes()
@@ -296,7 +296,7 @@ pub fn representation(target: &str, variant: char, version: Version) -> Bytes {
     line.repeat(LINES).into()
 }
 
-pub fn etag(resource: usize, variant: char, version: Version) -> String {
+pub(crate) fn etag(resource: usize, variant: char, version: Version) -> String {
     format!("\"{resource}{variant}{version}\"")
 }
 
@@ -309,7 +309,7 @@ fn parse_range(range: &str, length: usize) -> Option<(usize, usize)> {
 }
 
 /// A body that comes in pieces, each when the schedule has it come.
-pub struct OriginBody {
+pub(crate) struct OriginBody {
     rest: Bytes,
     announced: Option<u64>,
     fails_at: Option<usize>,

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::header;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -22,7 +21,7 @@ use crate::world::{Dice, Version, World};
 
 /// What a schedule came to.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     pub reads: u64,
     pub hits: u64,
     pub stale: u64,
@@ -46,13 +45,13 @@ impl std::ops::AddAssign for Tally {
 
 /// Something that went wrong, and all that led to it.
 #[derive(Debug)]
-pub struct Violation {
+pub(crate) struct Violation {
     pub what: String,
     pub trace: String,
 }
 
 /// Runs the schedule of a seed.
-pub fn run(seed: u64, traced: bool) -> Result<Tally, Violation> {
+pub(crate) fn run(seed: u64, traced: bool) -> Result<Tally, Violation> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -254,10 +253,11 @@ impl Schedule {
     }
 
     async fn advance(&self, by: Duration) {
-        let mut state = self.world.lock();
-        state.note(|| format!("time goes on by {by:?}"));
-        state.time += by;
-        drop(state);
+        {
+            let mut state = self.world.lock();
+            state.note(|| format!("time goes on by {by:?}"));
+            state.time += by;
+        }
         self.clock.advance(by);
         tokio::time::advance(by).await;
     }
@@ -598,10 +598,10 @@ async fn read(
             field("cache-status")
         )
     });
-    if let Some(told) = told {
-        if told < read.floor {
-            return Err(format!("version {told} answers {read:?}"));
-        }
+    if let Some(told) = told
+        && told < read.floor
+    {
+        return Err(format!("version {told} answers {read:?}"));
     }
     let status = response.status().as_u16();
     world.maybe_step().await;
@@ -632,7 +632,7 @@ async fn collect(
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
         match frame.map(|frame| frame.into_data()) {
-            Ok(Ok(data)) => read.extend_from_slice(&Bytes::from(data)),
+            Ok(Ok(data)) => read.extend_from_slice(&data),
             Ok(Err(_)) => {}
             Err(error) => return (read, Some(error.to_string())),
         }
@@ -648,10 +648,10 @@ impl Read {
         let headers = response.headers();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let told = text(origin::TOLD).and_then(|told| told.parse::<Version>().ok());
-        if let (Some(told), Some(etag)) = (told, text("etag")) {
-            if etag != origin::etag(self.resource, self.variant, told) {
-                return Err(format!("entity tag {etag} beside version {told}: {self:?}"));
-            }
+        if let (Some(told), Some(etag)) = (told, text("etag"))
+            && etag != origin::etag(self.resource, self.variant, told)
+        {
+            return Err(format!("entity tag {etag} beside version {told}: {self:?}"));
         }
         if let (Some(etag), None, Manner::Conditional) = (text("etag"), told, self.manner) {
             let digits = etag

@@ -9,7 +9,7 @@ use tower_response_cache::{Evict, Invalidation, Pattern, Policy, Routes};
 use crate::world::{Dice, LAG};
 
 /// One site: what it serves, and what can be done to it.
-pub struct Site {
+pub(crate) struct Site {
     pub name: &'static str,
     pub routes: Routes,
     /// The resources, by their number.
@@ -25,7 +25,7 @@ pub struct Site {
 
 /// A kind of write.
 #[derive(Clone, Debug)]
-pub struct Write {
+pub(crate) struct Write {
     pub method: Method,
     pub uri: &'static str,
     /// The resources that it changes, all of which it must evict.
@@ -42,7 +42,7 @@ pub struct Write {
 
 /// What the response to a write names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Names {
+pub(crate) enum Names {
     Nothing,
     /// Through an extension.
     Tag(&'static str),
@@ -138,7 +138,7 @@ const SITES: &[MakeSite] = &[
     soft,
 ];
 
-pub fn any(dice: &mut Dice) -> Site {
+pub(crate) fn any(dice: &mut Dice) -> Site {
     dice.pick(SITES)(dice)
 }
 

@@ -8,7 +8,7 @@ use tower_response_cache::{
 
 use crate::world::World;
 
-pub struct FickleStore {
+pub(crate) struct FickleStore {
     pub world: Arc<World>,
     pub memory: Arc<MemoryStore>,
     /// How many percent of the calls take their time.

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 /// Numbers that depend on the seed alone.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -25,28 +25,28 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 
-    pub fn percent(&mut self, percent: usize) -> bool {
+    pub(crate) fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 }
 
-pub type Version = u32;
+pub(crate) type Version = u32;
 
 /// For how long a replica may lag behind a write, where a resource is read from one.
-pub const LAG: Duration = Duration::from_secs(3);
+pub(crate) const LAG: Duration = Duration::from_secs(3);
 
 /// See the module's documentation.
-pub struct World(Mutex<State>);
+pub(crate) struct World(Mutex<State>);
 
-pub struct State {
+pub(crate) struct State {
     pub dice: Dice,
     steps: Vec<Waiting>,
     steps_taken: u64,
@@ -82,7 +82,7 @@ struct Waiting {
 }
 
 impl World {
-    pub fn new(seed: u64, resources: usize, lags: bool, traced: bool) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, resources: usize, lags: bool, traced: bool) -> Arc<Self> {
         let resource = Resource {
             history: vec![(Duration::ZERO, 0)],
             acknowledged: vec![0],
@@ -103,12 +103,12 @@ impl World {
         })))
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
     /// Waits until the schedule lets this step be taken.
-    pub fn step(self: &Arc<Self>) -> Step {
+    pub(crate) fn step(self: &Arc<Self>) -> Step {
         Step {
             world: self.clone(),
             id: None,
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// Waits for a step, or, as often, goes on at once.
-    pub async fn maybe_step(self: &Arc<Self>) {
+    pub(crate) async fn maybe_step(self: &Arc<Self>) {
         let waits = self.lock().dice.percent(60);
         if waits {
             self.step().await;
@@ -124,12 +124,12 @@ impl World {
     }
 
     /// How many steps wait to be taken.
-    pub fn steps(&self) -> usize {
+    pub(crate) fn steps(&self) -> usize {
         self.lock().steps.iter().filter(|step| !step.open).count()
     }
 
     /// Lets one of the waiting steps be taken.
-    pub fn let_one_on(&self) {
+    pub(crate) fn let_one_on(&self) {
         let mut state = self.lock();
         let waiting = state.steps.iter().filter(|step| !step.open).count();
         if waiting == 0 {
@@ -146,11 +146,11 @@ impl World {
         }
     }
 
-    pub fn note(&self, what: impl FnOnce() -> String) {
+    pub(crate) fn note(&self, what: impl FnOnce() -> String) {
         self.lock().note(what);
     }
 
-    pub fn trace(&self) -> String {
+    pub(crate) fn trace(&self) -> String {
         self.lock()
             .trace
             .take()
@@ -160,7 +160,7 @@ impl World {
 }
 
 impl State {
-    pub fn note(&mut self, what: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
         let time = self.time;
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>6} ms  {}", time.as_millis(), what()));
@@ -168,7 +168,7 @@ impl State {
     }
 
     /// Writes a new version of these resources.
-    pub fn write(&mut self, touched: &[usize]) -> Version {
+    pub(crate) fn write(&mut self, touched: &[usize]) -> Version {
         self.latest += 1;
         for touched in touched {
             self.begin_hold(*touched);
@@ -181,7 +181,7 @@ impl State {
     }
 
     /// Tells somebody that a version is written.
-    pub fn acknowledge(&mut self, touched: &[usize], version: Version, by: impl Display) {
+    pub(crate) fn acknowledge(&mut self, touched: &[usize], version: Version, by: impl Display) {
         for touched in touched {
             self.resources[*touched].acknowledged.push(version);
         }
@@ -196,7 +196,7 @@ impl State {
     }
 
     /// A write has ended, in whatever way, and responses are held back for a while.
-    pub fn end_write(&mut self, touched: &[usize], written: bool) {
+    pub(crate) fn end_write(&mut self, touched: &[usize], written: bool) {
         for touched in touched {
             if !written {
                 // Nobody can tell that of a write whose client went away.
@@ -209,14 +209,14 @@ impl State {
     }
 
     /// The version that a handler reads now.
-    pub fn read(&self, resource: usize) -> Version {
+    pub(crate) fn read(&self, resource: usize) -> Version {
         let known = |(written, _): &&(Duration, Version)| !self.lags || *written + LAG <= self.time;
         let history = self.resources[resource].history.iter();
         history.rev().find(known).map_or(0, |(_, version)| *version)
     }
 
     /// The oldest version that a request which begins now may be given.
-    pub fn floor(&self, resource: usize) -> Version {
+    pub(crate) fn floor(&self, resource: usize) -> Version {
         let resource = &self.resources[resource];
         if !self.lags {
             return resource.acknowledged.iter().copied().max().unwrap_or(0);
@@ -234,7 +234,7 @@ impl State {
 }
 
 /// A step that waits to be taken.
-pub struct Step {
+pub(crate) struct Step {
     world: Arc<World>,
     id: Option<u64>,
 }
