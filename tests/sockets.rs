@@ -339,6 +339,7 @@ async fn clients_on_connections_of_their_own_share_one_call() {
         wires.push(wire);
     }
     begun.acquire().await.unwrap().forget();
+    support::settle().await;
     gate.open();
     for wire in &mut wires {
         let expected = ["HTTP/1.1 200 OK", "content-length: 4"];

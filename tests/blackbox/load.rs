@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// What is read and written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mix {
-    /// Everything alike: every read is of something that is being written.
+    /// Nearly everything alike: reads are of what is being written.
     Contested,
     /// As most services have it: what is read most is written least.
     Skewed,
@@ -56,7 +56,9 @@ impl Mix {
 
     fn written(self, random: &mut Random) -> usize {
         match self {
-            Self::Contested => random.below(192),
+            // The last 32 so seldom that they go stale by themselves meanwhile.
+            Self::Contested if random.below(256) == 0 => random.below(192),
+            Self::Contested => random.below(160),
             Self::Skewed => Self::skewed(random, 1),
         }
     }
