@@ -208,6 +208,9 @@ impl StoredResponse {
         if checked > self.position.into() && mutant::is(Mutant::VerdictCachedForEver) {
             return Verdict::Valid;
         }
+        if log.is_quiet_at(checked.into()) {
+            return Verdict::Valid;
+        }
         let (verdict, position) = log.verdict_at(checked.into(), self.subject());
         let position = position.into();
         if verdict == Verdict::Valid && position > checked {
