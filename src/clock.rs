@@ -1,5 +1,6 @@
 //! The only place that reads the time.
 
+use std::sync::OnceLock;
 #[cfg(any(feature = "testing", test))]
 use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(any(feature = "testing", test))]
@@ -11,6 +12,12 @@ use std::time::{Instant, SystemTime};
 pub(crate) struct Now {
     pub(crate) instant: Instant,
     pub(crate) wall: SystemTime,
+}
+
+/// Returns an instant near the start of the process, from which others may be counted.
+pub(crate) fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
 }
 
 /// Where the cache reads the time: the system's clocks, or in tests the `ManualClock` of feature

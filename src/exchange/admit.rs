@@ -366,7 +366,7 @@ impl Plan {
             return;
         }
         let mut tags = self.subject.tags().to_vec();
-        for tag in stored.subject.tags() {
+        for tag in stored.subject().tags() {
             if !tags.contains(tag) {
                 tags.push(tag.clone());
             }
@@ -377,7 +377,7 @@ impl Plan {
     /// Does the same for a response that may be updated again and again.
     pub(super) fn with_tags_of(mut self, updated: &StoredResponse) -> Result<Self, Refusal> {
         self.keep_tags(updated);
-        let most = updated.subject.tags().len().max(MOST_TAGS);
+        let most = updated.subject().tags().len().max(MOST_TAGS);
         match self.subject.tags().len() > most {
             true => Err(Refusal::Tags),
             false => Ok(self),
@@ -419,12 +419,12 @@ impl Plan {
         let mut part = Partial::new(range.map(HeaderValue::as_bytes), body)?;
         if let Basis::Beside(stored) = basis {
             let etag = self.headers.get(header::ETAG).map(HeaderValue::as_bytes);
-            if partial::same_representation(stored.head.etag(), etag)
+            if partial::same_representation(stored.head().etag(), etag)
                 && let Some(joined) = stored.part().and_then(|stored| stored.combine(&part))
             {
                 part = joined;
                 // An answer to `If-Range` leaves out what its client knows (RFC 9110 §15.3.7).
-                self.headers = validation::freshen(&stored.head.to_map(0), &self.headers);
+                self.headers = validation::freshen(&stored.head().to_map(0), &self.headers);
                 self.keep_tags(stored);
             }
         }
@@ -464,7 +464,7 @@ impl Asked {
     /// from a replica that lags behind a write; returns whether it did.
     pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) -> bool {
         let core = self.core();
-        let subject = stored.subject.borrow();
+        let subject = stored.subject();
         // This request began before it called the handler, and so errs on the safe side.
         let began = self.began.instant;
         if mutant::is(Mutant::NothingStored)
@@ -512,7 +512,7 @@ impl Asked {
     fn variant(&self, stored: &StoredResponse, names: &[HeaderName]) -> Variant {
         let value = |name| {
             stored
-                .head
+                .head()
                 .get(name)
                 .and_then(|value| HeaderValue::from_bytes(value).ok())
         };

@@ -51,7 +51,7 @@ impl Basis {
                 repeatable
                     && stored
                         .part()
-                        .is_some_and(|part| part.ask_for_rest(headers, stored.head.etag()))
+                        .is_some_and(|part| part.ask_for_rest(headers, stored.head().etag()))
             }
         };
         // A stale response stays of use if the handler fails, validator or not.
@@ -84,8 +84,8 @@ impl Fetch {
             }
             let found = core.bounded(core.store.get(variant.key.borrow())).await;
             if let Ok(Some(Stored::Response(stored))) = found {
-                let coding = stored.head.get(&header::CONTENT_ENCODING);
-                if validation::may_stand_in(&asked.headers, stored.head.etag(), coding)
+                let coding = stored.head().get(&header::CONTENT_ENCODING);
+                if validation::may_stand_in(&asked.headers, stored.head().etag(), coding)
                     && stored.status == StatusCode::OK
                     && core.verdict(&stored) == Verdict::Valid
                 {
@@ -100,8 +100,8 @@ impl Fetch {
 impl StoredResponse {
     pub(super) fn validators(&self) -> Validators<'_> {
         Validators {
-            etag: self.head.etag(),
-            last_modified: self.head.last_modified(),
+            etag: self.head().etag(),
+            last_modified: self.head().last_modified(),
         }
     }
 
@@ -110,14 +110,14 @@ impl StoredResponse {
         if self.status != StatusCode::PARTIAL_CONTENT {
             return None;
         }
-        Partial::new(self.head.get(&header::CONTENT_RANGE), self.body.clone())
+        Partial::new(self.head().get(&header::CONTENT_RANGE), self.body())
     }
 
     /// Joins the rest of a representation to this part: the head and the body of the whole
     /// (RFC 9111 §3.4). `None` where they do not go together.
     pub(super) fn completed_by(&self, rest: &Parts, body: Bytes) -> Option<(Parts, Bytes)> {
         let etag = rest.headers.get(header::ETAG).map(|etag| etag.as_bytes());
-        if !partial::same_representation(self.head.etag(), etag) {
+        if !partial::same_representation(self.head().etag(), etag) {
             return None;
         }
         let range = rest.headers.get(header::CONTENT_RANGE);
@@ -125,7 +125,7 @@ impl StoredResponse {
         let whole = self.part()?.combine(&rest_part)?.whole()?.clone();
         let update = storable::stored_headers(&rest.headers, &Scope::Absent);
         let mut head = Response::new(()).into_parts().0;
-        head.headers = freshen(&self.head.to_map(0), &update);
+        head.headers = freshen(&self.head().to_map(0), &update);
         partial::set_whole(&mut head.headers, whole.len() as u64);
         head.extensions = rest.extensions.clone();
         Some((head, whole))

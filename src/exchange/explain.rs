@@ -132,10 +132,10 @@ impl Ask<'_> {
             ttl: stored.map(|stored| stored.ttl(now)),
             ..Told::default()
         };
-        let tags = stored.map_or(&[][..], |stored| stored.subject.tags());
+        let tags = stored.map_or(&[][..], |stored| stored.subject().tags());
         Explanation {
             age: stored.map(|stored| stored.age(now)),
-            lifetime: stored.map(|stored| stored.times.lifetime),
+            lifetime: stored.map(|stored| stored.lifetime()),
             tags: tags.iter().map(ToString::to_string).collect(),
             variants,
             ..Explanation::of(self.core, outcome, told)
@@ -210,11 +210,11 @@ impl Core {
         let mut would = WouldEvict::default();
         let listed = self.store.visit(&mut |stored: &StoredResponse| {
             would.examined += 1;
-            let subject = stored.subject.borrow();
+            let subject = stored.subject();
             if log.verdict(Position::from(0), subject) != Verdict::Valid {
                 would.matched += 1;
                 if would.examples.len() < EXAMPLES {
-                    would.examples.push(stored.subject.to_string());
+                    would.examples.push(stored.subject().to_string());
                 }
             }
         });

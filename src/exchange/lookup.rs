@@ -275,7 +275,7 @@ impl Ask<'_> {
             let request = CacheControl::of(self.client.headers);
             let lifetime = match marked_stale {
                 true => Duration::ZERO,
-                false => stored.times.lifetime,
+                false => stored.lifetime(),
             };
             match reuse::permitted(
                 &request,
@@ -294,7 +294,7 @@ impl Ask<'_> {
         match stale_by {
             None if self.is_due(&stored) => Lookup::ServeAndRefresh(stored, Outcome::Hit),
             None => Lookup::Fresh(stored),
-            Some(by) if by < stored.times.stale_while_revalidate && !stored.reuse.never_stale => {
+            Some(by) if by < stored.stale_while_revalidate() && !stored.reuse.never_stale => {
                 Lookup::ServeAndRefresh(stored, Outcome::Stale(Staleness::WhileRevalidating))
             }
             Some(_) => Lookup::validate(stored),
@@ -306,7 +306,7 @@ impl Ask<'_> {
         let ahead = self.route.policy.staleness.refresh_ahead;
         !ahead.is_zero()
             && *self.client.method == Method::GET
-            && stored.age(self.began.instant).saturating_add(ahead) >= stored.times.lifetime
+            && stored.age(self.began.instant).saturating_add(ahead) >= stored.lifetime()
     }
 
     /// Whether the request wants an answer from the cache or none (RFC 9111 §5.2.1.7).

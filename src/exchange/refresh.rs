@@ -170,7 +170,7 @@ impl Fetch {
         interval: Interval,
         position: Position,
     ) -> Result<(Arc<StoredResponse>, Vec<HeaderName>), Refusal> {
-        let length = SizeHint::with_exact(stored.body.len() as u64);
+        let length = SizeHint::with_exact(stored.body_len() as u64);
         let plan = admit::admit(&self.asked, head, &length, interval)?.with_tags_of(stored)?;
         let nominated = plan.nominated.clone();
         let position = match mutant::is(Mutant::RefreshPositionAfterCall) {
@@ -178,8 +178,8 @@ impl Fetch {
             false => position,
         };
         let captured = Captured {
-            body: stored.body.clone(),
-            trailers: stored.trailers.as_deref().cloned(),
+            body: stored.body(),
+            trailers: stored.trailers().cloned(),
         };
         let updated = plan
             .into_stored(captured, position, &Basis::Nothing)
@@ -200,7 +200,7 @@ impl Fetch {
     ) -> Response<CacheBody<B>> {
         let asked = &self.asked;
         if let Basis::Stale(stored) = &self.basis {
-            let length = stored.body.len() as u64;
+            let length = stored.body_len() as u64;
             let validators = stored.validators();
             match validation::judge_head(head.status, &head.headers, &validators, length) {
                 HeadVerdict::Freshen => {
@@ -274,7 +274,7 @@ impl Asked {
         !reuse::stale_if_error(stale.status)
             && !stale.reuse.never_stale
             && !stale.reuse.always_validate
-            && stale_by < stale.times.stale_if_error
+            && stale_by < stale.stale_if_error()
             && (mutant::is(Mutant::StaleIfErrorUnjudged)
                 || self.core().verdict(stale) != Verdict::Invalid)
     }
@@ -290,7 +290,7 @@ fn freshened(stored: &StoredResponse, update: &Parts, interval: Interval) -> Par
     }
     let mut fresh = Response::new(()).into_parts().0;
     fresh.status = stored.status;
-    fresh.headers = validation::freshen(&stored.head.to_map(fields.len()), &fields);
+    fresh.headers = validation::freshen(&stored.head().to_map(fields.len()), &fields);
     fresh.extensions = update.extensions.clone();
     fresh
 }

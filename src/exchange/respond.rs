@@ -58,7 +58,7 @@ impl Ask<'_> {
             return None;
         }
         let age = stored.age(self.began.instant);
-        let ttl = status::ttl(stored.times.lifetime, age);
+        let ttl = status::ttl(stored.lifetime(), age);
         self.core.prepared.moment(age.as_secs(), ttl)
     }
 
@@ -103,7 +103,7 @@ impl Asked {
 
 impl StoredResponse {
     pub(super) fn ttl(&self, now: Instant) -> i64 {
-        status::ttl(self.times.lifetime, self.age(now))
+        status::ttl(self.lifetime(), self.age(now))
     }
 }
 
@@ -145,14 +145,14 @@ const ADDED: usize = 3;
 
 fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Response<CacheBody<B>> {
     if client.flags.conditional || client.flags.precondition {
-        let field = |name: &HeaderName| stored.head.get(name);
+        let field = |name: &HeaderName| stored.head().get(name);
         match evaluate(stored.status, field, client.headers, now) {
             Precondition::Proceed => {}
             Precondition::NotModified => return stored_not_modified(stored),
             Precondition::Failed => return precondition_failed(),
         }
     }
-    let headers = stored.head.to_map(ADDED);
+    let headers = stored.head().to_map(ADDED);
     if stored.status == StatusCode::PARTIAL_CONTENT
         && let Some(part) = part_for(stored, client, now)
     {
@@ -168,7 +168,7 @@ fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Respons
 }
 
 fn whole<B>(stored: &StoredResponse, headers: HeaderMap) -> Response<CacheBody<B>> {
-    let body = CacheBody::stored(stored.body.clone(), stored.trailers.clone());
+    let body = CacheBody::stored(stored.body(), stored.trailers().cloned().map(Box::new));
     respond(stored.status, headers, body)
 }
 
@@ -179,17 +179,17 @@ fn ranges<B>(
     client: Client<'_>,
     now: Now,
 ) -> Response<CacheBody<B>> {
-    let length = stored.body.len() as u64;
+    let length = stored.body_len() as u64;
     let resolved = requested_ranges(&headers, client, now).map(|ranges| ranges.resolve(length));
     match resolved {
         None | Some(Resolved::Whole) => whole(stored, headers),
         Some(Resolved::Single(part)) => {
-            let body = range::slice(&stored.body, &part);
+            let body = range::slice(&stored.body(), &part);
             single(headers, &part, Some(length), body)
         }
         Some(Resolved::Several(parts)) => {
             let content_type = headers.get(header::CONTENT_TYPE);
-            let multipart = range::multipart(&stored.body, content_type, &parts);
+            let multipart = range::multipart(&stored.body(), content_type, &parts);
             range::set_multipart(&mut headers, &multipart);
             let body = CacheBody::chunks(multipart.chunks.into());
             respond(StatusCode::PARTIAL_CONTENT, headers, body)
@@ -222,7 +222,7 @@ fn single<B>(
 
 /// Returns what a stored 206 holds of what a request asks for.
 pub(super) fn part_for(stored: &StoredResponse, client: Client<'_>, now: Now) -> Option<Part> {
-    let headers = stored.head.to_map(0);
+    let headers = stored.head().to_map(0);
     stored
         .part()?
         .answer(&requested_ranges(&headers, client, now)?)
@@ -300,9 +300,9 @@ pub(super) fn not_modified<B>(mut headers: HeaderMap) -> Response<CacheBody<B>> 
 
 /// Makes the 304 that stands for a stored response, of no more fields than it has.
 fn stored_not_modified<B>(stored: &StoredResponse) -> Response<CacheBody<B>> {
-    let has_etag = stored.head.etag().is_some();
+    let has_etag = stored.head().etag().is_some();
     let stays = |name: &[u8]| preconditions::is_in_not_modified(name, has_etag);
-    let headers = stored.head.some_to_map(ADDED, stays);
+    let headers = stored.head().some_to_map(ADDED, stays);
     respond(StatusCode::NOT_MODIFIED, headers, CacheBody::empty())
 }
 
@@ -318,7 +318,7 @@ fn precondition_failed<B>() -> Response<CacheBody<B>> {
 fn head<B>(stored: &StoredResponse, mut headers: HeaderMap) -> Response<CacheBody<B>> {
     let has_body = !matches!(stored.status.as_u16(), 204 | 304);
     if has_body && !headers.contains_key(header::CONTENT_LENGTH) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(stored.body_len()));
     }
     respond(stored.status, headers, CacheBody::empty())
 }

@@ -137,7 +137,7 @@ impl Asked {
     }
 
     fn take_landed<B>(&self, flight: &Flight, landed: &Landed) -> Waited<B> {
-        if self.outlasts_hold(flight, landed.stored.subject.borrow()) {
+        if self.outlasts_hold(flight, landed.stored.subject()) {
             return Waited::Again;
         }
         let judged = match mutant::is(Mutant::JoinAny) {

@@ -81,6 +81,12 @@ impl Log {
         self.verdict_at(position, subject).0
     }
 
+    /// Returns whether nothing can be held against what was made at `position`, whatever it is: then
+    /// a verdict need not be asked for.
+    pub(crate) fn is_quiet_at(&self, position: Position) -> bool {
+        self.shared.head().is_quiet_at(position)
+    }
+
     /// Does what [`verdict`](Self::verdict) does, and returns the position the verdict holds for:
     /// what is valid can be judged as if it were made there the next time.
     pub(crate) fn verdict_at(

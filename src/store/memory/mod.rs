@@ -190,9 +190,7 @@ impl MemoryStore {
         let before = log.position();
         log.append(what);
         let matches = |stored: &Stored| match stored {
-            Stored::Response(stored) => {
-                log.verdict(before, stored.subject.borrow()) == Verdict::Invalid
-            }
+            Stored::Response(stored) => log.verdict(before, stored.subject()) == Verdict::Invalid,
             Stored::Variants(_) => false,
         };
         let mut hashes = Vec::new();

@@ -83,15 +83,17 @@ const VALIDATION: (Duration, Duration) = (Duration::from_secs(600), Duration::fr
 /// It is used while it is fresh (RFC 9111 §4.2), then while it may be served stale (RFC 5861), and
 /// then as what a conditional request asks about (RFC 9111 §4.3), if it has a validator.
 fn is_past_use(response: &StoredResponse, now: Instant) -> bool {
-    let times = &response.times;
-    let stale = times.stale_while_revalidate.max(times.stale_if_error);
-    let served = times.lifetime.saturating_add(stale);
+    let lifetime = response.lifetime();
+    let stale = response
+        .stale_while_revalidate()
+        .max(response.stale_if_error());
+    let served = lifetime.saturating_add(stale);
     let Some(since) = response.age(now).checked_sub(served) else {
         return false;
     };
     // Looked at last: the header section is somewhere else in memory.
-    match response.head.etag().or(response.head.last_modified()) {
-        Some(_) => since >= times.lifetime.clamp(VALIDATION.0, VALIDATION.1),
+    match response.head().etag().or(response.head().last_modified()) {
+        Some(_) => since >= lifetime.clamp(VALIDATION.0, VALIDATION.1),
         None => true,
     }
 }
