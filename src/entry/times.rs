@@ -32,13 +32,8 @@ pub(super) struct PackedTimes {
 
 impl From<Times> for PackedTimes {
     fn from(times: Times) -> Self {
-        let origin = clock::origin();
-        let received = match times.received.checked_duration_since(origin) {
-            Some(after) => signed(after),
-            None => -signed(origin - times.received),
-        };
         Self {
-            made: received.saturating_sub(signed(times.initial_age)),
+            made: since_origin(times.received).saturating_sub(signed(times.initial_age)),
             lifetime: packed(times.lifetime),
             stale_while_revalidate: packed(times.stale_while_revalidate),
             stale_if_error: packed(times.stale_if_error),
@@ -49,12 +44,8 @@ impl From<Times> for PackedTimes {
 impl PackedTimes {
     /// Returns the current age (RFC 9111 §4.2.3).
     pub(super) fn age(self, now: Instant) -> Duration {
-        let running = now.saturating_duration_since(clock::origin());
-        let made = Duration::from_nanos(self.made.unsigned_abs());
-        match self.made < 0 {
-            true => running.saturating_add(made),
-            false => running.saturating_sub(made),
-        }
+        let age = since_origin(now).saturating_sub(self.made);
+        Duration::from_nanos(u64::try_from(age).unwrap_or_default())
     }
 
     pub(super) fn lifetime(self) -> Duration {
@@ -67,6 +58,15 @@ impl PackedTimes {
 
     pub(super) fn stale_if_error(self) -> Duration {
         unpacked(self.stale_if_error)
+    }
+}
+
+/// Counts from the clock's origin; negative before it, where a manual clock may stand.
+fn since_origin(instant: Instant) -> i64 {
+    let origin = clock::origin();
+    match instant.checked_duration_since(origin) {
+        Some(after) => signed(after),
+        None => -signed(origin - instant),
     }
 }
 
