@@ -127,6 +127,6 @@ mod tests {
         let now = clock::origin() + SECOND;
         let times = times(now, Duration::MAX);
         assert!(times.age(now) > Duration::from_secs(1 << 32));
-        assert_eq!(times.age(now - SECOND * 2), times.age(clock::origin()));
+        assert!(times.age(now - SECOND * 2) <= times.age(clock::origin()));
     }
 }
