@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
@@ -12,9 +13,17 @@ use crate::key::{Key, KeyRef};
 
 mod memory;
 mod noop;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod tiered;
 
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use noop::NoStore;
+#[cfg(feature = "redis")]
+pub use redis::{RedisStore, RedisStoreBuilder};
+#[cfg(feature = "redis")]
+pub use tiered::{NearCache, TieredStore, TieredStoreBuilder};
 
 /// A home for stored responses.
 ///
@@ -48,10 +57,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Records invalidations: in the log of this node and, where the store is shared, in the log
     /// that the other nodes read.
     ///
+    /// From this call on, and also if it fails in the end, nothing that they match is used on this
+    /// node: a store that takes its time has its [`log`](Self::log) record them first.
+    ///
     /// The default is right for a store that no other process shares.
     fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
         self.log().append(invalidations);
         Answer::Now(Ok(()))
+    }
+
+    /// Returns how long [`invalidate`](Self::invalidate) takes its time on purpose, after all is
+    /// recorded: for so much longer than its deadline the layer waits for it. By default not at all.
+    fn acknowledges_after(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Reclaims the room of stored responses that nothing may serve any more. The layer calls this
