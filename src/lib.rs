@@ -156,7 +156,9 @@ pub use key::{Key, KeyRef};
 pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder};
 pub use policy::{Policy, Routes};
 pub use service::Cache;
-pub use store::{Answer, MemoryStore, MemoryStoreBuilder, NoStore, Store, Stored, Usage};
+pub use store::{
+    Answer, Claim, Granted, MemoryStore, MemoryStoreBuilder, NoStore, Store, Stored, Usage,
+};
 #[cfg(feature = "redis")]
 pub use store::{NearCache, RedisStore, RedisStoreBuilder, TieredStore, TieredStoreBuilder};
 pub use telemetry::CacheStats;

@@ -419,6 +419,14 @@ impl Core {
 
     /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
     fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
+        self.in_background_with(answer, ());
+    }
+
+    /// Does the same, and drops something when it is done.
+    fn in_background_with<T>(self: &Arc<Self>, answer: Answer<Result<(), Error>>, until_done: T)
+    where
+        T: Send + 'static,
+    {
         match answer {
             Answer::Now(Ok(())) => {}
             Answer::Now(Err(error)) => self.store_failed(&error),
@@ -429,6 +437,7 @@ impl Core {
                         if let Err(error) = answer.await {
                             core.store_failed(&error);
                         }
+                        drop(until_done);
                     });
                 }
                 Err(_) => {

@@ -72,6 +72,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// Asks for the right to call the handler for a key, where several nodes agree on one that does.
+    ///
+    /// The layer asks once for each handler call that others may wait for. The default is right for a
+    /// store that no other process shares.
+    fn claim(&self, key: KeyRef<'_>) -> Answer<Claim> {
+        let _ = key;
+        Answer::Now(Claim::Granted(None))
+    }
+
     /// Reclaims the room of stored responses that nothing may serve any more. The layer calls this
     /// from a background task soon after an invalidation, and now and then besides.
     ///
@@ -128,6 +137,22 @@ pub struct Usage {
     pub capacity: u64,
     /// Values given up for lack of room since the store was made.
     pub evictions: u64,
+}
+
+/// Who is to call the handler.
+#[derive(Debug)]
+pub enum Claim {
+    /// This node. What is in the box is dropped when the response has been stored, or is not going to
+    /// be.
+    Granted(Option<Box<dyn Granted>>),
+    /// Another node has called it: what it stored can be looked up.
+    Elsewhere,
+}
+
+/// The right to call the handler on behalf of other nodes, until it is dropped.
+pub trait Granted: fmt::Debug + Send + Sync {
+    /// Says that the response is not for others: whoever waits had better call the handler itself.
+    fn not_for_others(&self);
 }
 
 /// A store's answer: at once, as memory's, or after some waiting.

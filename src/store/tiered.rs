@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::memory::{MemoryStore, MemoryStoreBuilder};
 use super::redis::{Node, RedisStore, RedisStoreBuilder};
-use super::{Answer, Store, Stored, Usage};
+use super::{Answer, Claim, Store, Stored, Usage};
 use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log, Verdict};
@@ -304,6 +304,10 @@ impl Store for TieredStore {
 
     fn acknowledges_after(&self) -> Duration {
         self.far.acknowledges_after()
+    }
+
+    fn claim(&self, key: KeyRef<'_>) -> Answer<Claim> {
+        self.far.claim(key)
     }
 
     fn sweep(&self) -> bool {

@@ -27,6 +27,7 @@ pub struct RedisStoreBuilder {
     deadline: Duration,
     connections: usize,
     log_capacity: usize,
+    collapse: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -43,6 +44,7 @@ impl Default for RedisStoreBuilder {
             deadline: Duration::from_millis(50),
             connections: 1,
             log_capacity: 10_000,
+            collapse: None,
         }
     }
 }
@@ -112,6 +114,18 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Has one node call the handler when several miss the same response at the same time; the
+    /// others wait for what it stores, for so long at the most. By default each node makes its own
+    /// call.
+    ///
+    /// Worth it where a handler is much slower than Redis: a miss takes one round trip more. Whatever
+    /// fails, the call is made; a response that turns out not to be for others frees those who wait,
+    /// and for ten seconds nobody waits for another.
+    pub fn collapse_across_nodes(mut self, max_wait: Duration) -> Self {
+        self.collapse = Some(max_wait);
+        self
+    }
+
     /// Makes the store, which connects in the background: Redis need not be there yet.
     ///
     /// # Errors
@@ -145,7 +159,11 @@ impl RedisStoreBuilder {
         // The node's own copy may hold what the shared log has trimmed since.
         let log = Log::with_capacity(self.log_capacity.saturating_mul(2));
         let node = Node::start(Box::new(backend), &self.namespace, log, runtime, alone);
-        Ok(RedisStore { node, wait })
+        Ok(RedisStore {
+            node,
+            wait,
+            collapse: self.collapse,
+        })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -292,6 +310,7 @@ impl fmt::Debug for RedisStoreBuilder {
             .field("deadline", &self.deadline)
             .field("connections", &self.connections)
             .field("log_capacity", &self.log_capacity)
+            .field("collapse", &self.collapse)
             .finish()
     }
 }

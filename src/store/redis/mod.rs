@@ -18,7 +18,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, Store, Stored, Usage};
+use super::{Answer, Claim, Store, Stored, Usage};
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
@@ -26,6 +26,7 @@ use crate::key::{Key, KeyRef};
 mod backend;
 mod breaker;
 mod builder;
+mod claims;
 mod client;
 mod entries;
 mod lease;
@@ -87,6 +88,8 @@ pub struct RedisStore {
     node: Arc<Node>,
     /// How long a write waits for other nodes' near caches.
     wait: Duration,
+    /// How long nodes wait for one of them to call a handler.
+    collapse: Option<Duration>,
 }
 
 impl RedisStore {
@@ -192,6 +195,16 @@ impl Store for RedisStore {
 
     fn acknowledges_after(&self) -> Duration {
         self.wait
+    }
+
+    fn claim(&self, key: KeyRef<'_>) -> Answer<Claim> {
+        match self.collapse {
+            Some(most) if !self.node.is_down() => {
+                let (node, key) = (self.node.clone(), key.to_owned());
+                Answer::Later(Box::pin(async move { node.claim(key, most).await }))
+            }
+            _ => Answer::Now(Claim::Granted(None)),
+        }
     }
 
     /// Returns nothing: counting what is in Redis would mean to look at all of it.
