@@ -12,6 +12,8 @@ use crate::key::{Key, KeyRef};
 
 mod memory;
 mod noop;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use noop::NoStore;
