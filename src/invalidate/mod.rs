@@ -35,6 +35,12 @@ mod intent;
 mod invalidation;
 mod keys;
 mod log;
+#[cfg(feature = "redis")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the store that uses it comes next")
+)]
+mod member;
 mod order;
 mod pattern;
 mod position;
