@@ -23,7 +23,7 @@ use times::PackedTimes;
 
 pub(crate) use packed::Head;
 #[cfg(feature = "redis")]
-pub(crate) use packed::{Layout, length_size, push_length, take_field, take_length};
+pub(crate) use packed::{Layout, field_name, length_size, push_length, take_field, take_length};
 #[cfg(feature = "redis")]
 pub(crate) use parts::{Parts, Unplaced};
 pub(crate) use prepared::{Moment, Prepared, PreparedList};

@@ -11,7 +11,7 @@ use crate::invalidate::SubjectRef;
 mod layout;
 
 #[cfg(feature = "redis")]
-pub(crate) use layout::{Layout, take_field, take_length};
+pub(crate) use layout::{Layout, field_name, take_field, take_length};
 
 /// A header section, the path and query an invalidation is matched against, and a short body, in one
 /// buffer of exactly their size. For a small response each allocation of its own, and each pointer

@@ -36,9 +36,11 @@ mod invalidation;
 mod keys;
 mod log;
 #[cfg(feature = "redis")]
-pub(crate) mod member;
-#[cfg(feature = "redis")]
-mod mirror;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the store that uses it comes next")
+)]
+mod member;
 mod order;
 mod pattern;
 mod position;

@@ -14,9 +14,7 @@ use crate::key::{Key, KeyRef};
 mod memory;
 mod noop;
 #[cfg(feature = "redis")]
-mod redis;
-#[cfg(feature = "redis")]
-mod tiered;
+pub(crate) mod redis;
 
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use noop::NoStore;

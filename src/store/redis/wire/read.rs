@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{FIXED, MAGIC, RESPONSE, SUM, Stamp, Unfit, VARIANTS, VERSION};
 use crate::entry::{
-    Layout, MOST_NAMES, Parts, Reuse, Unplaced, Variant, Variants, take_field, take_length,
+    Layout, MOST_NAMES, Parts, Reuse, Unplaced, Variant, Variants, field_name, take_field,
+    take_length,
 };
 use crate::invalidate::Position;
 use crate::key::{Key, KeyRef};
@@ -167,7 +168,7 @@ impl<'a> Reader<'a> {
         }
         for _ in 0..count {
             let (name, value) = take_field(&mut self.0)?;
-            let name = HeaderName::from_lowercase(name).ok()?;
+            let name = field_name(name)?;
             trailers.try_append(name, value_of(value)?).ok()?;
         }
         Some(Some(trailers))
@@ -176,7 +177,7 @@ impl<'a> Reader<'a> {
     fn variants(&mut self, key: KeyRef<'_>) -> Option<Variants> {
         let mut variants = Variants::default();
         for _ in 0..self.count(MOST_NAMES)? {
-            let name = HeaderName::from_lowercase(self.text()?).ok()?;
+            let name = field_name(self.text()?)?;
             variants.names.push(name);
         }
         for _ in 0..self.length()? {
