@@ -1,6 +1,7 @@
 //! What one node knows of the shared log, and how it keeps knowing it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,7 +31,6 @@ const BETWEEN_RECONNECTIONS: Duration = Duration::from_secs(2);
 const OUTAGE: Duration = Duration::from_secs(1);
 
 /// One node of those that share a namespace.
-#[derive(Debug)]
 pub(in crate::store) struct Node {
     pub(super) backend: Box<dyn Backend>,
     pub(super) namespace: Box<str>,
@@ -237,6 +237,18 @@ impl Node {
             tracing::warn!(%failure, "Redis fails: requests go on without it until it is back");
             self.runtime.spawn(probe(Arc::downgrade(self)));
         }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("backend", &self.backend)
+            .field("namespace", &self.namespace)
+            .field("down", &self.is_down())
+            .field("pending", &self.rounds.pending())
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
     }
 }
 
