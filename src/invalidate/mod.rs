@@ -37,7 +37,7 @@ mod keys;
 mod log;
 #[cfg(feature = "redis")]
 #[cfg_attr(
-    not(test),
+    not(any(fuzzing, test)),
     expect(dead_code, reason = "the store that uses it comes next")
 )]
 mod member;

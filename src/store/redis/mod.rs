@@ -1,7 +1,7 @@
 //! Stored responses that nodes share through Redis.
 
 #[cfg_attr(
-    not(test),
+    not(any(fuzzing, test)),
     expect(
         dead_code,
         unused_imports,
