@@ -21,6 +21,10 @@ mod error;
 mod invalidate;
 #[path = "../src/key.rs"]
 mod key;
+#[path = "../src/mutant.rs"]
+mod mutant;
+#[path = "../src/sync.rs"]
+mod sync;
 
 use error::{Error, ErrorKind};
 use invalidate::{Evict, Invalidation, Log, Pattern, Position, Subject, Verdict};

@@ -2,7 +2,7 @@
 //! then read the body beside it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::header::HeaderName;
@@ -14,6 +14,7 @@ use crate::entry::StoredResponse;
 use crate::invalidate::Position;
 use crate::key::{Key, KeyHasher, KeyRef};
 use crate::status::Outcome;
+use crate::sync::{Mutex, MutexGuard};
 
 /// For how long a key whose response could not be shared is remembered. Requests for it go alone
 /// meanwhile, so that nobody waits in line for a response that is not for them.
@@ -42,6 +43,8 @@ struct Table {
 pub(crate) struct Flight {
     /// The log's position before the handler was called.
     pub(crate) position: Position,
+    /// Before the handler was called.
+    pub(crate) began: Instant,
     /// Set once, before those who wait are notified.
     end: OnceLock<End>,
     ended: Notify,
@@ -126,6 +129,7 @@ impl Flights {
         }
         let flight = Arc::new(Flight {
             position: position(),
+            began: now,
             end: OnceLock::new(),
             ended: Notify::new(),
         });

@@ -69,9 +69,8 @@ impl<S> Layer<S> for CacheLayer {
     fn layer(&self, inner: S) -> Cache<S> {
         let place = Place {
             core: self.core.clone(),
-            // Flights are this service's own: two services of one cache, one inside the other, must
-            // not wait for each other.
-            flights: Arc::new(Flights::default()),
+            // Shared by all services of the cache: axum has one made for each connection.
+            flights: self.core.flights.clone(),
             route: self.route.clone(),
         };
         Cache::new(inner, place)
@@ -253,6 +252,7 @@ impl CacheLayerBuilder {
             budget: Budget::new(self.collapse_budget),
             store_deadline: self.store_deadline,
             empty_body: self.empty_body,
+            flights: Arc::new(Flights::default()),
             bypass: AtomicBool::new(false),
             stats: Stats::default(),
             prepared: PreparedList::new(capacity),

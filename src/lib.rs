@@ -75,6 +75,10 @@
 //! outside drops the request: a write whose outcome nobody saw counts as one that happened. What no
 //! cache can see is a handler that reads from a lagging replica: see [`Evict::hold_after`].
 //!
+//! # Its place among other layers
+//!
+//! See [`layer_order`].
+//!
 //! # Cost
 //!
 //! A hit from memory takes no lock across anything but a lookup, awaits nothing, and copies no body.
@@ -101,6 +105,9 @@
 // Here and not in Cargo.toml: tests and examples may unwrap.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+#[doc = include_str!("docs/layer_order.md")]
+pub mod layer_order {}
+
 mod body;
 mod clock;
 mod directive;
@@ -115,11 +122,16 @@ pub mod fuzzing;
 mod invalidate;
 mod key;
 mod layer;
+#[cfg(loom_model)]
+#[doc(hidden)]
+pub mod models;
+mod mutant;
 mod policy;
 mod semantics;
 mod service;
 mod status;
 mod store;
+mod sync;
 mod telemetry;
 #[cfg(any(feature = "testing", test))]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]

@@ -155,6 +155,20 @@ async fn a_post_answer_is_stored_beside_what_its_route_evicts() {
     assert_eq!(bench.get("/a/2").await.x_cache(), "MISS");
 }
 
+#[tokio::test]
+async fn a_post_answer_under_a_rule_in_two_phases_is_never_old() {
+    let fields: Fields = &[("cache-control", "max-age=60"), ("content-location", "/a")];
+    let routes = Routes::new()
+        .otherwise(Policy::ttl(MINUTE))
+        .on_write("/a", Evict::nothing().two_phase());
+    let bench = Bench::with_routes(routes, posting(fields));
+    bench.get("/a").await;
+    bench.ask(request("POST", "/a", &[])).await;
+    // Stored or not, it is not what was there before.
+    let read = bench.get("/a").await;
+    assert!(["posted", "3"].contains(&read.text()), "{read:?}");
+}
+
 /// Whether a response with these fields is a hit the next time.
 async fn is_stored(fields: Fields) -> bool {
     is_stored_by(CacheLayer::builder(), fields).await

@@ -235,9 +235,11 @@ async fn after_a_write_with_a_hold_fills_are_passed_on_and_not_stored() {
     writes.warm().await;
     writes.bench.ask(put("/items/1")).await;
     for elapsed in 0..5 {
+        let stored = writes.bench.handle.stats().stored;
         for uri in ["/items", "/items/1"] {
             assert_eq!(writes.x_cache(uri).await, "MISS", "{uri} after {elapsed} s");
         }
+        assert_eq!(writes.bench.handle.stats().stored, stored);
         // What the write does not concern is stored as ever.
         assert_eq!(writes.x_cache("/others").await, "HIT");
         writes.bench.get("/items/2?new").await;

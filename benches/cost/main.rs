@@ -16,7 +16,8 @@
 //!   Callgrind hides SHA-NI, so SHA-256 counts some 6,000 instructions too many; it is part of no
 //!   case here. Without valgrind the two columns stay empty.
 //! - **bare** is the number of instructions over those of the case the row is compared with.
-//! - **ns** is a hint: the median of 25 samples by the clock, on whatever the machine was doing.
+//! - **ns** is a hint: the third best of 25 samples by the clock, for the machine may have been doing
+//!   anything during the others.
 //!
 //! The memory an entry takes is what the process grows by, allocator and tables included.
 
@@ -93,6 +94,7 @@ fn shown(figure: Option<String>) -> String {
 fn request_of(case: &Case) -> &'static Case {
     cases::find(match case.request {
         cases::Requests::Same => "request",
+        cases::Requests::Conditional => "request with If-None-Match",
         cases::Requests::New => "request for a new URI",
     })
     .expect("both are in the list")

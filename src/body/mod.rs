@@ -103,6 +103,13 @@ impl<B> CacheBody<B> {
     }
 }
 
+/// An empty body: what layers outside answer with themselves.
+impl<B> Default for CacheBody<B> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl<B> Body for CacheBody<B>
 where
     B: Body,

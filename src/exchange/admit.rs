@@ -18,6 +18,7 @@ use crate::clock::Now;
 use crate::directive::CacheDirective;
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
 use crate::invalidate::{Position, Subject};
+use crate::mutant::{self, Mutant};
 use crate::policy::{Identity, OriginSays, SetCookie};
 use crate::semantics::freshness::{self, Lifetime};
 use crate::semantics::partial::{self, ContentRange, Partial};
@@ -331,7 +332,7 @@ pub(super) fn add_date(headers: &mut HeaderMap, received: Now) {
 
 /// Adds the handler's tags to those of the policy. `None` where it named more than can be kept: an
 /// invalidation by one of those left out would pass the response by.
-fn subject(
+pub(super) fn subject(
     asked: &Asked,
     headers: &HeaderMap,
     directive: Option<&CacheDirective>,
@@ -353,10 +354,17 @@ fn subject(
     Some(asked.subject.clone().with_tags(tags))
 }
 
+/// How many tags a response may gather while it is updated.
+const MOST_TAGS: usize = 2 * invalidation::MAX_NAMES;
+
 impl Plan {
     /// Adds the tags of what is stored already to those of a response that updates it: a 304 need
-    /// not repeat what the handler said beside the 200.
+    /// not repeat what the handler said beside the 200, and an invalidation by one of them is still
+    /// meant for it.
     pub(super) fn keep_tags(&mut self, stored: &StoredResponse) {
+        if mutant::is(Mutant::TagsLostOnValidation) {
+            return;
+        }
         let mut tags = self.subject.tags().to_vec();
         for tag in stored.subject.tags() {
             if !tags.contains(tag) {
@@ -364,6 +372,16 @@ impl Plan {
             }
         }
         self.subject = self.subject.clone().with_tags(tags);
+    }
+
+    /// Does the same for a response that may be updated again and again.
+    pub(super) fn with_tags_of(mut self, updated: &StoredResponse) -> Result<Self, Refusal> {
+        self.keep_tags(updated);
+        let most = updated.subject.tags().len().max(MOST_TAGS);
+        match self.subject.tags().len() > most {
+            true => Err(Refusal::Tags),
+            false => Ok(self),
+        }
     }
 
     /// Makes the response to be stored. `None` where the body turns out not to be what the head
@@ -443,14 +461,16 @@ impl Plan {
 
 impl Asked {
     /// Stores a response, unless it has been overtaken by an invalidation already, or may have come
-    /// from a replica that lags behind a write.
-    pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) {
+    /// from a replica that lags behind a write; returns whether it did.
+    pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) -> bool {
         let core = self.core();
         let subject = stored.subject.borrow();
         // This request began before it called the handler, and so errs on the safe side.
         let began = self.began.instant;
-        if !core.store.log().may_store(stored.position, subject, began) {
-            return;
+        if mutant::is(Mutant::NothingStored)
+            || !core.store.log().may_store(stored.position, subject, began)
+        {
+            return false;
         }
         // What came between the lookup and now is asked for where that costs no waiting.
         let known = match core.store.get(self.key.borrow()) {
@@ -465,6 +485,7 @@ impl Asked {
             }
             known => self.store_variant(stored, nominated, known.as_deref()),
         }
+        true
     }
 
     /// Stores a response beside the others of its key, and the names that select among them.

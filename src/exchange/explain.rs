@@ -12,7 +12,6 @@ use super::request::{self, Kind, Signals};
 use super::respond::Client;
 use super::{Core, Place, admissible, credentials, write_key};
 use crate::entry::StoredResponse;
-use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::{KeyBuilder, KeyRef};
 use crate::status::{BypassReason, Miss, Outcome, Told};
@@ -62,7 +61,7 @@ const EXAMPLES: usize = 20;
 pub(crate) async fn explain(core: &Arc<Core>, parts: &Parts) -> Explanation {
     let place = Place {
         core: core.clone(),
-        flights: Arc::new(Flights::default()),
+        flights: core.flights.clone(),
         route: None,
     };
     match Kind::of(&parts.method) {

@@ -24,6 +24,7 @@ use crate::directive::Invalidate;
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing, Leader, Streaming};
 use crate::invalidate::Position;
+use crate::mutant::{self, Mutant};
 use crate::semantics::{invalidation, preconditions};
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::Answer;
@@ -378,8 +379,8 @@ impl Fetch {
         let body: Bytes = body.collect().await.ok()?.to_bytes();
         let (head, body) = part.completed_by(&rest.head, body)?;
         let length = http_body::SizeHint::with_exact(body.len() as u64);
-        let mut plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
-        plan.keep_tags(part);
+        let plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        let plan = plan.with_tags_of(part).ok()?;
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body,
@@ -488,10 +489,15 @@ impl Fetch {
         let commit = {
             let asked = asked.clone();
             Box::new(move |captured| {
+                let position = match mutant::is(Mutant::PositionAtCommit) {
+                    true => asked.core().store.log().position(),
+                    false => position,
+                };
                 let nominated = plan.nominated.clone();
-                if let Some(stored) = plan.into_stored(captured, position, &basis) {
+                if let Some(stored) = plan.into_stored(captured, position, &basis)
+                    && asked.store(&Arc::new(stored), &nominated)
+                {
                     asked.core().stats.count(Event::Stored);
-                    asked.store(&Arc::new(stored), &nominated);
                 }
                 // Only now, so that whoever no longer finds the flight finds the response.
                 drop(leader);

@@ -16,6 +16,7 @@ use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
 use crate::invalidate::{Verdict, canonical};
 use crate::key::{Key, KeyBuilder, KeyRef};
+use crate::mutant::{self, Mutant};
 use crate::policy::{Identity, Route, RouteTable};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::reuse::{self, Permit};
@@ -85,8 +86,9 @@ pub(super) fn find(
 ) -> Answer<Result<Found, Error>> {
     match core.store.get(key) {
         Answer::Now(Ok(Some(Stored::Variants(variants)))) => {
-            let chosen = choose(&variants, key, headers);
-            match core.store.get(chosen.borrow()) {
+            let exact = variant(key, &variants.names, headers);
+            let chosen = choose(&variants, key, exact.key(), headers);
+            match core.store.get(chosen) {
                 Answer::Now(stored) => {
                     Answer::Now(stored.map(|stored| Found::among(variants, stored)))
                 }
@@ -101,8 +103,9 @@ pub(super) fn find(
             Answer::Later(Box::pin(async move {
                 match stored.await? {
                     Some(Stored::Variants(variants)) => {
-                        let chosen = choose(&variants, key.borrow(), &headers);
-                        let stored = core.store.get(chosen.borrow()).get().await?;
+                        let exact = variant(key.borrow(), &variants.names, &headers);
+                        let chosen = choose(&variants, key.borrow(), exact.key(), &headers);
+                        let stored = core.store.get(chosen).get().await?;
                         Ok(Found::among(variants, stored))
                     }
                     stored => Ok(Found::alone(stored)),
@@ -112,13 +115,16 @@ pub(super) fn find(
     }
 }
 
-/// Returns the key of the variant that a request selects.
-///
-/// Where none was stored for exactly what the request nominates, one in the language it prefers
-/// above all others will do (RFC 9111 §4.1, last paragraph).
-fn choose(variants: &Variants, key: KeyRef<'_>, headers: &HeaderMap) -> Key {
-    let exact = variant_key(key, &variants.names, headers);
-    if variants.known.iter().any(|variant| variant.key == exact) {
+/// Returns the key of the variant that a request selects: `exact`, or if nothing is known to be
+/// stored for exactly what the request nominates, one in the language it prefers above all others
+/// (RFC 9111 §4.1, last paragraph).
+fn choose<'a>(
+    variants: &'a Variants,
+    key: KeyRef<'_>,
+    exact: KeyRef<'a>,
+    headers: &HeaderMap,
+) -> KeyRef<'a> {
+    if variants.known.iter().any(|variant| exact == variant.key) {
         return exact;
     }
     let Some(any_language) = any_language_key(key, &variants.names, headers) else {
@@ -131,7 +137,7 @@ fn choose(variants: &Variants, key: KeyRef<'_>, headers: &HeaderMap) -> Key {
                 .as_ref()
                 .is_some_and(|language| vary::prefers_language(headers, language.as_bytes()))
     });
-    preferred.map_or(exact, |variant| variant.key.clone())
+    preferred.map_or(exact, |variant| variant.key.borrow())
 }
 
 /// Returns the key of what a request selects apart from its language; `None` where the language
@@ -153,9 +159,13 @@ pub(super) fn any_language_key(
 
 /// Returns the key under which the response that a request selects is stored.
 pub(super) fn variant_key(key: KeyRef<'_>, names: &[HeaderName], headers: &HeaderMap) -> Key {
+    variant(key, names, headers).key().to_owned()
+}
+
+fn variant(key: KeyRef<'_>, names: &[HeaderName], headers: &HeaderMap) -> KeyBuilder {
     let mut variant = KeyBuilder::extend(key);
     vary::append_selecting(&mut variant, names, headers);
-    variant.key().to_owned()
+    variant
 }
 
 impl Found {
@@ -209,7 +219,12 @@ impl Ask<'_> {
             return Lookup::missing(self.credentials());
         }
         match self.core.verdict(&stored) {
-            Verdict::Invalid => Lookup::missing(Miss::Invalidated),
+            Verdict::Invalid if mutant::is(Mutant::StaleIfErrorUnjudged) => {
+                Lookup::validate(stored)
+            }
+            Verdict::Invalid if !mutant::is(Mutant::LookupVerdictSkipped) => {
+                Lookup::missing(Miss::Invalidated)
+            }
             Verdict::Soft if stored.status == StatusCode::PARTIAL_CONTENT => {
                 Lookup::missing(Miss::Partial)
             }

@@ -1,6 +1,5 @@
 //! One request's journey: from the policy it comes under to the response it is given.
 
-#[cfg(feature = "axum")]
 use std::any::TypeId;
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -36,6 +35,7 @@ mod detached;
 mod explain;
 mod forward;
 mod lookup;
+mod nested;
 mod refresh;
 pub(crate) mod request;
 mod respond;
@@ -68,6 +68,8 @@ pub(crate) struct Core {
     pub(crate) store_deadline: Duration,
     /// Makes the body of a request that is sent a second time.
     pub(crate) empty_body: Option<EmptyBody>,
+    /// The handler calls under way.
+    pub(crate) flights: Arc<Flights>,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
     pub(crate) prepared: PreparedList,
@@ -79,6 +81,7 @@ pub(crate) struct Core {
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) core: Arc<Core>,
+    /// Those of the core, but for a request that another service of the cache has passed on.
     pub(crate) flights: Arc<Flights>,
     /// The one policy of this place, where it was layered with one.
     pub(crate) route: Option<Arc<Route>>,
@@ -133,7 +136,7 @@ where
     B::Error: Into<BoxError>,
     S: Clone,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let has_body = !body.is_end_stream() && body.size_hint().exact() != Some(0);
     match place.ask(&parts, has_body) {
         Course::Pass(bypass) => {
@@ -149,16 +152,19 @@ where
             Begun::Done(response)
         }
         Course::ReplayAndRefresh(response, asked, stale) => {
+            place.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             refresh::in_background(*asked, take_ready(inner), request, stale);
             Begun::Done(response)
         }
         Course::Fetch(asked, why, basis) => {
+            place.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             let inner = take_ready(inner);
             Begun::Journey(Box::pin(forward::fetch(*asked, inner, request, why, basis)))
         }
         Course::Wait(asked, found) => {
+            place.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             let inner = take_ready(inner);
             Begun::Journey(Box::pin(forward::wait_and_fetch(
@@ -186,15 +192,13 @@ fn give_back<S: Clone + 'static>(inner: &mut S) {
 /// inner service is one of these, and costs several allocations to clone.
 fn reserves_nothing<S: 'static>() -> bool {
     #[cfg(feature = "axum")]
-    {
-        let known = [
-            TypeId::of::<axum::routing::Route>(),
-            TypeId::of::<axum::Router>(),
-        ];
-        known.contains(&TypeId::of::<S>())
-    }
+    let known = [
+        TypeId::of::<axum::routing::Route>(),
+        TypeId::of::<axum::Router>(),
+    ];
     #[cfg(not(feature = "axum"))]
-    false
+    let known: [TypeId; 0] = [];
+    known.contains(&TypeId::of::<S>())
 }
 
 /// What is to be done with a request.
@@ -322,7 +326,7 @@ impl Place {
             false => CacheControl::default(),
         };
         Asked {
-            place: self.clone(),
+            place: self.found_by(&parts.extensions),
             route: route.clone(),
             key: key.key().to_owned(),
             subject: Subject::new(uri.path(), uri.query(), tags.into_vec()),

@@ -21,6 +21,7 @@ use crate::directive::OriginUnreachable;
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing};
 use crate::invalidate::{Position, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::semantics::cache_control::Scope;
 use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{reuse, storable};
@@ -170,9 +171,12 @@ impl Fetch {
         position: Position,
     ) -> Result<(Arc<StoredResponse>, Vec<HeaderName>), Refusal> {
         let length = SizeHint::with_exact(stored.body.len() as u64);
-        let mut plan = admit::admit(&self.asked, head, &length, interval)?;
-        plan.keep_tags(stored);
+        let plan = admit::admit(&self.asked, head, &length, interval)?.with_tags_of(stored)?;
         let nominated = plan.nominated.clone();
+        let position = match mutant::is(Mutant::RefreshPositionAfterCall) {
+            true => self.asked.core().store.log().position(),
+            false => position,
+        };
         let captured = Captured {
             body: stored.body.clone(),
             trailers: stored.trailers.as_deref().cloned(),
@@ -271,7 +275,8 @@ impl Asked {
             && !stale.reuse.never_stale
             && !stale.reuse.always_validate
             && stale_by < stale.times.stale_if_error
-            && self.core().verdict(stale) != Verdict::Invalid
+            && (mutant::is(Mutant::StaleIfErrorUnjudged)
+                || self.core().verdict(stale) != Verdict::Invalid)
     }
 }
 

@@ -144,14 +144,15 @@ const MOST_AGE: u64 = (1 << 31) - 1;
 const ADDED: usize = 3;
 
 fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Response<CacheBody<B>> {
-    let headers = stored.head.to_map(ADDED);
     if client.flags.conditional || client.flags.precondition {
-        match evaluate(stored.status, &headers, client.headers, now) {
+        let field = |name: &HeaderName| stored.head.get(name);
+        match evaluate(stored.status, field, client.headers, now) {
             Precondition::Proceed => {}
-            Precondition::NotModified => return not_modified(headers),
+            Precondition::NotModified => return stored_not_modified(stored),
             Precondition::Failed => return precondition_failed(),
         }
     }
+    let headers = stored.head.to_map(ADDED);
     if stored.status == StatusCode::PARTIAL_CONTENT
         && let Some(part) = part_for(stored, client, now)
     {
@@ -230,7 +231,11 @@ pub(super) fn part_for(stored: &StoredResponse, client: Client<'_>, now: Now) ->
 /// Returns the ranges to answer with, unless `If-Range` asks for the whole (RFC 9110 §13.1.5).
 fn requested_ranges(headers: &HeaderMap, client: Client<'_>, now: Now) -> Option<RangeSet> {
     let ranges = RangeSet::of(client.method, client.headers)?;
-    match preconditions::if_range(client.headers, &conditions_on(headers, now), now.wall) {
+    match preconditions::if_range(
+        client.headers,
+        &conditions_on(field(headers), now),
+        now.wall,
+    ) {
         RangeVerdict::Use => Some(ranges),
         RangeVerdict::Ignore => None,
     }
@@ -246,9 +251,9 @@ const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 
 /// Evaluates the client's preconditions against a response's validators (RFC 9110 §13.2.2).
-pub(super) fn evaluate(
+pub(super) fn evaluate<'a>(
     status: StatusCode,
-    response: &HeaderMap,
+    response: impl Fn(&HeaderName) -> Option<&'a [u8]>,
     request: &HeaderMap,
     now: Now,
 ) -> Precondition {
@@ -256,21 +261,48 @@ pub(super) fn evaluate(
         // RFC 9110 §13.2.1: only where the answer without them would be a success.
         return Precondition::Proceed;
     }
-    preconditions::evaluate(request, &conditions_on(response, now), now.wall)
+    let stored = match response(&header::LAST_MODIFIED) {
+        // Beside that the date does not count, and parsing it is a good part of the work.
+        Some(_) => validators(response),
+        None => conditions_on(response, now),
+    };
+    preconditions::evaluate(request, &stored, now.wall)
 }
 
-fn conditions_on(response: &HeaderMap, now: Now) -> preconditions::Stored<'_> {
-    let value = |name| response.get(name).map(HeaderValue::as_bytes);
+fn conditions_on<'a>(
+    response: impl Fn(&HeaderName) -> Option<&'a [u8]>,
+    now: Now,
+) -> preconditions::Stored<'a> {
     preconditions::Stored {
-        etag: value(header::ETAG),
-        last_modified: value(header::LAST_MODIFIED),
-        date: value(header::DATE).and_then(|date| date::parse(date, now.wall)),
+        date: response(&header::DATE).and_then(|date| date::parse(date, now.wall)),
+        ..validators(response)
     }
+}
+
+fn validators<'a>(response: impl Fn(&HeaderName) -> Option<&'a [u8]>) -> preconditions::Stored<'a> {
+    preconditions::Stored {
+        etag: response(&header::ETAG),
+        last_modified: response(&header::LAST_MODIFIED),
+        date: None,
+    }
+}
+
+/// Looks up the fields of a response that is not stored.
+pub(super) fn field<'a>(headers: &'a HeaderMap) -> impl Fn(&HeaderName) -> Option<&'a [u8]> {
+    |name| headers.get(name).map(HeaderValue::as_bytes)
 }
 
 /// Turns a response's head into that of a 304 (RFC 9110 §15.4.5).
 pub(super) fn not_modified<B>(mut headers: HeaderMap) -> Response<CacheBody<B>> {
     preconditions::trim_to_not_modified(&mut headers);
+    respond(StatusCode::NOT_MODIFIED, headers, CacheBody::empty())
+}
+
+/// Makes the 304 that stands for a stored response, of no more fields than it has.
+fn stored_not_modified<B>(stored: &StoredResponse) -> Response<CacheBody<B>> {
+    let has_etag = stored.head.etag().is_some();
+    let stays = |name: &[u8]| preconditions::is_in_not_modified(name, has_etag);
+    let headers = stored.head.some_to_map(ADDED, stays);
     respond(StatusCode::NOT_MODIFIED, headers, CacheBody::empty())
 }
 

@@ -11,8 +11,9 @@ use super::{Asked, respond};
 use crate::body::CacheBody;
 use crate::entry::StoredResponse;
 use crate::flight::{Flight, Freed, Join, Landed, Landing, Streaming};
-use crate::invalidate::{Position, Verdict};
+use crate::invalidate::{SubjectRef, Verdict};
 use crate::key::Key;
+use crate::mutant::{self, Mutant};
 use crate::semantics::preconditions::Precondition;
 use crate::semantics::vary;
 use crate::status::{Miss, Outcome, Told};
@@ -45,11 +46,7 @@ impl Asked {
             self.flight_key().borrow(),
             core.clock.instant(),
             || core.store.log().position(),
-            |flight| {
-                flight.is_of_use(core.clock.instant(), |tags| {
-                    self.may_join(flight.position, tags)
-                })
-            },
+            |flight| flight.is_of_use(core.clock.instant(), |tags| self.may_join(flight, tags)),
         )
     }
 
@@ -63,12 +60,24 @@ impl Asked {
 
     /// Judges a flight as a stored response is judged: nothing that matches may have been
     /// invalidated since its handler was called.
-    fn may_join(&self, position: Position, tags: &[Box<str>]) -> bool {
+    fn may_join(&self, flight: &Flight, tags: &[Box<str>]) -> bool {
         let mut subject = self.subject.borrow();
-        if !tags.is_empty() {
+        if mutant::is(Mutant::JoinAny) {
+            return true;
+        }
+        if !tags.is_empty() && !mutant::is(Mutant::HandlerTagsIgnoredAtLanding) {
             subject = subject.with_tags(tags);
         }
-        self.core().verdict_on(position, subject) == Verdict::Valid
+        self.core().verdict_on(flight.position, subject) == Verdict::Valid
+            && !self.outlasts_hold(flight, subject)
+    }
+
+    /// Whether a flight's handler may have read from a replica that lagged behind a write, and this
+    /// request began when none did any more: it would be given what must not be stored for it.
+    fn outlasts_hold(&self, flight: &Flight, subject: SubjectRef<'_>) -> bool {
+        let log = self.core().store.log();
+        !mutant::is(Mutant::HoldIgnoredAtJoin)
+            && log.outlasts_hold(subject, flight.began, self.began.instant)
     }
 
     /// Looks again, as the leader of a flight: another may have landed since the first lookup.
@@ -81,6 +90,12 @@ impl Asked {
             began: self.now(),
             ..self.ask()
         };
+        if let (true, Some(stored)) = (
+            mutant::is(Mutant::StoredMeanwhileUnjudged),
+            found.response.clone(),
+        ) {
+            return Some(self.landed(stored, Vec::new(), Outcome::Hit));
+        }
         let names = found.variants.as_ref().map(|variants| &variants.names);
         let nominated = names.cloned().unwrap_or_default();
         match ask.judge(found) {
@@ -116,13 +131,20 @@ impl Asked {
         match landing {
             Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
             Ok(Err(Freed::Abandoned)) => Waited::Again,
-            Ok(Ok(Landing::Stored(landed))) => self.take_landed(&landed),
+            Ok(Ok(Landing::Stored(landed))) => self.take_landed(flight, &landed),
             Ok(Ok(Landing::Streaming(streaming))) => self.read_along(flight, &streaming),
         }
     }
 
-    fn take_landed<B>(&self, landed: &Landed) -> Waited<B> {
-        match (self.core().verdict(&landed.stored), landed.outcome) {
+    fn take_landed<B>(&self, flight: &Flight, landed: &Landed) -> Waited<B> {
+        if self.outlasts_hold(flight, landed.stored.subject.borrow()) {
+            return Waited::Again;
+        }
+        let judged = match mutant::is(Mutant::JoinAny) {
+            true => Verdict::Valid,
+            false => self.core().verdict(&landed.stored),
+        };
+        match (judged, landed.outcome) {
             (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {}
             _ => return Waited::Again,
         }
@@ -133,7 +155,7 @@ impl Asked {
     }
 
     fn read_along<B>(&self, flight: &Flight, streaming: &Streaming) -> Waited<B> {
-        if !self.may_join(flight.position, &streaming.tags) {
+        if !self.may_join(flight, &streaming.tags) {
             return Waited::Again;
         }
         if !vary::selects(&streaming.nominated, &streaming.request, &self.headers) {
@@ -169,7 +191,7 @@ impl Asked {
         }
         match respond::evaluate(
             response.status(),
-            response.headers(),
+            respond::field(response.headers()),
             conditions,
             self.now(),
         ) {

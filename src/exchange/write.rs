@@ -17,7 +17,9 @@ use super::request::original_uri;
 use super::{Asked, Core, Journey, Place, respond, sweep};
 use crate::body::{BoxError, CacheBody};
 use crate::directive::Invalidate;
+use crate::error::Error;
 use crate::invalidate::{Intent, Invalidation, Position, Terms, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::policy::Evicted;
 use crate::semantics::invalidation;
 use crate::status::{BypassReason, Miss, Outcome, Told};
@@ -90,15 +92,23 @@ impl Write {
         let received = pending.write.core.clock.now();
         let write = &mut pending.write;
         write.add_what_is_named_by(&response);
-        let before = write.undisturbed_until();
+        let before = write.undisturbed_until(&response);
         write.hold();
-        let recorded = write.core.invalidate(&write.evicted).await;
-        pending.done = true;
-        // What it announced is recorded now.
-        pending.forget_intent();
-        let Ok(()) = recorded else {
-            return Ok(pending.write.pass(response, Some("invalidation-pending")));
+        let recorded = match mutant::is(Mutant::RecordedAfterHead) {
+            true => write.record_later(),
+            false => write.core.invalidate(&write.evicted).await,
         };
+        pending.done = true;
+        if recorded.is_ok() || mutant::is(Mutant::IntentForgottenOnFailure) {
+            // What it announced is recorded now.
+            pending.forget_intent();
+        } else {
+            // Dropped, the intent at least has this node know.
+            drop(pending.intent.take());
+        }
+        if recorded.is_err() {
+            return Ok(pending.write.pass(response, Some("invalidation-pending")));
+        }
         let interval = Interval {
             requested,
             received,
@@ -110,6 +120,13 @@ impl Write {
             }
             None => pending.write.pass(response, None),
         })
+    }
+
+    /// What must not be done: has the invalidations recorded when the response is on its way.
+    fn record_later(&self) -> Result<(), Error> {
+        let (core, evicted) = (self.core.clone(), self.evicted.clone());
+        tokio::spawn(async move { core.invalidate(&evicted).await });
+        Ok(())
     }
 
     /// Takes what is about to be written out of use, where the route wants that.
@@ -124,9 +141,10 @@ impl Write {
 
     /// Keeps what replicas may still show from being stored.
     fn hold(&self) {
-        let until = self.core.clock.instant().checked_add(self.terms.hold_after);
+        let now = self.core.clock.instant();
+        let until = now.checked_add(self.terms.hold_after);
         if let (false, Some(until)) = (self.terms.hold_after.is_zero(), until) {
-            self.core.store.log().hold(&self.evicted, until);
+            self.core.store.log().hold(&self.evicted, now, until);
         }
     }
 
@@ -163,11 +181,16 @@ impl Write {
     }
 
     /// Returns the log's position, if nothing that bears on the response to this POST has been
-    /// invalidated since its handler was called.
-    fn undisturbed_until(&self) -> Option<Position> {
+    /// invalidated since its handler was called, by the tags that the handler gave it either.
+    fn undisturbed_until<B>(&self, response: &Response<B>) -> Option<Position> {
         let (asked, position) = self.as_get.as_ref()?;
+        let directive = response.extensions().get();
+        let subject = match mutant::is(Mutant::AnsweredPostTagsIgnored) {
+            true => asked.subject.clone(),
+            false => admit::subject(asked, response.headers(), directive)?,
+        };
         let log = self.core.store.log();
-        let (verdict, until) = log.verdict_at(*position, asked.subject.borrow());
+        let (verdict, until) = log.verdict_at(*position, subject.borrow());
         (verdict == Verdict::Valid).then_some(until)
     }
 
@@ -192,7 +215,8 @@ impl Write {
         let location =
             invalidation::content_location(&self.uri, authority.as_deref(), response.headers())?;
         let own = self.core.store.log().position();
-        let undisturbed = before.is_some_and(|before| u64::from(own) == u64::from(before) + 1);
+        let undisturbed = mutant::is(Mutant::AnsweredPostUnjudged)
+            || before.is_some_and(|before| u64::from(own) == u64::from(before) + 1);
         let states_freshness = admit::states_freshness(&asked, response.headers());
         if location != path_and_query(&self.uri) || !states_freshness || !undisturbed {
             return None;
@@ -231,7 +255,7 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if !self.done {
+        if !self.done && !mutant::is(Mutant::WriteUnguarded) {
             let core = &self.write.core;
             self.write.hold();
             core.in_background(core.store.invalidate(&self.write.evicted));

@@ -3,6 +3,7 @@
 use super::keys::{Keys, Place, PlacedGlob};
 use super::subject::SubjectRef;
 use super::table::{Stamp, Table};
+use crate::mutant::{self, Mutant};
 
 /// How many globs are matched one by one.
 pub(super) const MAX_GLOBS: usize = 256;
@@ -37,6 +38,7 @@ impl<S: Stamp> Index<S> {
     /// Records an invalidation.
     pub(super) fn record(&mut self, place: Place, stamp: S) {
         match place {
+            Place::Everywhere if mutant::is(Mutant::EverythingIgnored) => {}
             Place::Everywhere => self.everywhere.absorb(stamp),
             Place::Key(key) => self.record_key(key, stamp),
             Place::Glob(glob) => self.record_glob(glob, stamp),
@@ -50,7 +52,10 @@ impl<S: Stamp> Index<S> {
             latest.absorb(stamp);
         }
         for StampedGlob { placed, stamp } in &self.globs {
-            if placed.may_match(keys) && placed.matches(keys, subject) {
+            if !mutant::is(Mutant::GlobIgnored)
+                && placed.may_match(keys)
+                && placed.matches(keys, subject)
+            {
                 latest.absorb(*stamp);
             }
         }
@@ -58,7 +63,8 @@ impl<S: Stamp> Index<S> {
     }
 
     fn record_key(&mut self, key: u64, stamp: S) {
-        if let Some(forgotten) = self.table.record(key, stamp) {
+        let forgotten = self.table.record(key, stamp);
+        if let (Some(forgotten), false) = (forgotten, mutant::is(Mutant::FloorIgnored)) {
             self.everywhere.absorb(forgotten);
         }
     }

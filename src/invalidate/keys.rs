@@ -15,6 +15,7 @@ use super::glob::Glob;
 use super::invalidation::{Invalidation, Target};
 use super::pattern::Shape;
 use super::subject::SubjectRef;
+use crate::mutant::{self, Mutant};
 
 /// Subtrees are told apart down to this many segments; a deeper one is recorded by its first ones,
 /// so that a path of thousands of segments costs no thousands of look-ups.
@@ -148,13 +149,19 @@ impl Seed {
     pub(super) fn keys(&self, subject: SubjectRef<'_>) -> Keys {
         let (path, query) = (subject.path, subject.query.unwrap_or(""));
         let mut places = SmallVec::new();
-        places.push(self.key(Kind::Path, path));
-        places.push(self.path_query(path, query));
-        if let Some((parent, _)) = path.rsplit_once('/') {
-            places.push(self.key(Kind::Children, parent));
+        if !mutant::is(Mutant::ExactIgnored) {
+            places.push(self.key(Kind::Path, path));
+            places.push(self.path_query(path, query));
         }
-        self.subtrees(path, |key| places.push(key));
-        places.extend(subject.tags.iter().map(|tag| self.key(Kind::Tag, tag)));
+        if !mutant::is(Mutant::PrefixIgnored) {
+            if let Some((parent, _)) = path.rsplit_once('/') {
+                places.push(self.key(Kind::Children, parent));
+            }
+            self.subtrees(path, |key| places.push(key));
+        }
+        if !mutant::is(Mutant::TagIgnored) {
+            places.extend(subject.tags.iter().map(|tag| self.key(Kind::Tag, tag)));
+        }
         Keys {
             places,
             segments: self.segments(path.split('/').skip(1)),

@@ -104,11 +104,11 @@ impl Log {
         Intent::open(self.shared.clone(), invalidations.into())
     }
 
-    /// Refuses, until `until`, to store what the invalidations match: the handler may read from a
-    /// replica that has not caught up with the write.
-    pub(crate) fn hold(&self, invalidations: &[Invalidation], until: Instant) {
+    /// Refuses, from `since` until `until`, to store what the invalidations match: the handler may
+    /// read from a replica that has not caught up with the write.
+    pub(crate) fn hold(&self, invalidations: &[Invalidation], since: Instant, until: Instant) {
         let placed = self.shared.place(invalidations);
-        self.shared.write().hold(placed, until);
+        self.shared.write().hold(placed, since, until);
     }
 
     /// Returns whether what a fill made may be stored: the fill took `position`, and called the
@@ -122,7 +122,22 @@ impl Log {
         let keys = self.shared.keys(subject);
         let state = self.shared.read();
         state.judge(position, self.position(), &keys, subject) != Verdict::Invalid
-            && !state.is_held(&keys, subject, began)
+            && state
+                .held(&keys, subject)
+                .is_none_or(|(_, until)| began >= until)
+    }
+
+    /// Returns whether a request that began at `asked` outlasts a hold which a handler's answer falls
+    /// under that was called at `began`. The answer may be too old for that request.
+    pub(crate) fn outlasts_hold(
+        &self,
+        subject: SubjectRef<'_>,
+        began: Instant,
+        asked: Instant,
+    ) -> bool {
+        let keys = self.shared.keys(subject);
+        let held = self.shared.read().held(&keys, subject);
+        held.is_some_and(|(since, until)| began < until && (asked >= until || asked <= since))
     }
 }
 

@@ -1,13 +1,14 @@
 //! The head and the lock: what happens before what.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::invalidation::Invalidation;
 use super::keys::{Keys, Seed};
 use super::position::Position;
 use super::state::{Placed, State};
 use super::subject::SubjectRef;
+use crate::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// What a log and its open intents share.
 pub(super) struct Shared {

@@ -10,6 +10,7 @@ use super::keys::{Keys, Place};
 use super::position::Position;
 use super::subject::SubjectRef;
 use super::table::Stamp;
+use crate::mutant::{self, Mutant};
 
 /// What the log has to say about a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(super) struct State {
     recorded: Index<Latest>,
     pub(super) open: Open,
     /// Made when it is first needed.
-    held: Option<Index<Until>>,
+    held: Option<Index<Held>>,
     capacity: usize,
 }
 
@@ -39,9 +40,9 @@ pub(super) struct Latest {
     pub(super) soft: Position,
 }
 
-/// Until when responses are not stored.
+/// Since when, and until when, responses are not stored.
 #[derive(Clone, Copy, Debug, Default)]
-struct Until(Option<Instant>);
+struct Held(Option<(Instant, Instant)>);
 
 /// Invalidations on their way into the index, hashed before the lock is taken.
 pub(super) type Placed = SmallVec<[(Place, bool); 4]>;
@@ -76,11 +77,11 @@ impl State {
         }
     }
 
-    pub(super) fn hold(&mut self, placed: Placed, until: Instant) {
+    pub(super) fn hold(&mut self, placed: Placed, since: Instant, until: Instant) {
         let capacity = self.capacity;
         let held = self.held.get_or_insert_with(|| Index::new(capacity));
         for (place, _) in placed {
-            held.record(place, Until(Some(until)));
+            held.record(place, Held(Some((since, until))));
         }
     }
 
@@ -92,7 +93,8 @@ impl State {
         keys: &Keys,
         subject: SubjectRef<'_>,
     ) -> Verdict {
-        if position > head || self.open.matches(keys, subject) {
+        let open = || self.open.matches(keys, subject);
+        if position > head || !mutant::is(Mutant::OpenIntentsIgnored) && open() {
             return Verdict::Invalid;
         }
         let latest = self.recorded.latest(keys, subject);
@@ -105,12 +107,12 @@ impl State {
         }
     }
 
-    pub(super) fn is_held(&self, keys: &Keys, subject: SubjectRef<'_>, began: Instant) -> bool {
-        let until = self
-            .held
-            .as_ref()
-            .and_then(|held| held.latest(keys, subject).0);
-        until.is_some_and(|until| began < until)
+    /// Returns since when and until when responses are held back.
+    pub(super) fn held(&self, keys: &Keys, subject: SubjectRef<'_>) -> Option<(Instant, Instant)> {
+        if mutant::is(Mutant::HoldIgnored) {
+            return None;
+        }
+        self.held.as_ref()?.latest(keys, subject).0
     }
 }
 
@@ -137,8 +139,24 @@ impl Stamp for Latest {
     }
 }
 
-impl Stamp for Until {
+impl Stamp for Held {
+    /// Holds that overlap are one; of others the later counts.
     fn absorb(&mut self, other: Self) {
-        self.0 = self.0.max(other.0);
+        self.0 = match (self.0, other.0) {
+            (Some(one), Some(other)) => {
+                let (earlier, later) = if one <= other {
+                    (one, other)
+                } else {
+                    (other, one)
+                };
+                let since = if later.0 < earlier.1 {
+                    earlier.0
+                } else {
+                    later.0
+                };
+                Some((since, later.1.max(earlier.1)))
+            }
+            (one, other) => one.or(other),
+        };
     }
 }

@@ -117,25 +117,30 @@ impl KeyRule {
             .optional(
                 target
                     .query
-                    .map(|query| self.query(query))
+                    .and_then(|query| self.query(query))
                     .as_deref()
                     .map(str::as_bytes),
             );
     }
 
-    fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
+    /// Returns the query's share of the key; `None` where all of it is left out, as if there had been
+    /// none.
+    fn query<'a>(&self, query: &'a str) -> Option<Cow<'a, str>> {
         if matches!(self.query, QueryNames::All) && !self.sort_query {
-            return query.into();
+            return Some(query.into());
         }
         let mut parameters: Vec<&str> = query
             .split('&')
             .filter(|parameter| self.keeps(name_of(parameter)))
             .collect();
+        if parameters.is_empty() {
+            return None;
+        }
         if self.sort_query {
             // Stable: parameters of one name keep their order, which handlers may depend on.
             parameters.sort_by_key(name_of);
         }
-        parameters.join("&").into()
+        Some(parameters.join("&").into())
     }
 
     fn keeps(&self, name: &str) -> bool {
@@ -256,6 +261,8 @@ mod tests {
             shown(&without, "/?a=1&utm_source=x"),
             shown(&without, "/?a=1")
         );
+        assert_eq!(shown(&without, "/?utm_source=x"), shown(&without, "/"));
+        assert_ne!(shown(&without, "/?"), shown(&without, "/"));
         let mut only = KeyRule::default();
         only.only_query(["a".to_owned()].into_iter());
         assert_eq!(shown(&only, "/?a=1&b=9"), shown(&only, "/?a=1"));

@@ -106,24 +106,34 @@ pub(crate) fn strip(request: &mut HeaderMap) {
 /// Out goes what describes a body that is not there. `Last-Modified` stays only where it is the
 /// validator; everything that is not metadata of the representation stays, as on a 200.
 pub(crate) fn trim_to_not_modified(headers: &mut HeaderMap) {
-    for name in [
-        header::CONTENT_LENGTH,
-        header::CONTENT_TYPE,
-        header::CONTENT_ENCODING,
-        header::CONTENT_LANGUAGE,
-        header::CONTENT_RANGE,
-        header::CONTENT_DISPOSITION,
-        header::TRAILER,
-        HeaderName::from_static("content-digest"),
-        HeaderName::from_static("content-md5"),
-        HeaderName::from_static("repr-digest"),
-    ] {
+    for name in &LEFT_OUT {
         headers.remove(name);
     }
     if headers.contains_key(header::ETAG) {
         headers.remove(header::LAST_MODIFIED);
     }
 }
+
+/// Tells whether a 304 carries a field of a stored response, of which `has_etag` says whether it has
+/// an entity tag: what [`trim_to_not_modified`] leaves.
+pub(crate) fn is_in_not_modified(name: &[u8], has_etag: bool) -> bool {
+    let is = |other: &HeaderName| name == other.as_str().as_bytes();
+    !(LEFT_OUT.iter().any(is) || has_etag && is(&header::LAST_MODIFIED))
+}
+
+/// The fields that describe a body.
+static LEFT_OUT: [HeaderName; 10] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_RANGE,
+    header::CONTENT_DISPOSITION,
+    header::TRAILER,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("repr-digest"),
+];
 
 /// [RFC 9110 §13.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1)
 fn if_match(request: &HeaderMap, stored: &Stored<'_>) -> bool {

@@ -1,5 +1,6 @@
 //! `examples/reverse_proxy` as a proxy: what it passes on, changes and refuses.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -339,4 +340,53 @@ async fn a_websocket_is_a_tunnel_both_ways() {
             .await
             .is_ok()
     );
+}
+
+#[tokio::test]
+async fn early_hints_are_not_taken_for_the_answer() {
+    let (url, connections) = raw_origin(async |_, mut stream| {
+        read_until(&mut stream, "\r\n\r\n").await;
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+        stream.write_all(hints.repeat(2).as_bytes()).await.unwrap();
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let proxy = start(&url, &["--ttl", "/**=60"]);
+    for outcome in ["MISS", "HIT"] {
+        let answer = proxy.get("/").await;
+        assert_eq!((answer.status(), answer.body()), (200, "page"));
+        assert_eq!(answer.x_cache(), outcome);
+        assert_eq!(answer.field("link"), "");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_answer_of_many_fields_passes_and_one_of_too_many_is_a_502() {
+    let (url, connections) = raw_origin(async |_, mut stream| {
+        let asked = read_until(&mut stream, "\r\n\r\n").await;
+        let number = if asked.starts_with("GET /many ") {
+            90
+        } else {
+            500
+        };
+        let fields: String = (0..number).map(|n| format!("X-{n}: {n}\r\n")).collect();
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 4\r\n\r\npage");
+        // The proxy may hang up before the end.
+        let _ = stream.write_all(answer.as_bytes()).await;
+    })
+    .await;
+    let proxy = start(&url, &["--ttl", "/**=60"]);
+    for (path, status, calls) in [("/many", 200, 1), ("/too-many", 502, 2)] {
+        for again in 0..2 {
+            let answer = proxy.get(path).await;
+            assert_eq!(answer.status(), status, "{path}");
+            let numbered = |n: &usize| answer.field(&format!("x-{n}")) == n.to_string();
+            let passed = (0..90).filter(numbered).count();
+            assert_eq!(passed, if status == 200 { 90 } else { 0 });
+            let stored = if status == 200 { 0 } else { again };
+            assert_eq!(connections.load(Ordering::SeqCst), calls + stored);
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! The bell that wakes a fill's readers.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Wake, Waker};
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// Wakes every reader that waits, and counts how often the inner body asked for that.
 ///

@@ -342,7 +342,7 @@ fn what_a_write_is_held_for_is_not_stored_from_calls_that_began_too_early() {
     let before = log.position();
     let held = [pattern("/a/**")];
     log.append(&held);
-    log.hold(&held, until);
+    log.hold(&held, now, until);
     assert!(!log.may_store(before, a.borrow(), until), "invalidated");
     let after = log.position();
     assert!(!log.may_store(after, a.borrow(), now));
@@ -352,12 +352,43 @@ fn what_a_write_is_held_for_is_not_stored_from_calls_that_began_too_early() {
     // It may be used all the same, where it is not stored.
     assert_eq!(log.verdict(after, a.borrow()), Verdict::Valid);
     // An earlier end does not shorten it.
-    log.hold(&held, now);
+    log.hold(&held, now, now);
     assert!(!log.may_store(after, a.borrow(), now));
     // Forgotten, it holds for everything until its end.
-    log.hold(&[pattern("/b"), pattern("/c")], now);
+    log.hold(&[pattern("/b"), pattern("/c")], now, now);
     assert!(!log.may_store(after, subject("/x").borrow(), now));
     assert!(log.may_store(after, subject("/x").borrow(), until));
+}
+
+#[test]
+fn a_request_outlasts_a_hold_that_a_call_fell_under() {
+    let log = Log::with_capacity(16);
+    let zero = Instant::now();
+    let at = |seconds| zero + Duration::from_secs(seconds);
+    let a = subject("/a/1");
+    let outlasts = |began, asked| log.outlasts_hold(a.borrow(), at(began), at(asked));
+    assert!(!outlasts(0, 9), "nothing is held");
+    let held = [pattern("/a/**")];
+    log.hold(&held, at(1), at(4));
+    // One that begins under the hold itself is given what comes.
+    assert_eq!(
+        [2, 3, 4, 5].map(|asked| outlasts(2, asked)),
+        [false, false, true, true]
+    );
+    assert!(!outlasts(4, 5), "called after the hold");
+    // Holds that overlap are one.
+    log.hold(&held, at(3), at(6));
+    assert_eq!(
+        [3, 5, 6].map(|asked| outlasts(2, asked)),
+        [false, false, true]
+    );
+    // A hold that begins when the last is over does not excuse what began in between.
+    log.hold(&held, at(8), at(11));
+    assert_eq!(
+        [7, 8, 9, 11].map(|asked| outlasts(2, asked)),
+        [true, true, false, true]
+    );
+    assert!(!log.outlasts_hold(subject("/b").borrow(), at(2), at(9)));
 }
 
 #[test]

@@ -17,6 +17,11 @@ use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::Log;
 use crate::key::{Key, KeyRef};
+#[cfg(mutants)]
+use crate::{
+    invalidate::{Invalidation, Verdict},
+    mutant,
+};
 
 mod shard;
 mod sweep;
@@ -177,6 +182,29 @@ impl Default for MemoryStore {
     }
 }
 
+#[cfg(mutants)]
+impl MemoryStore {
+    /// What is not enough: removes what is stored and matches.
+    fn delete(&self, what: &[Invalidation]) {
+        let log = Log::with_capacity(16);
+        let before = log.position();
+        log.append(what);
+        let matches = |stored: &Stored| match stored {
+            Stored::Response(stored) => {
+                log.verdict(before, stored.subject.borrow()) == Verdict::Invalid
+            }
+            Stored::Variants(_) => false,
+        };
+        let mut hashes = Vec::new();
+        for shard in &self.shards {
+            shard.list(&mut hashes);
+            for hash in hashes.drain(..) {
+                shard.remove_if(hash, matches);
+            }
+        }
+    }
+}
+
 impl Store for MemoryStore {
     fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
         Answer::Now(Ok(self.shard(key).get(key)))
@@ -201,6 +229,15 @@ impl Store for MemoryStore {
 
     fn log(&self) -> &Log {
         &self.log
+    }
+
+    #[cfg(mutants)]
+    fn invalidate(&self, what: &[Invalidation]) -> Answer<Result<(), Error>> {
+        match mutant::is(mutant::Mutant::DeleteOnly) {
+            true => self.delete(what),
+            false => drop(self.log.append(what)),
+        }
+        Answer::Now(Ok(()))
     }
 
     /// Looks at no more than 256 entries, which takes some 50 µs, or 150 when something has been
