@@ -39,6 +39,7 @@ mod order;
 mod pattern;
 mod position;
 mod shared;
+mod sketch;
 mod state;
 mod subject;
 mod table;
