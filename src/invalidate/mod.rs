@@ -43,6 +43,7 @@ mod order;
 mod pattern;
 mod position;
 mod shared;
+mod sketch;
 mod state;
 mod subject;
 mod table;
