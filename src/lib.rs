@@ -108,6 +108,9 @@
 #[doc = include_str!("docs/layer_order.md")]
 pub mod layer_order {}
 
+#[doc = include_str!("docs/metrics.md")]
+pub mod metrics {}
+
 mod body;
 mod clock;
 mod directive;
@@ -146,8 +149,10 @@ pub use exchange::{Explanation, WouldEvict};
 pub use future::ResponseFuture;
 pub use invalidate::{Evict, Invalidation, Log, Pattern, Position};
 pub use key::{Key, KeyRef};
-pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder};
+pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus};
 pub use policy::{Policy, Routes};
 pub use service::Cache;
-pub use store::{Answer, MemoryStore, MemoryStoreBuilder, NoStore, Store, Stored, Usage};
-pub use telemetry::CacheStats;
+pub use store::{
+    Answer, MemoryStore, MemoryStoreBuilder, NoStore, Store, StoreHealth, StoreState, Stored, Usage,
+};
+pub use telemetry::{CacheStats, OutcomeStats, RouteStats};

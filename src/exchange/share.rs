@@ -122,7 +122,8 @@ impl Asked {
 
     pub(super) async fn wait_for<B>(&self, flight: &Flight, give_up: Option<Instant>) -> Waited<B> {
         let core = self.core();
-        core.stats.count(Event::Collapsed);
+        core.stats.count(self.route.id, Event::Collapsed);
+        let _waiting = core.stats.wait();
         let landing = flight.landing();
         let landing = match give_up {
             Some(give_up) => tokio::time::timeout_at(give_up, landing).await,
@@ -175,8 +176,7 @@ impl Asked {
             streaming.headers.clone(),
             CacheBody::filling(reader),
         );
-        self.core()
-            .tell(response.headers_mut(), outcome, Told::default());
+        self.tell(response.headers_mut(), outcome, Told::default());
         Waited::Answered(self.conditionally(&self.headers, response))
     }
 

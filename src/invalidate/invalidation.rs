@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Shape};
+use crate::telemetry::InvalidationKind;
 
 /// One thing to invalidate: a URI, a pattern, a tag, or everything.
 ///
@@ -58,6 +59,23 @@ impl Invalidation {
     pub fn soft(mut self) -> Self {
         self.soft = true;
         self
+    }
+
+    /// Returns whether this only marks what matches as stale.
+    pub(crate) fn is_soft(&self) -> bool {
+        self.soft
+    }
+
+    /// Returns what this is meant for. A pattern without wildcards is that of a URI.
+    pub(crate) fn kind(&self) -> InvalidationKind {
+        match &self.target {
+            Target::Tag(_) => InvalidationKind::Tag,
+            Target::Pattern(pattern) => match pattern.shape() {
+                Shape::Path(_) | Shape::PathQuery(..) => InvalidationKind::Uri,
+                Shape::Everything => InvalidationKind::Everything,
+                _ => InvalidationKind::Pattern,
+            },
+        }
     }
 
     fn hard(target: Target) -> Self {

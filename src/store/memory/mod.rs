@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::shard::Shard;
-use self::sweep::Sweep;
+use self::sweep::{Sweep, Swept};
 use super::{Answer, Store, Stored, Usage};
 use crate::clock::Clock;
 use crate::entry::StoredResponse;
@@ -58,6 +58,7 @@ pub struct MemoryStore {
     max_bytes: usize,
     largest_entry: usize,
     evictions: AtomicU64,
+    swept: Swept,
     log: Log,
     clock: Clock,
     sweep: Mutex<Sweep>,
@@ -165,6 +166,7 @@ impl MemoryStoreBuilder {
             max_bytes: self.max_bytes,
             largest_entry,
             evictions: AtomicU64::new(0),
+            swept: Swept::default(),
             log: self
                 .log_capacity
                 .map_or_else(Log::default, Log::with_capacity),
@@ -267,6 +269,8 @@ impl Store for MemoryStore {
             bytes: self.shards.iter().map(Shard::bytes).sum(),
             capacity: self.max_bytes as u64,
             evictions: self.evictions.load(Ordering::Relaxed),
+            swept_invalidated: self.swept.invalidated.load(Ordering::Relaxed),
+            swept_expired: self.swept.expired.load(Ordering::Relaxed),
         }
     }
 }
