@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::pattern::{Pattern, Shape};
-use crate::telemetry::InvalidationKind;
 
 /// One thing to invalidate: a URI, a pattern, a tag, or everything.
 ///
@@ -19,6 +18,28 @@ pub struct Invalidation {
 pub(super) enum Target {
     Pattern(Pattern),
     Tag(Box<str>),
+}
+
+/// What an invalidation is meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InvalidationKind {
+    Uri,
+    Pattern,
+    Tag,
+    Everything,
+}
+
+impl InvalidationKind {
+    pub(crate) const ALL: [Self; 4] = [Self::Uri, Self::Pattern, Self::Tag, Self::Everything];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Uri => "uri",
+            Self::Pattern => "pattern",
+            Self::Tag => "tag",
+            Self::Everything => "everything",
+        }
+    }
 }
 
 impl Invalidation {

@@ -53,5 +53,6 @@ pub use position::Position;
 pub(crate) use canonical::canonical;
 pub(crate) use evict::{CompiledEvict, TagTemplate, Terms};
 pub(crate) use intent::Intent;
+pub(crate) use invalidation::InvalidationKind;
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::Stats;
 use super::counters::{Event, Row, outcomes};
 use super::latency::Operation;
-use super::{InvalidationKind, Stats};
+use crate::invalidate::InvalidationKind;
 use crate::status::{Miss, Outcome};
 use crate::store::{StoreHealth, StoreState, Usage};
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
+use crate::invalidate::InvalidationKind;
 use crate::status::Outcome;
 
 mod counters;
@@ -42,28 +43,6 @@ pub(crate) struct Stats {
 pub(crate) enum Listener {
     /// Our own histograms.
     Latencies = 1,
-}
-
-/// What an invalidation is meant for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InvalidationKind {
-    Uri,
-    Pattern,
-    Tag,
-    Everything,
-}
-
-impl InvalidationKind {
-    pub(crate) const ALL: [Self; 4] = [Self::Uri, Self::Pattern, Self::Tag, Self::Everything];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Uri => "uri",
-            Self::Pattern => "pattern",
-            Self::Tag => "tag",
-            Self::Everything => "everything",
-        }
-    }
 }
 
 /// What is known of a request when it is answered, beside its route and its outcome.

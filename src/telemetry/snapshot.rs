@@ -1,7 +1,8 @@
 //! What was counted, as plain numbers.
 
 use super::counters::{Event, Row, Slot, outcomes};
-use super::{InvalidationKind, Operation, Stats};
+use super::{Operation, Stats};
+use crate::invalidate::InvalidationKind;
 use crate::status::Outcome;
 use crate::store::Usage;
 
