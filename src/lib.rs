@@ -115,6 +115,9 @@ pub mod layer_order {}
 #[doc = include_str!("docs/redis.md")]
 pub mod running_redis {}
 
+#[doc = include_str!("docs/metrics.md")]
+pub mod metrics {}
+
 mod body;
 mod clock;
 mod directive;
@@ -153,12 +156,13 @@ pub use exchange::{Explanation, WouldEvict};
 pub use future::ResponseFuture;
 pub use invalidate::{Evict, Invalidation, Log, Pattern, Position};
 pub use key::{Key, KeyRef};
-pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder};
+pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus};
 pub use policy::{Policy, Routes};
 pub use service::Cache;
 pub use store::{
-    Answer, Claim, Granted, MemoryStore, MemoryStoreBuilder, NoStore, Store, Stored, Usage,
+    Answer, Claim, Granted, MemoryStore, MemoryStoreBuilder, NoStore, Store, StoreHealth,
+    StoreState, Stored, Usage,
 };
 #[cfg(feature = "redis")]
 pub use store::{NearCache, RedisStore, RedisStoreBuilder, TieredStore, TieredStoreBuilder};
-pub use telemetry::CacheStats;
+pub use telemetry::{CacheStats, OutcomeStats, RouteStats};
