@@ -142,7 +142,9 @@ pub use clock::Clock;
 pub use directive::{CacheDirective, Invalidate, OriginUnreachable};
 pub use entry::{StoredResponse, Variants};
 pub use error::{Error, ErrorKind};
-pub use exchange::{Explanation, WouldEvict};
+pub use exchange::{
+    EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, Explanation, KeyInfo, WouldEvict,
+};
 pub use future::ResponseFuture;
 pub use invalidate::{Evict, Invalidation, Log, Pattern, Position};
 pub use key::{Key, KeyRef};
