@@ -97,6 +97,7 @@
 //! | feature | default | adds | costs |
 //! |---|---|---|---|
 //! | `axum` | yes | keys and routes by the original URI under `Router::nest`, where axum strips the prefix | the `axum` crate without its own default features |
+//! | `admin` | no | [`admin`]: a router that reports, lists, explains and purges, and an inspector page | the crates `axum`, `base64`, `form_urlencoded`, `serde_json` and `subtle`; nothing while nobody asks |
 //! | `testing` | no | `testing`: a manual clock, the store contract, a check of your own router | nothing at run time |
 //!
 //! Without `axum` a router that is nested under two prefixes must be wrapped outside of the nesting:
@@ -108,6 +109,9 @@
 #[doc = include_str!("docs/layer_order.md")]
 pub mod layer_order {}
 
+#[cfg(feature = "admin")]
+#[cfg_attr(docsrs, doc(cfg(feature = "admin")))]
+pub mod admin;
 mod body;
 mod clock;
 mod directive;
