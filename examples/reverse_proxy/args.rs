@@ -62,11 +62,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MODE", value_parser = redis_only)]
     pub(crate) near_cache: Option<String>,
 
-    /// The address of the admin endpoints; a loopback address unless there is a token.
-    #[arg(long, value_name = "ADDR", value_parser = admin_only)]
-    pub(crate) admin: Option<String>,
+    /// The address of the admin endpoints and the inspector page.
+    ///
+    /// Without --admin-token it has to be a loopback address, and whoever is on this machine has
+    /// access.
+    #[arg(long, value_name = "ADDR", value_parser = admin)]
+    pub(crate) admin: Option<SocketAddr>,
 
-    /// The token that the admin endpoints ask for.
+    /// The token that the admin endpoints ask for, of 16 characters or more.
     #[arg(long, value_name = "TOKEN", requires = "admin")]
     pub(crate) admin_token: Option<String>,
 }
@@ -93,8 +96,17 @@ fn redis_only(_: &str) -> Result<String, String> {
     Err("this comes with the feature `redis`, which this build does not have".into())
 }
 
-fn admin_only(_: &str) -> Result<String, String> {
-    Err("this comes with the feature `admin`, which this build does not have".into())
+fn admin(value: &str) -> Result<SocketAddr, String> {
+    if cfg!(not(feature = "admin")) {
+        return Err(
+            "this comes with the feature `admin`, which this build does not have: add `--features \
+             admin` to `cargo run`"
+                .into(),
+        );
+    }
+    value
+        .parse()
+        .map_err(|_| "expected an address and a port, such as 127.0.0.1:9901".into())
 }
 
 fn from_one(value: &str) -> Result<usize, String> {
@@ -164,7 +176,10 @@ mod tests {
             ("--store", "redis://localhost", "feature `redis`"),
             ("--store", "tiered+redis://localhost", "feature `redis`"),
             ("--near-cache", "strict", "feature `redis`"),
-            ("--admin", "127.0.0.1:9", "feature `admin`"),
+            #[cfg(not(feature = "admin"))]
+            ("--admin", "127.0.0.1:9", "--features admin"),
+            #[cfg(feature = "admin")]
+            ("--admin", "localhost:9", "an address and a port"),
             ("--threads", "0", "from 1 up"),
             ("--max-bytes", "0", "from 1 up"),
             ("--ttl", "/a", "PATTERN=SECONDS"),
