@@ -36,20 +36,26 @@ pub(super) async fn admit(
 }
 
 fn refuse(refused: Refused) -> Response {
-    let (error, challenge) = match refused {
-        Refused::Unnamed => (
-            "send the token: Authorization: Bearer TOKEN",
-            r#"Bearer realm="cache admin""#,
+    let refusal = match refused {
+        Refused::Unnamed => Refusal::unauthorized("send the token: Authorization: Bearer TOKEN"),
+        Refused::Wrong => Refusal::unauthorized("that is not the token"),
+        Refused::NotLocal => Refusal::forbidden(
+            "this is for whoever is on the machine itself, under a name such as localhost",
         ),
-        Refused::Wrong => (
-            "that is not the token",
-            r#"Bearer realm="cache admin", error="invalid_token""#,
+        Refused::NoPeer => Refusal::internal(
+            "where a request is from is not known: serve the router with \
+             into_make_service_with_connect_info::<SocketAddr>()",
         ),
-        // There is nothing to send that would help, and so nothing to be challenged for.
-        Refused::Predicate => return Refusal::forbidden("you have no access").into_response(),
+        Refused::Predicate => Refusal::forbidden("you have no access"),
+    };
+    let mut response = refusal.into_response();
+    // Only who can send something that would help is challenged (RFC 9110 §15.5.2).
+    let challenge = match refused {
+        Refused::Unnamed => r#"Bearer realm="cache admin""#,
+        Refused::Wrong => r#"Bearer realm="cache admin", error="invalid_token""#,
+        Refused::NotLocal | Refused::NoPeer | Refused::Predicate => return response,
     };
     let challenge = HeaderValue::from_static(challenge);
-    let mut response = Refusal::unauthorized(error).into_response();
     response
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, challenge);

@@ -16,7 +16,7 @@ const PAGE: &str = include_str!("inspector.html");
 /// own server. Trusted Types forbid that any text becomes markup, whatever the script does.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
-        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; base-uri 'none'; \
+        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
          trusted-types 'none'",
         digest_of("script"),

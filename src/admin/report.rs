@@ -38,7 +38,7 @@ fn requests(stats: &CacheStats) -> Value {
         "revalidated": stats.revalidated,
         "miss": stats.misses,
         "bypass": stats.bypassed,
-        "only_if_cached": stats.only_if_cached,
+        "unsatisfied": stats.only_if_cached,
     })
 }
 
