@@ -34,6 +34,7 @@ mod basis;
 mod detached;
 mod explain;
 mod forward;
+mod list;
 mod lookup;
 mod nested;
 mod refresh;
@@ -50,6 +51,7 @@ use request::{FieldRules, Flags, Kind, Signals};
 pub(crate) use again::EmptyBody;
 pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
+pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 pub(crate) use respond::pass;
 pub(crate) use write::invalidate_and_pass;
 

@@ -91,11 +91,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// Shows every stored response to a visitor, and returns whether this store can do that.
+    /// Shows every stored response with its key to a visitor, and returns whether this store can do
+    /// that.
     ///
     /// For inspection by hand: it may take long, and what is stored or removed meanwhile may be shown
     /// or not. The default shows nothing and returns `false`.
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
         let _ = visitor;
         false
     }

@@ -315,7 +315,7 @@ impl Store for TieredStore {
     }
 
     /// Shows what is in memory.
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
         self.near.visit(visitor)
     }
 

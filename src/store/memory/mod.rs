@@ -260,14 +260,10 @@ impl Store for MemoryStore {
         self.sweep_some()
     }
 
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
-        let mut hashes = Vec::new();
-        for shard in &self.shards {
-            shard.list(&mut hashes);
-            for hash in hashes.drain(..) {
-                if let Some(Stored::Response(stored)) = shard.peek(hash) {
-                    visitor(&stored);
-                }
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
+        for (key, stored) in self.shards.iter().flat_map(Shard::iter) {
+            if let Stored::Response(stored) = stored {
+                visitor(key.borrow(), &stored);
             }
         }
         true
