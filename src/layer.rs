@@ -1,7 +1,7 @@
 //! The layer, its builder and its handle.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -22,7 +22,11 @@ use crate::policy::{Policy, Route, Routes};
 use crate::service::Cache;
 use crate::status::{CacheStatusWriter, Show};
 use crate::store::{MemoryStore, Store};
-use crate::telemetry::{CacheStats, Stats};
+use crate::telemetry::{Listener, Stats};
+
+mod observe;
+
+pub use observe::{Health, HealthStatus};
 
 /// A layer that caches the GET responses of the services it wraps.
 ///
@@ -93,6 +97,7 @@ pub struct CacheLayerBuilder {
     store_deadline: Duration,
     collapse_budget: usize,
     empty_body: Option<EmptyBody>,
+    measure_latency: bool,
 }
 
 /// Bytes that all running fills together may hold, unless the builder is told otherwise.
@@ -111,6 +116,7 @@ impl Default for CacheLayerBuilder {
             store_deadline: Duration::from_millis(50),
             collapse_budget: COLLAPSE_BUDGET,
             empty_body: None,
+            measure_latency: false,
         }
     }
 }
@@ -219,6 +225,15 @@ impl CacheLayerBuilder {
         self
     }
 
+    /// Sets whether durations are measured, for [`CacheHandle::prometheus`] to show. By default they
+    /// are not: a hit reads the clock once more for it.
+    ///
+    /// [`CacheHandle::measure_latency`] changes it later.
+    pub fn measure_latency(mut self, on: bool) -> Self {
+        self.measure_latency = on;
+        self
+    }
+
     /// Builds the layer.
     ///
     /// # Errors
@@ -239,6 +254,9 @@ impl CacheLayerBuilder {
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let capacity = usize::try_from(store.usage().capacity).unwrap_or(usize::MAX);
+        let routes = self.routes.build()?;
+        let stats = Stats::new(routes.read_templates());
+        stats.listen(Listener::Latencies, self.measure_latency);
         let core = Core {
             max_body: if capacity == 0 {
                 usize::MAX
@@ -246,7 +264,7 @@ impl CacheLayerBuilder {
                 capacity / 8
             },
             store,
-            routes: self.routes.build()?,
+            routes,
             fields: self.fields.measured(),
             targets: self.targets,
             clock: self.clock,
@@ -256,9 +274,10 @@ impl CacheLayerBuilder {
             empty_body: self.empty_body,
             flights: Arc::new(Flights::default()),
             bypass: AtomicBool::new(false),
-            stats: Stats::default(),
+            stats,
             prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
+            warned: AtomicU64::new(0),
         };
         Ok(CacheLayer {
             core: Arc::new(core),
@@ -427,14 +446,5 @@ impl CacheHandle {
     #[must_use]
     pub fn is_bypassed(&self) -> bool {
         self.core.bypass.load(Ordering::Relaxed)
-    }
-
-    /// Returns what the cache has done and what it holds.
-    #[must_use]
-    pub fn stats(&self) -> CacheStats {
-        CacheStats {
-            usage: self.core.store.usage(),
-            ..self.core.stats.snapshot()
-        }
     }
 }

@@ -47,7 +47,7 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let status = match error.kind() {
             ErrorKind::Pattern | ErrorKind::Config => StatusCode::BAD_REQUEST,
-            ErrorKind::Store => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Store | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())
     }

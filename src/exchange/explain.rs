@@ -15,6 +15,7 @@ use super::{Core, Place, admissible, credentials, write_key};
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::KeyBuilder;
 use crate::status::{BypassReason, Miss, Outcome, Told};
+use crate::telemetry::{Operation, RouteId};
 
 /// What would happen to a request, and why; from
 /// [`CacheHandle::explain`](crate::CacheHandle::explain).
@@ -80,7 +81,7 @@ impl Place {
             return Err(BypassReason::Disabled);
         }
         let uri = request::original_uri(parts);
-        let route = self.route(uri.path())?;
+        let route = self.route(uri.path(), &mut { RouteId::NONE })?;
         let signals = Signals::scan(&parts.headers, &core.fields);
         if signals.flags.body {
             return Err(BypassReason::Content);
@@ -89,8 +90,8 @@ impl Place {
         let mut key = KeyBuilder::default();
         write_key(route, uri, &signals, parts, &mut key)?;
         let found = lookup::find(core, key.key(), &parts.headers);
-        let found = core.bounded(found).await.map_err(|error| {
-            core.store_failed(&error);
+        let found = core.bounded(Operation::Get, found).await.map_err(|error| {
+            core.store_failed(Operation::Get, &error);
             BypassReason::Store
         })?;
         let ask = Ask {

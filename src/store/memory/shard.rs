@@ -122,14 +122,17 @@ impl Shard {
     }
 
     /// Removes what is stored under a hash if `useless` says so, which is asked without any lock.
-    pub(super) fn remove_if(&self, hash: u64, useless: impl FnOnce(&Stored) -> bool) {
+    /// Returns whether it did.
+    pub(super) fn remove_if(&self, hash: u64, useless: impl FnOnce(&Stored) -> bool) -> bool {
         let Some(stored) = self.peek(hash) else {
-            return;
+            return false;
         };
-        if useless(&stored) {
-            // It may have been replaced since.
-            self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored));
+        if !useless(&stored) {
+            return false;
         }
+        // It may have been replaced since.
+        let removed = self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored));
+        removed.is_some()
     }
 }
 
