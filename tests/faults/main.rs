@@ -31,5 +31,6 @@ mod oracle;
 mod origin;
 mod record;
 mod report;
+mod single;
 mod site;
 mod world;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::driver::Scene;
-use crate::nodes::Node;
+use crate::nodes::{LEASE, Node};
 use crate::origin;
 use crate::record::{Kind, Record, Repair, Sample};
 
@@ -63,6 +63,8 @@ impl fmt::Display for Times {
 pub(crate) struct Report {
     pub(crate) samples: Vec<Sample>,
     pub(crate) stale: u64,
+    /// Writes whose invalidations were not acknowledged.
+    pub(crate) pending: u64,
     pub(crate) complaints: Vec<String>,
     summary: String,
 }
@@ -88,6 +90,7 @@ impl Report {
         }));
         let mut report = Self {
             stale: faults.stale,
+            pending: *record.pending.lock().unwrap(),
             samples,
             complaints,
             summary: String::new(),
@@ -102,10 +105,13 @@ impl Report {
             .filter(move |sample| sample.kind == kind)
     }
 
-    /// The times of reads through a node that began within a span.
-    pub(crate) fn reads(&self, node: usize, from: Instant, to: Instant) -> Times {
-        let reads = self.of_kind(Kind::Read);
-        let those = reads.filter(|read| read.node == node && (from..to).contains(&read.began));
+    /// The times of reads through a node that began within one of these spans.
+    pub(crate) fn reads(&self, node: usize, spans: &[(Instant, Instant)]) -> Times {
+        let within = |read: &&Sample| {
+            let mut spans = spans.iter();
+            read.node == node && spans.any(|&(from, to)| (from..to).contains(&read.began))
+        };
+        let those = self.of_kind(Kind::Read).filter(within);
         Times::of(those.map(|read| read.took))
     }
 
@@ -118,7 +124,7 @@ impl Report {
         let reads = Times::of(self.of_kind(Kind::Read).map(|read| read.took));
         let writes = Times::of(self.of_kind(Kind::Write).map(|write| write.took));
         let hits = share(self.of_kind(Kind::Read));
-        let pending = *scene.record.pending.lock().unwrap();
+        let pending = self.pending;
         let longest = recoveries
             .iter()
             .map(|(_, took)| took.unwrap_or(Duration::MAX))
@@ -182,7 +188,8 @@ fn slow(scene: &Scene, samples: &[Sample]) -> Vec<String> {
         let store = match sample.kind {
             Kind::Read => DEADLINE,
             // An intent before, and the invalidation after.
-            Kind::Write => 2 * DEADLINE + node.waits,
+            Kind::Write if node.waits => 2 * DEADLINE + LEASE,
+            Kind::Write => 2 * DEADLINE,
         };
         origin::LONGEST + store + SLACK + record.paused(sample.began, sample.took)
     };

@@ -31,11 +31,6 @@ fn number(name: &str, default: u64) -> u64 {
     value.map_or(default, |value| value.parse().unwrap())
 }
 
-/// For how long faults are injected.
-pub(crate) fn duration() -> Duration {
-    Duration::from_secs(number("FAULT_SECONDS", 6))
-}
-
 /// What a scenario does its harm with.
 #[derive(Debug)]
 pub(crate) struct Harm {
@@ -86,6 +81,7 @@ pub(crate) struct Site {
     name: &'static str,
     runtime: Runtime,
     seed: u64,
+    duration: Duration,
 }
 
 impl Site {
@@ -98,6 +94,15 @@ impl Site {
             name,
             runtime: runtime.unwrap(),
             seed: number("SEED", 1),
+            duration: Duration::from_secs(number("FAULT_SECONDS", 6)),
+        }
+    }
+
+    /// One that is over soon.
+    pub(crate) fn brief(name: &'static str) -> Self {
+        Self {
+            duration: Duration::from_secs(1),
+            ..Self::new(name)
         }
     }
 
@@ -138,7 +143,7 @@ impl Site {
         let mut harm = Harm {
             random: Random::new(self.seed),
             scene: scene.clone(),
-            until: Instant::now() + WARM_UP + duration(),
+            until: Instant::now() + WARM_UP + self.duration,
         };
         harm.note("all is well");
         sleep(WARM_UP);
