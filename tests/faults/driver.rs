@@ -46,6 +46,23 @@ pub(crate) async fn drive(scene: Arc<Scene>, stop: watch::Receiver<()>) {
     }
 }
 
+/// Reads through a node that stores nothing, for as long as there is something to compare.
+pub(crate) async fn measure(scene: Arc<Scene>, bare: SocketAddr) {
+    let mut connection = Connection::open(bare).await.unwrap();
+    let mut ticks = tokio::time::interval(PACE);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let began = Instant::now();
+        let request = b"GET /items/0 HTTP/1.1\r\nHost: a\r\nAccept-Language: en\r\n\r\n";
+        connection.send(request).await.unwrap();
+        let head = connection.head().await.unwrap();
+        connection.content(&head, &Method::GET).await.unwrap();
+        let measured = (began, began.elapsed());
+        scene.record.yardstick.lock().unwrap().push(measured);
+    }
+}
+
 pub(crate) struct Client {
     scene: Arc<Scene>,
     /// A connection to each node, opened when it is needed.

@@ -12,7 +12,7 @@ use crate::examples::Program;
 use crate::kit::Random;
 use crate::nodes::Node;
 use crate::origin;
-use crate::record::{Record, Repair, watch_the_machine};
+use crate::record::{Record, Repair};
 use crate::report::Report;
 use crate::world::{Page, World};
 
@@ -106,9 +106,9 @@ impl Site {
         }
     }
 
-    /// Where what belongs to the scenario can run.
-    pub(crate) fn runtime(&self) -> &Runtime {
-        &self.runtime
+    /// Starts something that goes on for as long as the scenario.
+    pub(crate) fn block_on<T>(&self, start: impl Future<Output = T>) -> T {
+        self.runtime.block_on(start)
     }
 
     /// Calls `round` again and again until the time is up, while clients use the nodes. When it
@@ -134,9 +134,9 @@ impl Site {
             record: Record::new(),
             seed: self.seed,
         });
-        let watched = scene.clone();
-        let watch = async move { watch_the_machine(&watched.record).await };
-        let watch = self.runtime.spawn(watch);
+        let bare = Node::bare().start(origin);
+        let measuring = driver::measure(scene.clone(), bare.address);
+        let measuring = self.runtime.spawn(measuring);
         let (stop, stopped) = watch::channel(());
         let driver = self.runtime.spawn(driver::drive(scene.clone(), stopped));
 
@@ -156,7 +156,7 @@ impl Site {
         stop.send_replace(());
         self.runtime.block_on(driver).unwrap();
         self.runtime.block_on(settle(&scene));
-        watch.abort();
+        measuring.abort();
         let report = Report::of(self.name, &scene);
         println!("{report}");
         if !report.complaints.is_empty() {
