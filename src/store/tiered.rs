@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::memory::{MemoryStore, MemoryStoreBuilder};
 use super::redis::{Node, RedisStore, RedisStoreBuilder};
-use super::{Answer, Claim, Store, Stored, Usage};
+use super::{Answer, Claim, Store, StoreHealth, StoreState, Stored, Usage};
 use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log, Verdict};
@@ -315,8 +315,25 @@ impl Store for TieredStore {
     }
 
     /// Shows what is in memory.
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
         self.near.visit(visitor)
+    }
+
+    fn health(&self) -> StoreHealth {
+        let bound = match self.mode {
+            NearCache::Lease(lease) => lease,
+            NearCache::Strict | NearCache::LeaseAndWait(_) => Duration::ZERO,
+        };
+        let health = self.far.node().health(bound);
+        match (health.state, self.alone) {
+            (StoreState::Down, true) => StoreHealth {
+                state: StoreState::Degraded,
+                detail: Some("Redis does not answer: memory goes on alone".to_owned()),
+                staleness_bound: Duration::MAX,
+                ..health
+            },
+            _ => health,
+        }
     }
 
     /// Returns how much is in memory.

@@ -124,7 +124,13 @@ impl Backend for Fred {
 
     fn get(&self, name: Name) -> Pending<Option<Bytes>> {
         let client = self.client();
-        self.bounded(async move { client.get(&*name).await })
+        self.bounded(async move {
+            match client.get(&*name).await {
+                // Something else than we store: told apart by the form it does not have.
+                Err(error) if error.details().starts_with("WRONGTYPE") => Ok(Some(Bytes::new())),
+                answer => answer,
+            }
+        })
     }
 
     fn set(&self, name: Name, value: Bytes, keep: Duration) -> Pending<()> {

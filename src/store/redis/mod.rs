@@ -18,7 +18,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, Claim, Store, Stored, Usage};
+use super::{Answer, Claim, Store, StoreHealth, Stored, Usage};
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
@@ -205,6 +205,10 @@ impl Store for RedisStore {
             }
             _ => Answer::Now(Claim::Granted(None)),
         }
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.node.health(Duration::ZERO)
     }
 
     /// Returns nothing: counting what is in Redis would mean to look at all of it.

@@ -16,6 +16,7 @@ use super::lease::Lease;
 use super::rounds::{Group, Round, Rounds};
 use crate::clock;
 use crate::invalidate::{Epoch, Invalidation, Log, Mirror, SharedPosition};
+use crate::store::{StoreHealth, StoreState};
 
 /// An answer that speaks of an epoch which is over by now is asked for again, so often.
 const TRIES: usize = 3;
@@ -40,6 +41,8 @@ pub(in crate::store) struct Node {
     pub(in crate::store) lease: Lease,
     /// By how many milliseconds the server's clock is ahead of ours.
     ahead_ms: AtomicI64,
+    /// How many microseconds the latest question took; zero before the first.
+    latency_us: AtomicU64,
     pub(super) runtime: Handle,
     /// Whether this node goes on with its own memory while Redis is down.
     alone: bool,
@@ -82,6 +85,7 @@ impl Node {
             breaker: Breaker::new(now()),
             lease: Lease::default(),
             ahead_ms: AtomicI64::new(i64::MIN),
+            latency_us: AtomicU64::new(0),
             runtime,
             alone,
             up: Notify::new(),
@@ -112,9 +116,32 @@ impl Node {
         }
     }
 
-    /// Returns how many invalidations this node could not record yet.
-    pub(super) fn pending(&self) -> usize {
-        self.rounds.pending()
+    /// Reports how it goes. `bound` is how far this node may lag behind others.
+    pub(in crate::store) fn health(&self, bound: Duration) -> StoreHealth {
+        // Relaxed: figures, each for itself.
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (down, pending) = (self.is_down(), self.rounds.pending());
+        let (state, detail) = match (down, pending) {
+            (true, _) => (StoreState::Down, Some("Redis does not answer".to_owned())),
+            (false, 0) => (StoreState::Up, None),
+            (false, _) => (
+                StoreState::Degraded,
+                Some("invalidations are being recorded".to_owned()),
+            ),
+        };
+        let latency = count(&self.latency_us);
+        StoreHealth {
+            state,
+            detail,
+            breaker_open: down,
+            epoch_changes: count(&self.counts.epochs),
+            staleness_bound: bound,
+            pending_invalidations: pending as u64,
+            unacknowledged_invalidations: count(&self.counts.unacknowledged),
+            values_refused: count(&self.counts.unfit),
+            values_left_out: count(&self.counts.left_out),
+            latency: (latency > 0).then(|| Duration::from_micros(latency)),
+        }
     }
 
     /// Returns when it is, by the clocks that a lease goes by.
@@ -188,7 +215,12 @@ impl Node {
                 groups: groups.iter().map(|group| group.what.clone()).collect(),
                 new_epoch: new_epoch(),
             };
-            match self.noted(self.backend.follow(ask).await) {
+            let followed = self.backend.follow(ask).await;
+            // Whoever refuses this is of no use, however promptly.
+            if let Err(failure @ Failure::Refused(_)) = &followed {
+                self.failed(failure);
+            }
+            match self.noted(followed) {
                 Ok(followed) if self.mirror.catch_up(known, &followed.delta) => {
                     self.take_in(known, &followed, sent);
                     groups.into_iter().for_each(Group::recorded);
@@ -201,7 +233,10 @@ impl Node {
                 }
             }
         }
-        self.rounds.give_back(groups, self.log());
+        if !groups.is_empty() {
+            self.rounds.give_back(groups, self.log());
+            self.runtime.spawn(try_again(Arc::downgrade(self)));
+        }
         Err(last)
     }
 
@@ -214,6 +249,9 @@ impl Node {
         // As of sending: by so much the server's clock may have been behind what it says.
         let ahead = followed.now_ms.saturating_sub(milliseconds(sent.0));
         self.ahead_ms.store(ahead, Ordering::Relaxed);
+        let took = now().saturating_duration_since(sent.0).as_micros();
+        let took = u64::try_from(took).unwrap_or(u64::MAX).max(1);
+        self.latency_us.store(took, Ordering::Relaxed);
         self.lease.renew(sent);
         let epoch = followed.delta.head.epoch;
         if known.is_some_and(|known| known.epoch != epoch) {
@@ -226,7 +264,9 @@ impl Node {
     pub(super) fn noted<T>(self: &Arc<Self>, answer: Result<T, Failure>) -> Result<T, Failure> {
         match &answer {
             Ok(_) => self.breaker.succeeded(now()),
-            Err(failure) => self.failed(failure),
+            Err(failure @ (Failure::Timeout | Failure::Unreachable(_))) => self.failed(failure),
+            // It answers: that one thing it would not do, such as to store when memory is full.
+            Err(Failure::Refused(_) | Failure::NotTried) => {}
         }
         answer
     }
@@ -249,6 +289,15 @@ impl fmt::Debug for Node {
             .field("pending", &self.rounds.pending())
             .field("counts", &self.counts)
             .finish_non_exhaustive()
+    }
+}
+
+/// Sends what could not be recorded once more, whether or not anybody asks for something. Once the
+/// breaker is open the probes do that.
+async fn try_again(node: Weak<Node>) {
+    tokio::time::sleep(FIRST_PROBE).await;
+    if let Some(node) = node.upgrade().filter(|node| !node.is_down()) {
+        node.follow_soon();
     }
 }
 
