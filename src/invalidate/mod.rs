@@ -36,15 +36,14 @@ mod invalidation;
 mod keys;
 mod log;
 #[cfg(feature = "redis")]
-#[cfg_attr(
-    not(any(fuzzing, test)),
-    expect(dead_code, reason = "the store that uses it comes next")
-)]
 mod member;
+#[cfg(feature = "redis")]
+mod mirror;
 mod order;
 mod pattern;
 mod position;
 mod shared;
+mod sketch;
 mod state;
 mod subject;
 mod table;
@@ -59,5 +58,8 @@ pub use position::Position;
 pub(crate) use canonical::canonical;
 pub(crate) use evict::{CompiledEvict, TagTemplate, Terms};
 pub(crate) use intent::Intent;
+pub(crate) use invalidation::InvalidationKind;
+#[cfg(feature = "redis")]
+pub(crate) use mirror::{Delta, Epoch, Local, Mirror, SharedPosition};
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};
