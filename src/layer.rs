@@ -435,6 +435,12 @@ impl CacheHandle {
         self.core.entries(filter)
     }
 
+    /// Returns how often requests took how long, by outcome.
+    #[cfg(feature = "admin")]
+    pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
+        self.core.stats.durations()
+    }
+
     /// Switches the cache off or on again. While it is off every read goes to the handler; writes
     /// still invalidate, so nothing is out of date when it is switched on again.
     pub fn set_bypass(&self, bypass: bool) {

@@ -378,24 +378,40 @@ async fn the_page_is_shown_to_everyone_and_may_do_little() {
         "src=",
         "@import",
         "url(",
-        "innerHTML",
-        "http://",
-        "https://",
+        "import(",
+        "href=\"http",
+        "action=",
     ] {
-        let namespace = "http://www.w3.org/2000/svg";
-        assert!(
-            !answer.body.replace(namespace, "").contains(outside),
-            "{outside} in the page"
-        );
+        assert!(!answer.body.contains(outside), "{outside} in the page");
+    }
+    for markup in [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacent",
+        "document.write",
+        "eval(",
+    ] {
+        assert!(!answer.body.contains(markup), "{markup} in the page");
     }
     assert_eq!(bench.post("/").await.status, 405);
 }
 
 #[tokio::test]
-async fn health_is_told() {
+async fn health_is_told_and_a_degraded_cache_is_not_dead() {
     let bench = Bench::new();
     let health = bench.get("/health").await.json();
-    assert_eq!(health["bypass"], false);
+    assert_eq!(
+        (&health["status"], &health["ready"]),
+        (&json!("ok"), &json!(true))
+    );
+    assert_eq!(health["store"]["state"], "up");
+    bench.handle.set_bypass(true);
+    let health = bench.get("/health").await.json();
+    assert_eq!(
+        (&health["status"], &health["ready"]),
+        (&json!("degraded"), &json!(true))
+    );
+    assert_eq!(health["bypass"], true);
 }
 
 #[tokio::test]
@@ -411,6 +427,52 @@ async fn stats_count_what_happened() {
     assert_eq!(stats["store"]["entries"], 4);
     assert!(stats["store"]["bytes"].as_u64() > Some(0));
     assert_eq!(stats["bypass"], false);
+    assert_eq!(stats["health"]["status"], "ok");
+    let route = |template: Value| {
+        let routes = stats["routes"].as_array().unwrap();
+        let found = routes.iter().find(|route| route["route"] == template);
+        found.unwrap().clone()
+    };
+    assert_eq!(route(json!("/products/{id}"))["hit"], 1);
+    assert_eq!(route(json!("/products/{id}"))["miss"], 3);
+    assert_eq!(route(json!("/search"))["hit_ratio"], 0.0);
+    assert_eq!(route(Value::Null)["bypass"], 1);
+    let outcomes = stats["outcomes"].as_array().unwrap();
+    assert!(outcomes.contains(&json!({ "outcome": "miss", "reason": "uri-miss", "requests": 4 })));
+    let counted = |outcome: &str| {
+        let counts = stats["latency"][outcome].as_array().unwrap();
+        assert_eq!(
+            counts.len(),
+            stats["latency"]["bounds"].as_array().unwrap().len() + 1
+        );
+        counts
+            .iter()
+            .map(|count| count.as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert_eq!(
+        (counted("hit"), counted("miss"), counted("stale")),
+        (1, 4, 0)
+    );
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_format_of_prometheus() {
+    let bench = Bench::filled().await;
+    let metrics = bench.get("/metrics").await;
+    assert_eq!(
+        metrics.field("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    assert_eq!(metrics.body, bench.handle.prometheus());
+    let misses = metrics.body.lines().find(|line| {
+        line.contains("route=\"/products/{id}\"") && line.contains("outcome=\"miss\"")
+    });
+    assert!(
+        misses.is_some_and(|line| line.ends_with(" 3")),
+        "{}",
+        metrics.body
+    );
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@
 //! | request | answers |
 //! |---|---|
 //! | `GET /` | the inspector: a page for a browser |
-//! | `GET /health` | whether the cache works; it is degraded, not dead, when it does not |
+//! | `GET /health` | whether the cache works: `ok` or `degraded`, with 200 in either case, for no request fails because of a cache that does not work |
 //! | `GET /stats` | what the cache has done and what it holds |
 //! | `GET /metrics` | the same for Prometheus, as text |
 //! | `GET /entries` | stored responses. Narrowed by `path` (a part of it), `pattern`, `tag`, `status`, `state` (`fresh`, `stale`, `invalidated`); ordered by `order` (`path`, `newest`, `oldest`, `largest`, `expiring`); 50 of them, or `limit` up to 200, after the first `offset`, up to 10,000 |
@@ -53,7 +53,8 @@
 //!
 //! # Cost
 //!
-//! Nothing while nobody asks. `/entries` and a dry run look at every stored response, on a thread for
+//! Making the router begins to [measure durations](CacheHandle::measure_latency), which costs every
+//! request two readings of the clock. All else costs nothing while nobody asks. `/entries` and a dry run look at every stored response, on a thread for
 //! blocking work: about a microsecond each.
 
 use std::sync::Arc;
@@ -108,9 +109,12 @@ impl Admin {
         Self { handle, access }
     }
 
-    /// Returns the router. Serve it by itself, or nest it with
+    /// Returns the router, and begins to [measure durations](CacheHandle::measure_latency) for it.
+    ///
+    /// Serve it by itself, or nest it with
     /// [`Router::nest_service`](axum::Router::nest_service) outside of what is cached.
     pub fn router(self) -> Router {
+        self.handle.measure_latency(true);
         let shared = Arc::new(Shared {
             handle: self.handle,
             access: self.access,

@@ -21,6 +21,8 @@ pub(crate) use prometheus::render;
 pub use snapshot::{CacheStats, OutcomeStats, RouteStats};
 
 use counters::{Reasons, Rows, Slot};
+#[cfg(feature = "admin")]
+pub(crate) use latency::BOUNDS as DURATION_BOUNDS;
 use latency::Latencies;
 
 /// All that one cache counts and measures.
@@ -116,6 +118,19 @@ impl Stats {
 
     pub(crate) fn took(&self, timed: Timed, took: Duration) {
         self.latencies.record(timed, took);
+    }
+
+    /// Returns how often requests took how long, by outcome: a count for each of the bounds, and one
+    /// for what is over the last.
+    #[cfg(feature = "admin")]
+    pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
+        let requests = latency::SERIES.iter().enumerate();
+        requests.filter_map(|(series, attribute)| match attribute {
+            Some(("cache.outcome", outcome)) => {
+                Some((*outcome, self.latencies.of(series).buckets().to_vec()))
+            }
+            _ => None,
+        })
     }
 
     pub(crate) fn listen(&self, listener: Listener, on: bool) {
