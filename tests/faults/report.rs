@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use crate::driver::Scene;
 use crate::nodes::{LEASE, Node};
 use crate::record::{Kind, Record, Repair, Sample};
+use crate::site::CALM;
 
 /// What the store may take of a request's time.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
 
-/// How much longer than the longest of its time a read or write may take on a machine that is busy.
-const SLACK: Duration = Duration::from_millis(50);
+/// What else may come to it. A machine that is busy delays each step that a request takes, of which
+/// there are so many more with a store than without.
+const SLACK: Duration = Duration::from_millis(250);
+const STEPS: u32 = 3;
 
 /// Within what time after a repair hits must be back.
 const RECOVERY: Duration = Duration::from_secs(2);
@@ -133,10 +136,9 @@ impl Report {
         let writes = Times::of(self.of_kind(Kind::Write).map(|write| write.took));
         let hits = share(self.of_kind(Kind::Read));
         let pending = self.pending;
-        let longest = recoveries
-            .iter()
-            .map(|(_, took)| took.unwrap_or(Duration::MAX))
-            .max();
+        let calms = recoveries.len();
+        let back = recoveries.iter().map(|&(_, took)| took.unwrap_or(CALM));
+        let back = back.max().unwrap_or_default();
         let lags = scene.record.lags.lock().unwrap();
         let lagging = scene
             .nodes
@@ -152,7 +154,7 @@ impl Report {
         let bare = Times::of(bare.iter().map(|&(_, took)| took));
         format!(
             "{name}, seed {}: {} reads in {reads}, {:.0} % hits; {} writes in {writes}, {pending} \
-             pending; behind: {}; {} rounds, hits back within {:?}; \
+             pending; behind: {}; hits back within {} ms in {calms} calms; \
              without a cache {bare}",
             scene.seed,
             reads.count,
@@ -163,8 +165,7 @@ impl Report {
             } else {
                 lagging.join(", ")
             },
-            recoveries.len(),
-            longest.unwrap_or_default(),
+            back.as_millis(),
         )
     }
 }
@@ -194,7 +195,7 @@ fn slow(scene: &Scene, samples: &[Sample]) -> Vec<String> {
             Kind::Write if node.waits => DEADLINE + LEASE,
             Kind::Write => DEADLINE,
         };
-        store + SLACK + record.without_cache(sample.began, sample.took)
+        store + SLACK + STEPS * record.without_cache(sample.began, sample.took)
     };
     let slow = samples.iter().filter_map(|sample| {
         let node = &scene.nodes[sample.node].0;

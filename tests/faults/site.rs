@@ -20,7 +20,7 @@ use crate::world::{Page, World};
 const WARM_UP: Duration = Duration::from_millis(1500);
 
 /// How long the store is left alone so that hits can come back.
-const CALM: Duration = Duration::from_millis(2500);
+pub(crate) const CALM: Duration = Duration::from_millis(3000);
 
 /// Within what time after the last fault every node shows what is current, and stores again.
 const SETTLED: Duration = Duration::from_secs(3);
@@ -94,7 +94,7 @@ impl Site {
             name,
             runtime: runtime.unwrap(),
             seed: number("SEED", 1),
-            duration: Duration::from_secs(number("FAULT_SECONDS", 6)),
+            duration: Duration::from_secs(number("FAULT_SECONDS", 4)),
         }
     }
 
