@@ -111,9 +111,6 @@
 #[doc = include_str!("docs/layer_order.md")]
 pub mod layer_order {}
 
-#[cfg(feature = "admin")]
-#[cfg_attr(docsrs, doc(cfg(feature = "admin")))]
-pub mod admin;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 #[doc = include_str!("docs/redis.md")]
@@ -122,6 +119,9 @@ pub mod running_redis {}
 #[doc = include_str!("docs/metrics.md")]
 pub mod metrics {}
 
+#[cfg(feature = "admin")]
+#[cfg_attr(docsrs, doc(cfg(feature = "admin")))]
+pub mod admin;
 mod body;
 mod clock;
 mod directive;

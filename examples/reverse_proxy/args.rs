@@ -125,13 +125,6 @@ fn near_cache(value: &str) -> Result<NearCache, String> {
 }
 
 fn admin(value: &str) -> Result<SocketAddr, String> {
-    if cfg!(not(feature = "admin")) {
-        return Err(
-            "this comes with the feature `admin`, which this build does not have: add `--features \
-             admin` to `cargo run`"
-                .into(),
-        );
-    }
     value
         .parse()
         .map_err(|_| "expected an address and a port, such as 127.0.0.1:9901".into())
@@ -228,9 +221,6 @@ mod tests {
             ("--store", "tiered+memory", "expected memory"),
             ("--near-cache", "lax", "lease:MS"),
             ("--near-cache", "lease:soon", "lease:MS"),
-            #[cfg(not(feature = "admin"))]
-            ("--admin", "127.0.0.1:9", "--features admin"),
-            #[cfg(feature = "admin")]
             ("--admin", "localhost:9", "an address and a port"),
             ("--threads", "0", "from 1 up"),
             ("--max-bytes", "0", "from 1 up"),

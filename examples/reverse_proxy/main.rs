@@ -23,7 +23,6 @@
 //! - `origin` sends the request on and turns an origin that fails into a 502 or 504, which the
 //!   cache may answer with a stale response instead.
 
-#[cfg(feature = "admin")]
 mod admin;
 mod args;
 mod connector;
@@ -56,7 +55,6 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let routes = rules::routes(&args).unwrap_or_else(|error| error.exit());
     // Looked at now, so that a mistake is told like any other in the command line.
-    #[cfg(feature = "admin")]
     admin::access(&args).unwrap_or_else(|error| error.exit());
     log_to_stderr();
     match runtime(args.threads).and_then(|runtime| runtime.block_on(run(args, routes))) {
@@ -88,7 +86,6 @@ async fn run(args: Args, routes: Routes) -> io::Result<()> {
     let address = listener.local_addr()?;
     let stop = server::stop_signal()?;
     // A closed stdout is no reason to stop serving.
-    #[cfg(feature = "admin")]
     if let Some(admin) = admin::serve(&args, cache.handle()).await? {
         let _ = writeln!(io::stdout(), "admin on http://{admin}");
     }
@@ -96,18 +93,6 @@ async fn run(args: Args, routes: Routes) -> io::Result<()> {
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     server::serve(listener, service, stop).await;
     Ok(())
-}
-
-/// Returns whether the environment has the cache begin switched off.
-fn bypass() -> io::Result<bool> {
-    let value = std::env::var_os("CACHE_BYPASS").unwrap_or_default();
-    match value.to_str() {
-        Some("" | "false" | "0") => Ok(false),
-        Some("true" | "1") => Ok(true),
-        _ => Err(io::Error::other(format!(
-            "CACHE_BYPASS is {value:?}: expected true or false"
-        ))),
-    }
 }
 
 fn store(args: &Args) -> Result<Arc<dyn Store>, tower_response_cache::Error> {
@@ -124,6 +109,18 @@ fn store(args: &Args) -> Result<Arc<dyn Store>, tower_response_cache::Error> {
                 .build()?,
         ),
     })
+}
+
+/// Returns whether the environment has the cache begin switched off.
+fn bypass() -> io::Result<bool> {
+    let value = std::env::var_os("CACHE_BYPASS").unwrap_or_default();
+    match value.to_str() {
+        Some("" | "false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        _ => Err(io::Error::other(format!(
+            "CACHE_BYPASS is {value:?}: expected true or false"
+        ))),
+    }
 }
 
 /// One thread runs everything on itself, which spares the wake-ups between threads.

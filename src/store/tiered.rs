@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::memory::{MemoryStore, MemoryStoreBuilder};
-use super::redis::{Node, RedisStore, RedisStoreBuilder};
+use super::redis::{Node, Place, RedisStore, RedisStoreBuilder};
 use super::{Answer, Claim, Store, StoreHealth, StoreState, Stored, Usage};
 use crate::entry::StoredResponse;
 use crate::error::Error;
@@ -147,7 +147,11 @@ impl TieredStoreBuilder {
                 self.mode
             )));
         }
-        let far = self.redis.start(self.alone, self.mode.wait())?;
+        let far = self.redis.start(&Place {
+            alone: self.alone,
+            wait: self.mode.wait(),
+            listens: lease.is_some(),
+        })?;
         let near = self.memory.build_with(far.log().share())?;
         Ok(TieredStore {
             near: Arc::new(near),

@@ -313,11 +313,15 @@ async fn probe(node: Weak<Node>) {
         let outage = node.breaker.open_for(now()).unwrap_or_default();
         // Others may have been unable to record something before they went down, or away.
         let end = node.mirror.head().filter(|_| outage >= OUTAGE);
+        let first = node.mirror.head().is_none();
         let groups = node.rounds.take_pending();
         if node.ask(groups, end.map(|known| known.epoch)).await.is_ok() {
             node.breaker.close(now());
             node.up.notify_waiters();
-            tracing::info!(?outage, "Redis answers");
+            match first {
+                true => tracing::info!("connected to Redis"),
+                false => tracing::info!(?outage, "Redis is back"),
+            }
             return;
         }
         if now().saturating_duration_since(reconnected) >= BETWEEN_RECONNECTIONS {
