@@ -472,6 +472,11 @@ impl CacheStatusWriter {
         writer
     }
 
+    /// Returns the cache's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Returns the field's value, in one allocation.
     pub(crate) fn value(&self, status: &CacheStatus<'_>) -> HeaderValue {
         let mut text = Text::from_slice(self.name.as_bytes());

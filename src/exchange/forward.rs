@@ -64,7 +64,7 @@ where
             core.store_failed(Operation::Get, &error);
             let response = Inner::Ready(inner).call(request).await?;
             let outcome = Outcome::Bypass(BypassReason::Store);
-            return Ok(respond::pass(&core, asked.route.id, outcome, response));
+            return Ok(respond::pass(&core, asked.route.row.id, outcome, response));
         }
     };
     asked.variants.clone_from(&found.variants);
@@ -192,7 +192,7 @@ impl Asked {
     /// Reports that the response to a call which began then is stored.
     fn stored_since(&self, requested: std::time::Instant) {
         let core = self.core();
-        core.stats.count(self.route.id, Event::Stored);
+        self.route.row.count(Event::Stored);
         if core.stats.is_timed() {
             let took = core.clock.instant().saturating_duration_since(requested);
             core.stats.took(Timed::Fill, took);

@@ -318,7 +318,7 @@ impl Place {
             Some(route) => route,
             None => lookup::route(&self.core.routes, path)?,
         };
-        *under = route.id;
+        *under = route.row.id;
         match route.policy.bypass {
             true => Err(BypassReason::Policy),
             false => Ok(route),
@@ -517,12 +517,13 @@ impl Asked {
             return;
         }
         let core = self.core();
-        let account = || Account {
-            began: Some(self.began.instant),
-            ..Account::default()
-        };
-        core.stats
-            .answered(&core.clock, self.route.id, outcome, account);
+        if core.stats.answered(&self.route.row, outcome) {
+            let account = Account {
+                began: Some(self.began.instant),
+                ..Account::default()
+            };
+            core.stats.tell_listeners(&core.clock, outcome, &account);
+        }
     }
 }
 

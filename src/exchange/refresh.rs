@@ -67,7 +67,7 @@ pub(super) fn in_background<S, Q, B>(
     let Join::Lead(leader) = asked.join() else {
         return;
     };
-    asked.core().stats.count(asked.route.id, Event::Refreshed);
+    asked.route.row.count(Event::Refreshed);
     asked.answered.store(true, Ordering::Relaxed);
     let fetch = Fetch {
         asked: Arc::new(asked),

@@ -38,16 +38,31 @@ impl Client<'_> {
 }
 
 impl Ask<'_> {
-    /// Replays a fresh stored response, from a head that was made ready if there is one.
+    /// Replays a fresh stored response.
     pub(super) fn hit<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
+        match self.core.stats.answered(&self.route.row, Outcome::Hit) {
+            true => self.hit_listened_to(stored),
+            false => self.make_hit(stored),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn hit_listened_to<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
+        let response = self.make_hit(stored);
+        self.tell_listeners(Outcome::Hit, true);
+        response
+    }
+
+    /// Makes the replay of a fresh stored response, from a head that was made ready if there is one.
+    fn make_hit<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
         let Some(moment) = self.moment(stored) else {
-            return self.replay(stored, Outcome::Hit);
+            return self.make_replay(stored, Outcome::Hit);
         };
         if let Some(headers) = stored.prepared.get(moment) {
-            self.answered(Outcome::Hit, true);
             return whole(stored, headers);
         }
-        let response = self.replay(stored, Outcome::Hit);
+        let response = self.make_replay(stored, Outcome::Hit);
         let headers = response.headers();
         self.core.prepared.note(stored, moment, headers);
         response
@@ -68,20 +83,30 @@ impl Ask<'_> {
         stored: &StoredResponse,
         outcome: Outcome,
     ) -> Response<CacheBody<B>> {
+        let response = self.make_replay(stored, outcome);
         self.answered(outcome, true);
+        response
+    }
+
+    fn make_replay<B>(&self, stored: &StoredResponse, outcome: Outcome) -> Response<CacheBody<B>> {
         self.core
             .replay(stored, self.client, self.began, outcome, Told::default())
     }
 
     /// Reports what became of this request.
-    #[inline]
     pub(super) fn answered(&self, outcome: Outcome, by_store: bool) {
-        let account = || Account {
+        if self.core.stats.answered(&self.route.row, outcome) {
+            self.tell_listeners(outcome, by_store);
+        }
+    }
+
+    fn tell_listeners(&self, outcome: Outcome, by_store: bool) {
+        let account = Account {
             began: Some(self.began.instant),
             by_store,
         };
-        let stats = &self.core.stats;
-        stats.answered(&self.core.clock, self.route.id, outcome, account);
+        let core = self.core;
+        core.stats.tell_listeners(&core.clock, outcome, &account);
     }
 
     /// Reports that the lookup is over, and the handler has to be called.
@@ -89,7 +114,7 @@ impl Ask<'_> {
         if self.core.stats.is_timed() {
             let now = self.core.clock.instant();
             let took = now.saturating_duration_since(self.began.instant);
-            self.core.stats.took(Timed::Lookup { found: false }, took);
+            self.core.stats.took(Timed::Lookup, took);
         }
     }
 }
@@ -143,6 +168,14 @@ impl StoredResponse {
 }
 
 impl Core {
+    /// Reports what became of a request that the cache was not asked for.
+    pub(super) fn passed(&self, route: RouteId, outcome: Outcome) {
+        if self.stats.answered(self.stats.row(route), outcome) {
+            let account = Account::default();
+            self.stats.tell_listeners(&self.clock, outcome, &account);
+        }
+    }
+
     /// Answers a request from a stored response: in whole, in part, or by saying that the client
     /// has it already.
     pub(super) fn replay<B>(
@@ -382,8 +415,7 @@ pub(crate) fn pass<B>(
     response: Response<B>,
 ) -> Response<CacheBody<B>> {
     let mut response = response.map(CacheBody::pass);
-    core.stats
-        .answered(&core.clock, route, outcome, Account::default);
+    core.passed(route, outcome);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         core.show
             .stamp(response.headers_mut(), outcome, Told::default());
