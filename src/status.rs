@@ -250,7 +250,7 @@ impl Miss {
         Self::Cookie,
     ];
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Uri => "uri-miss",
             Self::Vary => "vary-miss",

@@ -26,7 +26,7 @@ use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_val
 use crate::semantics::cache_control::CacheControl;
 use crate::status::{BypassReason, Miss, Outcome, Show, Staleness};
 use crate::store::{Answer, Store};
-use crate::telemetry::{Account, Operation, RouteId, Stats, Timed};
+use crate::telemetry::{Account, Operation, RouteId, Stats, Timed, trace};
 
 mod admit;
 mod again;
@@ -285,7 +285,7 @@ impl Place {
                 Course::Replay(ask.replay(&stored, outcome))
             }
             Lookup::Fetch(..) if ask.only_if_cached() => {
-                ask.answered(Outcome::Unsatisfied, false);
+                ask.answered(Outcome::Unsatisfied, None);
                 Course::Replay(respond::gateway_timeout(core, Outcome::Unsatisfied))
             }
             Lookup::Fetch(why, basis) => {
@@ -486,6 +486,7 @@ impl Core {
     fn recorded(&self, what: &[Invalidation]) {
         for one in what {
             self.stats.invalidated(one.kind(), one.is_soft());
+            trace::invalidated(one);
         }
     }
 
@@ -510,8 +511,8 @@ impl Asked {
         self.core().clock.now()
     }
 
-    /// Reports what became of this request, once.
-    fn answered(&self, outcome: Outcome) {
+    /// Reports what became of this request, once, and what it was answered from.
+    fn answered(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
         // Relaxed: it guards nothing but a count.
         if self.answered.swap(true, Ordering::Relaxed) {
             return;
@@ -520,9 +521,12 @@ impl Asked {
         if core.stats.answered(&self.route.row, outcome) {
             let account = Account {
                 began: Some(self.began.instant),
-                ..Account::default()
+                by_store: false,
+                filled_by: stored.and_then(StoredResponse::fill),
             };
-            core.stats.tell_listeners(&core.clock, outcome, &account);
+            let row = &self.route.row;
+            core.stats
+                .tell_listeners(&core.clock, row, outcome, &account);
         }
     }
 }

@@ -50,7 +50,7 @@ impl Ask<'_> {
     #[inline(never)]
     fn hit_listened_to<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
         let response = self.make_hit(stored);
-        self.tell_listeners(Outcome::Hit, true);
+        self.tell_listeners(Outcome::Hit, Some(stored));
         response
     }
 
@@ -84,7 +84,7 @@ impl Ask<'_> {
         outcome: Outcome,
     ) -> Response<CacheBody<B>> {
         let response = self.make_replay(stored, outcome);
-        self.answered(outcome, true);
+        self.answered(outcome, Some(stored));
         response
     }
 
@@ -93,20 +93,22 @@ impl Ask<'_> {
             .replay(stored, self.client, self.began, outcome, Told::default())
     }
 
-    /// Reports what became of this request.
-    pub(super) fn answered(&self, outcome: Outcome, by_store: bool) {
+    /// Reports what became of this request, and what it was answered from.
+    pub(super) fn answered(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
         if self.core.stats.answered(&self.route.row, outcome) {
-            self.tell_listeners(outcome, by_store);
+            self.tell_listeners(outcome, stored);
         }
     }
 
-    fn tell_listeners(&self, outcome: Outcome, by_store: bool) {
+    fn tell_listeners(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
         let account = Account {
             began: Some(self.began.instant),
-            by_store,
+            by_store: stored.is_some(),
+            filled_by: stored.and_then(StoredResponse::fill),
         };
-        let core = self.core;
-        core.stats.tell_listeners(&core.clock, outcome, &account);
+        let (core, row) = (self.core, &self.route.row);
+        core.stats
+            .tell_listeners(&core.clock, row, outcome, &account);
     }
 
     /// Reports that the lookup is over, and the handler has to be called.
@@ -126,20 +128,20 @@ impl Asked {
         outcome: Outcome,
         told: Told,
     ) -> Response<CacheBody<B>> {
-        self.answered(outcome);
+        self.answered(outcome, Some(stored));
         self.core()
             .replay(stored, self.client(), self.now(), outcome, told)
     }
 
     /// Reports what became of this request, and adds the fields that tell it.
     pub(super) fn tell(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
-        self.answered(outcome);
+        self.answered(outcome, None);
         self.core().show.stamp(headers, outcome, told);
     }
 
     /// Says that no response could be had in the way the request or the response demands.
     pub(super) fn gateway_timeout<B>(&self, outcome: Outcome) -> Response<CacheBody<B>> {
-        self.answered(outcome);
+        self.answered(outcome, None);
         gateway_timeout(self.core(), outcome)
     }
 
@@ -170,9 +172,11 @@ impl StoredResponse {
 impl Core {
     /// Reports what became of a request that the cache was not asked for.
     pub(super) fn passed(&self, route: RouteId, outcome: Outcome) {
-        if self.stats.answered(self.stats.row(route), outcome) {
+        let row = self.stats.row(route);
+        if self.stats.answered(row, outcome) {
             let account = Account::default();
-            self.stats.tell_listeners(&self.clock, outcome, &account);
+            self.stats
+                .tell_listeners(&self.clock, row, outcome, &account);
         }
     }
 

@@ -228,12 +228,7 @@ impl Write {
         head.headers = response.headers().clone();
         head.extensions = response.extensions().clone();
         let plan = admit::admit(&asked, &head, &response.body().size_hint(), interval).ok()?;
-        let fetch = Fetch {
-            asked: Arc::new(asked),
-            why: Miss::Uri,
-            basis: Basis::Nothing,
-            leader: None,
-        };
+        let fetch = Fetch::new(Arc::new(asked), Miss::Uri, Basis::Nothing, None);
         Some((fetch, plan, own))
     }
 }

@@ -1,6 +1,7 @@
 //! Turns what happens into numbers. Other modules report; only this one counts, measures, and knows
 //! who listens.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ mod otel;
 mod otel;
 mod prometheus;
 mod snapshot;
+pub(crate) mod trace;
 
 pub(crate) use counters::{Event, RouteId, Row, Rows};
 pub(crate) use latency::{Operation, Timed};
@@ -77,6 +79,8 @@ pub(crate) struct Account {
     pub(crate) began: Option<Instant>,
     /// Whether the store answered it, without the handler.
     pub(crate) by_store: bool,
+    /// The number of the fill that made what is replayed.
+    pub(crate) filled_by: Option<NonZeroU64>,
 }
 
 impl Stats {
@@ -109,11 +113,17 @@ impl Stats {
             self.refusals.count(reason);
         }
         // Relaxed: who begins to listen may miss what is under way.
-        self.listeners.load(Ordering::Relaxed) != 0
+        self.listeners.load(Ordering::Relaxed) != 0 || trace::is_on()
     }
 
     /// Tells those who want to know more of a request that is answered.
-    pub(crate) fn tell_listeners(&self, clock: &Clock, outcome: Outcome, account: &Account) {
+    pub(crate) fn tell_listeners(
+        &self,
+        clock: &Clock,
+        row: &Row,
+        outcome: Outcome,
+        account: &Account,
+    ) {
         if let Some(began) = account.began
             && self.is_timed()
         {
@@ -123,6 +133,7 @@ impl Stats {
             };
             self.took(timed, clock.instant().saturating_duration_since(began));
         }
+        trace::answered(row, outcome, account.filled_by);
     }
 
     /// Whether anybody wants to know how long things take.
