@@ -19,6 +19,7 @@ PROGRAMS = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "amtool": "prometheus-alertmanager",
     "redis-server": "redis-server",
+    "initdb": "postgresql",
     "postgres": "postgresql",
     "pgbench": "postgresql",
     "psql": "postgresql-client",
@@ -109,6 +110,12 @@ class Services:
                 program.kill()
                 program.wait()
 
+    def stop_one(self, name):
+        program = next(program for other, program in self.started if other == name)
+        program.terminate()
+        program.wait(10)
+        self.started.remove((name, program))
+
     def ended(self):
         return [name for name, program in self.started if program.poll() is not None]
 
@@ -119,17 +126,17 @@ class Services:
         url = f"http://{self.targets[job]}/metrics"
         wait_for(f"{check!r} of the {job} exporter", lambda: f"\n{check}" in fetch(url))
 
-    def redis(self):
-        port = free_port()
+    def redis(self, port):
         self.start(
             "redis", find("redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "",
             "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru",
         )
+
+    def redis_exporter(self, redis):
         self.exporter(
             "redis", "redis_up 1", "prometheus-redis-exporter",
-            "-redis.addr", f"redis://127.0.0.1:{port}", "-web.listen-address",
+            "-redis.addr", redis, "-web.listen-address",
         )
-        return f"redis://127.0.0.1:{port}"
 
     def proxy(self, program, origin, store):
         self.start(
@@ -188,17 +195,19 @@ class Services:
         )
         return port
 
-    def work_for_the_database(self, postgres, pgbouncer):
-        """Runs transactions through the pool, and opens connections past it."""
+    def work_past_the_pool(self, postgres):
+        """Makes a table, and opens a connection for a query every second."""
         if not self.psql(postgres, "app", "CREATE TABLE items AS SELECT generate_series(1, 1000) id"):
             raise SystemExit("cannot create a table")
+        return repeat(1, lambda: self.psql(postgres, "app", "SELECT count(*) FROM items"))
+
+    def work_through_the_pool(self, pgbouncer):
         script = self.folder / "transaction.sql"
         script.write_text("\\set id random(1, 1000)\nSELECT count(*) FROM items WHERE id <= :id;\n")
         self.start(
             "pgbench", find("pgbench"), "-n", "-h", "127.0.0.1", "-p", pgbouncer, "-U", "postgres",
             "-c", 4, "-R", 40, "-T", 600, "-f", script, "app",
         )
-        return repeat(1, lambda: self.psql(postgres, "app", "SELECT 1"))
 
     def node(self):
         self.exporter("node", "node_cpu_seconds_total", "prometheus-node-exporter", "--web.listen-address")
