@@ -26,7 +26,7 @@ const FIRST_PROBE: Duration = Duration::from_millis(20);
 const BETWEEN_PROBES: Duration = Duration::from_millis(200);
 
 /// Connections that bring nothing for so long are given up.
-const BETWEEN_RECONNECTIONS: Duration = Duration::from_secs(2);
+const BETWEEN_RECONNECTIONS: Duration = Duration::from_secs(1);
 
 /// After an outage of this length everything from before it is given up.
 const OUTAGE: Duration = Duration::from_secs(1);
