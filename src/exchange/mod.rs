@@ -26,7 +26,7 @@ use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_val
 use crate::semantics::cache_control::CacheControl;
 use crate::status::{BypassReason, Miss, Outcome, Show, Staleness};
 use crate::store::{Answer, Store};
-use crate::telemetry::{Account, Operation, RouteId, Stats, Timed};
+use crate::telemetry::{Account, Operation, RouteId, Stats, Timed, trace};
 
 mod admit;
 mod again;
@@ -289,7 +289,7 @@ impl Place {
                 Course::Replay(ask.replay(&stored, outcome))
             }
             Lookup::Fetch(..) if ask.only_if_cached() => {
-                ask.answered(Outcome::Unsatisfied, false);
+                ask.answered(Outcome::Unsatisfied, None);
                 Course::Replay(respond::gateway_timeout(core, Outcome::Unsatisfied))
             }
             Lookup::Fetch(why, basis) => {
@@ -322,7 +322,7 @@ impl Place {
             Some(route) => route,
             None => lookup::route(&self.core.routes, path)?,
         };
-        *under = route.id;
+        *under = route.row.id;
         match route.policy.bypass {
             true => Err(BypassReason::Policy),
             false => Ok(route),
@@ -510,6 +510,7 @@ impl Core {
     fn recorded(&self, what: &[Invalidation]) {
         for one in what {
             self.stats.invalidated(one.kind(), one.is_soft());
+            trace::invalidated(one);
         }
     }
 
@@ -554,19 +555,23 @@ impl Asked {
         self.core().clock.now()
     }
 
-    /// Reports what became of this request, once.
-    fn answered(&self, outcome: Outcome) {
+    /// Reports what became of this request, once, and what it was answered from.
+    fn answered(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
         // Relaxed: it guards nothing but a count.
         if self.answered.swap(true, Ordering::Relaxed) {
             return;
         }
         let core = self.core();
-        let account = || Account {
-            began: Some(self.began.instant),
-            ..Account::default()
-        };
-        core.stats
-            .answered(&core.clock, self.route.id, outcome, account);
+        if core.stats.answered(&self.route.row, outcome) {
+            let account = Account {
+                began: Some(self.began.instant),
+                by_store: false,
+                filled_by: stored.and_then(StoredResponse::fill),
+            };
+            let row = &self.route.row;
+            core.stats
+                .tell_listeners(&core.clock, row, outcome, &account);
+        }
     }
 }
 

@@ -214,7 +214,7 @@ impl TieredStore {
             if is_valid(&stored, memory.log()) {
                 return Ok(Some(stored));
             }
-            let found = node.find(&key).await?;
+            let found = node.find(&key, true).await?;
             Ok(promoted(&memory, key, found))
         }))
     }
@@ -222,7 +222,7 @@ impl TieredStore {
     /// Looks in Redis, and keeps what is found there in memory.
     fn fetch(&self, key: KeyRef<'_>) -> Found {
         let (memory, owned) = (self.near.clone(), key.to_owned());
-        match self.far.find(key) {
+        match self.far.find(key, true) {
             Answer::Now(answer) => Answer::Now(answer),
             Answer::Later(found) => Answer::Later(Box::pin(async move {
                 Ok(promoted(&memory, owned, found.await?))
