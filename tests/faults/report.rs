@@ -19,6 +19,10 @@ const STEPS: u32 = 3;
 /// Within what time after a repair hits must be back.
 const RECOVERY: Duration = Duration::from_secs(2);
 
+/// When most reads without a cache take longer, the machine has no time for anything else: then it
+/// cannot be told what keeps hits away.
+const BUSY: Duration = Duration::from_millis(15);
+
 /// The span over which a share of hits is taken.
 const WINDOW: Duration = Duration::from_millis(300);
 
@@ -77,6 +81,7 @@ impl Report {
         let record = &scene.record;
         let mut samples = record.samples.lock().unwrap().clone();
         samples.sort_unstable_by_key(|sample| sample.began);
+        let yardstick = record.yardstick.lock().unwrap().clone();
         let faults = record.faults.lock().unwrap();
         let mut complaints = faults.told.clone();
         if faults.count() > complaints.len() as u64 {
@@ -84,15 +89,19 @@ impl Report {
         }
         complaints.extend(slow(scene, &samples));
         let recoveries = recoveries(record, &samples);
-        let late = recoveries
-            .iter()
-            .filter(|&(_, took)| took.is_none_or(|took| took > RECOVERY));
+        let is_late = |took: Option<Duration>| took.is_none_or(|took| took > RECOVERY);
+        let is_busy = |repair: &Repair| {
+            let span = (repair.at, repair.calm_until);
+            without_cache(&yardstick, &[span]).median > BUSY
+        };
+        let late = recoveries.iter();
+        let late = late.filter(|(repair, took)| is_late(*took) && !is_busy(repair));
         complaints.extend(late.map(|(repair, took)| {
             let at = record.at(repair.at);
             format!("hits were back {took:?} after the repair at {at}")
         }));
         let mut report = Self {
-            yardstick: record.yardstick.lock().unwrap().clone(),
+            yardstick,
             stale: faults.stale,
             pending: *record.pending.lock().unwrap(),
             samples,
@@ -121,9 +130,7 @@ impl Report {
 
     /// The times of reads without a cache that began within one of these spans.
     pub(crate) fn without_cache(&self, spans: &[(Instant, Instant)]) -> Times {
-        let within = |at| spans.iter().any(|&(from, to)| (from..to).contains(at));
-        let those = self.yardstick.iter().filter(|(at, _)| within(at));
-        Times::of(those.map(|&(_, took)| took))
+        without_cache(&self.yardstick, spans)
     }
 
     fn summarize(
@@ -174,6 +181,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.summary)
     }
+}
+
+fn without_cache(yardstick: &[(Instant, Duration)], spans: &[(Instant, Instant)]) -> Times {
+    let within = |at| spans.iter().any(|&(from, to)| (from..to).contains(at));
+    let those = yardstick.iter().filter(|(at, _)| within(at));
+    Times::of(those.map(|&(_, took)| took))
 }
 
 /// The share of hits, from 0 to 1.

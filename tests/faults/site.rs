@@ -23,7 +23,7 @@ const WARM_UP: Duration = Duration::from_millis(1500);
 pub(crate) const CALM: Duration = Duration::from_millis(3000);
 
 /// Within what time after the last fault every node shows what is current, and stores again.
-const SETTLED: Duration = Duration::from_secs(3);
+const SETTLED: Duration = Duration::from_secs(20);
 
 /// A number from the environment.
 fn number(name: &str, default: u64) -> u64 {
