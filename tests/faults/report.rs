@@ -13,15 +13,15 @@ pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
 
 /// What else may come to it. A machine that is busy delays each step that a request takes, of which
 /// there are so many more with a store than without.
-const SLACK: Duration = Duration::from_millis(250);
-const STEPS: u32 = 3;
+const SLACK: Duration = Duration::from_millis(300);
+const STEPS: u32 = 4;
 
 /// Within what time after a repair hits must be back.
 const RECOVERY: Duration = Duration::from_secs(2);
 
 /// When most reads without a cache take longer, the machine has no time for anything else: then it
 /// cannot be told what keeps hits away.
-const BUSY: Duration = Duration::from_millis(15);
+const BUSY: Duration = Duration::from_millis(10);
 
 /// The span over which a share of hits is taken.
 const WINDOW: Duration = Duration::from_millis(300);
@@ -208,7 +208,8 @@ fn slow(scene: &Scene, samples: &[Sample]) -> Vec<String> {
             Kind::Write if node.waits => DEADLINE + LEASE,
             Kind::Write => DEADLINE,
         };
-        store + SLACK + STEPS * record.without_cache(sample.began, sample.took)
+        let busy = STEPS * record.without_cache(sample.began, sample.took);
+        store + SLACK + busy + record.suspended(sample)
     };
     let slow = samples.iter().filter_map(|sample| {
         let node = &scene.nodes[sample.node].0;
