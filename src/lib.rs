@@ -149,10 +149,10 @@ pub use exchange::{Explanation, WouldEvict};
 pub use future::ResponseFuture;
 pub use invalidate::{Evict, Invalidation, Log, Pattern, Position};
 pub use key::{Key, KeyRef};
-pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus};
+pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus, WarmUp};
 pub use policy::{Policy, Routes};
 pub use service::Cache;
 pub use store::{
     Answer, MemoryStore, MemoryStoreBuilder, NoStore, Store, StoreHealth, StoreState, Stored, Usage,
 };
-pub use telemetry::{CacheStats, OutcomeStats, RouteStats};
+pub use telemetry::{CacheStats, HotKey, OutcomeStats, RouteStats};

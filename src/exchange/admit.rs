@@ -488,6 +488,9 @@ impl Asked {
             }
             known => self.store_variant(stored, nominated, known.as_deref()),
         }
+        if let Some(warming) = &self.warming {
+            warming.is_stored();
+        }
         true
     }
 
