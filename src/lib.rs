@@ -42,6 +42,7 @@
 //! - [`CacheLayer`] and its [builder](CacheLayerBuilder): the whole cache.
 //! - [`Routes`], [`Policy`] and [`Evict`]: what is cached, for how long, for whom; what writes evict.
 //! - [`CacheHandle`]: invalidate by hand, see what happens, ask why, switch it off.
+//! - `admin` (feature `admin`): all that over HTTP, and an inspector page for the browser.
 //! - [`CacheDirective`] and [`Invalidate`]: what handlers may say themselves.
 //! - [`Store`]: where responses live; [`MemoryStore`] unless you say otherwise.
 //!

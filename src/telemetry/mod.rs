@@ -177,12 +177,15 @@ impl Stats {
     /// for what is over the last.
     #[cfg(feature = "admin")]
     pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
-        let requests = latency::SERIES.iter().enumerate();
-        requests.filter_map(|(series, attribute)| match attribute {
-            Some(("cache.outcome", outcome)) => {
-                Some((*outcome, self.latencies.of(series).buckets().to_vec()))
-            }
-            _ => None,
+        let hit = Timed::Hit.series();
+        let all = latency::SERIES.iter().enumerate();
+        all.filter_map(move |(series, attribute)| {
+            let outcome = match attribute {
+                _ if series == hit => "hit",
+                Some(("cache.outcome", outcome)) => outcome,
+                _ => return None,
+            };
+            Some((outcome, self.latencies.of(series).buckets().to_vec()))
         })
     }
 
