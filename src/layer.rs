@@ -1,7 +1,7 @@
 //! The layer, its builder and its handle.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -13,7 +13,9 @@ use crate::clock::Clock;
 use crate::entry::PreparedList;
 use crate::error::Error;
 use crate::exchange::request::FieldRules;
-use crate::exchange::{self, Core, EmptyBody, Explanation, Place, WouldEvict};
+use crate::exchange::{
+    self, Core, EmptyBody, EntryFilter, EntryPage, Explanation, Place, WouldEvict,
+};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Pattern};
 use crate::policy::{Policy, Route, Routes};
@@ -304,6 +306,7 @@ impl CacheLayerBuilder {
             stats,
             prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
+            warned: AtomicU64::new(0),
         };
         let core = Arc::new(core);
         let source = Arc::downgrade(&core);
@@ -438,6 +441,35 @@ impl CacheHandle {
     #[must_use]
     pub fn would_evict(&self, what: impl Into<Invalidation>) -> Option<WouldEvict> {
         self.core.would_evict(&what.into())
+    }
+
+    /// Lists stored responses, those that an invalidation has overtaken included; `None` where the
+    /// store cannot list what it holds. A tiered store lists what is near.
+    ///
+    /// It looks at every stored response: for use by hand, not on a request's path, and where there
+    /// are very many, on a thread that may block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, EntryFilter};
+    ///
+    /// # fn main() -> Result<(), tower_response_cache::Error> {
+    /// let handle = CacheLayer::builder().build()?.handle();
+    /// let page = handle.entries(&EntryFilter::new().containing("/products")).unwrap();
+    /// assert_eq!(page.matched, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn entries(&self, filter: &EntryFilter) -> Option<EntryPage> {
+        self.core.entries(filter)
+    }
+
+    /// Returns how often requests took how long, by outcome.
+    #[cfg(feature = "admin")]
+    pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
+        self.core.stats.durations()
     }
 
     /// Switches the cache off or on again. While it is off every read goes to the handler; writes

@@ -7,13 +7,13 @@ use std::time::Duration;
 use http::request::Parts;
 
 use super::basis::Basis;
+use super::list::hexadecimal;
 use super::lookup::{self, Ask, Found, Lookup};
 use super::request::{self, Kind, Signals};
 use super::respond::Client;
 use super::{Core, Place, admissible, credentials, write_key};
-use crate::entry::StoredResponse;
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
-use crate::key::{KeyBuilder, KeyRef};
+use crate::key::KeyBuilder;
 use crate::status::{BypassReason, Miss, Outcome, Told};
 use crate::telemetry::{Operation, RouteId};
 
@@ -107,7 +107,7 @@ impl Place {
         let explanation = ask.explain(found);
         Ok(Explanation {
             route: Some(route.template.to_string()),
-            key: Some(hexadecimal(key.key())),
+            key: Some(hexadecimal(&key.key().digest())),
             ..explanation
         })
     }
@@ -200,13 +200,6 @@ impl fmt::Display for Explanation {
     }
 }
 
-fn hexadecimal(key: KeyRef<'_>) -> String {
-    key.digest()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 impl Core {
     /// Shows what an invalidation would hit; `None` where the store cannot list what it holds.
     pub(crate) fn would_evict(&self, what: &Invalidation) -> Option<WouldEvict> {
@@ -214,7 +207,7 @@ impl Core {
         let log = Log::with_capacity(1);
         log.append(std::slice::from_ref(what));
         let mut would = WouldEvict::default();
-        let listed = self.store.visit(&mut |stored: &StoredResponse| {
+        let listed = self.store.visit(&mut |_, stored| {
             would.examined += 1;
             let subject = stored.subject();
             if log.verdict(Position::from(0), subject) != Verdict::Valid {

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Buf;
@@ -16,9 +16,9 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::body::{BoxError, Budget, CacheBody};
-use crate::clock::{Clock, Now};
+use crate::clock::{self, Clock, Now};
 use crate::entry::{PreparedList, StoredResponse, Variants};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
@@ -34,6 +34,7 @@ mod basis;
 mod detached;
 mod explain;
 mod forward;
+mod list;
 mod lookup;
 mod nested;
 mod refresh;
@@ -51,6 +52,7 @@ use request::{FieldRules, Flags, Kind, Signals};
 pub(crate) use again::EmptyBody;
 pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
+pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 pub(crate) use respond::pass;
 pub(crate) use warming::Warming;
 pub(crate) use write::invalidate_and_pass;
@@ -77,6 +79,8 @@ pub(crate) struct Core {
     pub(crate) prepared: PreparedList,
     /// Whether a background sweep runs.
     pub(crate) sweeping: AtomicBool,
+    /// The second of the last warning about the store.
+    pub(crate) warned: AtomicU64,
 }
 
 /// What one layered service adds to the [`Core`].
@@ -428,10 +432,19 @@ impl Core {
         operation: Operation,
         answer: Answer<Result<T, Error>>,
     ) -> Result<T, Error> {
+        self.within(self.store_deadline, operation, answer).await
+    }
+
+    async fn within<T>(
+        &self,
+        deadline: Duration,
+        operation: Operation,
+        answer: Answer<Result<T, Error>>,
+    ) -> Result<T, Error> {
         match answer {
             Answer::Now(answer) => answer,
             Answer::Later(answer) => {
-                let answer = tokio::time::timeout(self.store_deadline, answer);
+                let answer = tokio::time::timeout(deadline, answer);
                 match self.timed(operation, answer).await {
                     Ok(answer) => answer,
                     Err(_) => Err(Error::store("the store did not answer in time")),
@@ -454,6 +467,14 @@ impl Core {
 
     /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
     fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
+        self.in_background_with(answer, ());
+    }
+
+    /// Does the same, and drops something when it is done.
+    fn in_background_with<T>(self: &Arc<Self>, answer: Answer<Result<(), Error>>, until_done: T)
+    where
+        T: Send + 'static,
+    {
         match answer {
             Answer::Now(Ok(())) => {}
             Answer::Now(Err(error)) => self.store_failed(Operation::Change, &error),
@@ -464,6 +485,7 @@ impl Core {
                         if let Err(error) = core.timed(Operation::Change, answer).await {
                             core.store_failed(Operation::Change, &error);
                         }
+                        drop(until_done);
                     });
                 }
                 Err(_) => {
@@ -476,8 +498,10 @@ impl Core {
 
     /// Records invalidations, and has what they hit swept up.
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
+        let deadline = self.store_deadline + self.store.acknowledges_after();
         let recording = kept_going(self.store.invalidate(what));
-        let recorded = self.bounded(Operation::Invalidate, recording).await;
+        let operation = Operation::Invalidate;
+        let recorded = self.within(deadline, operation, recording).await;
         match &recorded {
             Ok(()) => self.recorded(what),
             Err(error) => self.store_failed(Operation::Invalidate, error),
@@ -497,7 +521,27 @@ impl Core {
     fn store_failed(&self, operation: Operation, error: &Error) {
         self.stats.store_failed(operation);
         let operation = operation.as_str();
-        tracing::warn!(%error, operation, "the store failed; the request goes on without it");
+        match error.kind() {
+            // It has told of that itself, once.
+            ErrorKind::Unavailable => {}
+            _ if self.may_warn() => {
+                tracing::warn!(%error, operation, "the store failed; the request goes on without it");
+            }
+            _ => {
+                tracing::debug!(%error, operation, "the store failed; the request goes on without it");
+            }
+        }
+    }
+
+    /// Whether a second has gone by since the last warning: there may be thousands of failures.
+    fn may_warn(&self) -> bool {
+        let since = self
+            .clock
+            .instant()
+            .saturating_duration_since(clock::origin());
+        let second = since.as_secs() + 1;
+        // Relaxed: orders nothing.
+        self.warned.swap(second, Ordering::Relaxed) != second
     }
 }
 

@@ -76,6 +76,19 @@ impl Log {
         self.len() == 0
     }
 
+    /// Returns another handle to the same log.
+    #[cfg(feature = "redis")]
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Judges what was made at `position`, or found valid then.
     pub(crate) fn verdict(&self, position: Position, subject: SubjectRef<'_>) -> Verdict {
         self.verdict_at(position, subject).0
@@ -135,6 +148,9 @@ impl Log {
 
     /// Returns whether a request that began at `asked` outlasts a hold which a handler's answer falls
     /// under that was called at `began`. The answer may be too old for that request.
+    ///
+    /// Only the latest hold is known. A handler called before that may have been under an earlier one,
+    /// which the request outlasts although it began under the latest itself.
     pub(crate) fn outlasts_hold(
         &self,
         subject: SubjectRef<'_>,
@@ -143,7 +159,9 @@ impl Log {
     ) -> bool {
         let keys = self.shared.keys(subject);
         let held = self.shared.read().held(&keys, subject);
-        held.is_some_and(|(since, until)| began < until && (asked >= until || asked <= since))
+        held.is_some_and(|(since, until)| {
+            began < since || began < until && (asked >= until || asked <= since)
+        })
     }
 }
 

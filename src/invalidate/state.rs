@@ -97,7 +97,8 @@ impl State {
         if position > head || !mutant::is(Mutant::OpenIntentsIgnored) && open() {
             return Verdict::Invalid;
         }
-        let latest = self.recorded.latest(keys, subject);
+        let matters = |stamp: Latest| stamp.hard.max(stamp.soft) > position;
+        let latest = self.recorded.latest(keys, subject, matters);
         if latest.hard > position {
             Verdict::Invalid
         } else if latest.soft > position {
@@ -112,7 +113,7 @@ impl State {
         if mutant::is(Mutant::HoldIgnored) {
             return None;
         }
-        self.held.as_ref()?.latest(keys, subject).0
+        self.held.as_ref()?.latest(keys, subject, |_| true).0
     }
 }
 
@@ -137,6 +138,10 @@ impl Stamp for Latest {
         self.hard = self.hard.max(other.hard);
         self.soft = self.soft.max(other.soft);
     }
+
+    fn is_later_than(self, other: Self) -> bool {
+        self.hard.max(self.soft) > other.hard.max(other.soft)
+    }
 }
 
 impl Stamp for Held {
@@ -158,5 +163,9 @@ impl Stamp for Held {
             }
             (one, other) => one.or(other),
         };
+    }
+
+    fn is_later_than(self, other: Self) -> bool {
+        self.0 > other.0
     }
 }

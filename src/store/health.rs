@@ -20,6 +20,13 @@ pub struct StoreHealth {
     pub staleness_bound: Duration,
     /// Invalidations of this node that are not acknowledged by all who have to know of them.
     pub pending_invalidations: u64,
+    /// Invalidations since the store was made that were not acknowledged at first. They have been
+    /// recorded since, but for those that are still pending.
+    pub unacknowledged_invalidations: u64,
+    /// Values found in the store that were damaged, or not of this crate's making, and were removed.
+    pub values_refused: u64,
+    /// Responses left out because too many were on their way to the store.
+    pub values_left_out: u64,
     /// How long its last answer took; `None` where it never has to be waited for.
     pub latency: Option<Duration>,
 }

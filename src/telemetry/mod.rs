@@ -33,6 +33,8 @@ pub use snapshot::{CacheStats, OutcomeStats, RouteStats};
 
 use counters::Reasons;
 use hot::HotKeys;
+#[cfg(feature = "admin")]
+pub(crate) use latency::BOUNDS as DURATION_BOUNDS;
 use latency::Latencies;
 use otel::Durations;
 
@@ -169,6 +171,19 @@ impl Stats {
             self.latencies.record(timed, took);
         }
         self.durations.record(timed, took);
+    }
+
+    /// Returns how often requests took how long, by outcome: a count for each of the bounds, and one
+    /// for what is over the last.
+    #[cfg(feature = "admin")]
+    pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
+        let outcomes = latency::SERIES.iter().enumerate();
+        let outcomes = outcomes.filter_map(|(series, attribute)| match attribute {
+            Some(("cache.outcome", outcome)) => Some((*outcome, series)),
+            _ if series == Timed::Hit.series() => Some(("hit", series)),
+            _ => None,
+        });
+        outcomes.map(|(outcome, series)| (outcome, self.latencies.of(series).buckets().to_vec()))
     }
 
     pub(crate) fn listen(&self, listener: Listener, on: bool) {

@@ -81,7 +81,8 @@ impl MemoryStore {
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         let builder = Self::builder().max_bytes(max_bytes);
-        builder.with_largest_entry(DEFAULT_LARGEST_ENTRY)
+        let log = builder.log();
+        builder.with_largest_entry(DEFAULT_LARGEST_ENTRY, log)
     }
 
     /// Returns a builder, for more than the number of bytes.
@@ -142,6 +143,12 @@ impl MemoryStoreBuilder {
     ///
     /// If the largest entry would take more than an eighth of the store.
     pub fn build(self) -> Result<MemoryStore, Error> {
+        let log = self.log();
+        self.build_with(log)
+    }
+
+    /// Returns a store that goes by a log of somebody else's.
+    pub(super) fn build_with(self, log: Log) -> Result<MemoryStore, Error> {
         let eighth = self.max_bytes / 8;
         match self.largest_entry {
             Some(largest) if largest > eighth => Err(Error::config(format!(
@@ -149,12 +156,17 @@ impl MemoryStoreBuilder {
                  bytes: allow at most {eighth} or enlarge the store",
                 self.max_bytes
             ))),
-            Some(largest) => Ok(self.with_largest_entry(largest)),
-            None => Ok(self.with_largest_entry(DEFAULT_LARGEST_ENTRY)),
+            Some(largest) => Ok(self.with_largest_entry(largest, log)),
+            None => Ok(self.with_largest_entry(DEFAULT_LARGEST_ENTRY, log)),
         }
     }
 
-    fn with_largest_entry(self, largest: usize) -> MemoryStore {
+    fn log(&self) -> Log {
+        self.log_capacity
+            .map_or_else(Log::default, Log::with_capacity)
+    }
+
+    fn with_largest_entry(self, largest: usize, log: Log) -> MemoryStore {
         let largest_entry = largest.min(self.max_bytes / 8);
         // A seventh more: what a shard sets aside for its own working is far less.
         let shard_bytes = SHARD_BYTES.max(largest_entry.saturating_add(largest_entry / 7));
@@ -166,10 +178,8 @@ impl MemoryStoreBuilder {
             max_bytes: self.max_bytes,
             largest_entry,
             evictions: AtomicU64::new(0),
+            log,
             swept: Swept::default(),
-            log: self
-                .log_capacity
-                .map_or_else(Log::default, Log::with_capacity),
             clock: self.clock,
             sweep: Mutex::default(),
         }
@@ -250,14 +260,10 @@ impl Store for MemoryStore {
         self.sweep_some()
     }
 
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
-        let mut hashes = Vec::new();
-        for shard in &self.shards {
-            shard.list(&mut hashes);
-            for hash in hashes.drain(..) {
-                if let Some(Stored::Response(stored)) = shard.peek(hash) {
-                    visitor(&stored);
-                }
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
+        for (key, stored) in self.shards.iter().flat_map(Shard::iter) {
+            if let Stored::Response(stored) = stored {
+                visitor(key.borrow(), &stored);
             }
         }
         true

@@ -111,8 +111,13 @@ impl Shard {
         });
     }
 
+    /// Goes over all that is stored, without counting that as a use. The lock is taken for each.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Stored)> {
+        self.0.iter().map(|(key, slot)| (key, slot.into()))
+    }
+
     /// Returns what is stored under a hash, without counting that as a use.
-    pub(super) fn peek(&self, hash: u64) -> Option<Stored> {
+    fn peek(&self, hash: u64) -> Option<Stored> {
         self.0.peek(&ByHash(hash)).map(Stored::from)
     }
 
