@@ -65,6 +65,7 @@ pub(crate) const CASES: &[Case] = cases! {
     "hit, static text", Some(BARE), Same, send(hot().layer(text()));
     HIT, Some(BARE), Same, send(hot().layer(fields(KIB)));
     "hit, measured", Some(HIT), Same, send(built(builder(64 * KIB * KIB).measure_latency(true)).layer(fields(KIB)));
+    "hit, hot keys watched", Some(HIT), Same, send(built(builder(64 * KIB * KIB).hot_keys(20)).layer(fields(KIB)));
     @"otel" "hit, with a reader attached", Some(HIT), Same, send(built(collected()).layer(fields(KIB)));
     "hit, 64 KiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(64 * KIB)));
     "hit, 1 MiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(KIB * KIB)));
