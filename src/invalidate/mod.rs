@@ -43,6 +43,7 @@ mod state;
 mod subject;
 mod table;
 mod template;
+mod values;
 
 pub use evict::Evict;
 pub use invalidation::Invalidation;
@@ -55,3 +56,8 @@ pub(crate) use evict::{CompiledEvict, TagTemplate, Terms};
 pub(crate) use intent::Intent;
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};
+#[cfg_attr(
+    not(any(feature = "values", feature = "testing", test)),
+    expect(unused_imports, reason = "namespaces are made by features only")
+)]
+pub(crate) use values::Namespace;
