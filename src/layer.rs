@@ -257,6 +257,8 @@ impl CacheLayerBuilder {
             stats: Stats::default(),
             prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
+            #[cfg(feature = "values")]
+            values: crate::values::Shared::default(),
         };
         Ok(CacheLayer {
             core: Arc::new(core),
@@ -270,7 +272,7 @@ impl CacheLayerBuilder {
 /// Cheap to clone; all clones and all services of the cache share one state.
 #[derive(Clone, Debug)]
 pub struct CacheHandle {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl CacheHandle {
@@ -401,7 +403,7 @@ impl CacheHandle {
     /// Returns whether the cache is switched off.
     #[must_use]
     pub fn is_bypassed(&self) -> bool {
-        self.core.bypass.load(Ordering::Relaxed)
+        self.core.is_bypassed()
     }
 
     /// Returns what the cache has done and what it holds.

@@ -136,11 +136,13 @@ mod telemetry;
 #[cfg(any(feature = "testing", test))]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+#[cfg(feature = "values")]
+mod values;
 
 pub use body::CacheBody;
 pub use clock::Clock;
 pub use directive::{CacheDirective, Invalidate, OriginUnreachable};
-pub use entry::{StoredResponse, Variants};
+pub use entry::{StoredResponse, StoredValue, Variants};
 pub use error::{Error, ErrorKind};
 pub use exchange::{Explanation, WouldEvict};
 pub use future::ResponseFuture;
@@ -151,3 +153,5 @@ pub use policy::{Policy, Routes};
 pub use service::Cache;
 pub use store::{Answer, MemoryStore, MemoryStoreBuilder, NoStore, Store, Stored, Usage};
 pub use telemetry::CacheStats;
+#[cfg(feature = "values")]
+pub use values::{Codec, Json, ValueStats, Values};

@@ -75,6 +75,9 @@ pub(crate) struct Core {
     pub(crate) prepared: PreparedList,
     /// Whether a background sweep runs.
     pub(crate) sweeping: AtomicBool,
+    /// What the handlers' own values share.
+    #[cfg(feature = "values")]
+    pub(crate) values: crate::values::Shared,
 }
 
 /// What one layered service adds to the [`Core`].
@@ -225,8 +228,7 @@ impl Place {
 
     fn ask_for_read<B>(&self, parts: &Parts, has_body: bool) -> Result<Course<B>, BypassReason> {
         let core = &*self.core;
-        // Relaxed: a switch thrown by hand, which orders nothing.
-        if core.bypass.load(Ordering::Relaxed) {
+        if core.is_bypassed() {
             return Err(BypassReason::Disabled);
         }
         let uri = request::original_uri(parts);
@@ -402,8 +404,13 @@ impl Core {
         self.store.log().verdict(position, subject)
     }
 
+    pub(crate) fn is_bypassed(&self) -> bool {
+        // Relaxed: a switch thrown by hand, which orders nothing.
+        self.bypass.load(Ordering::Relaxed)
+    }
+
     /// Waits for a store no longer than its deadline.
-    async fn bounded<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
+    pub(crate) async fn bounded<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
         match answer {
             Answer::Now(answer) => answer,
             Answer::Later(answer) => {
@@ -416,7 +423,7 @@ impl Core {
     }
 
     /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
-    fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
+    pub(crate) fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
         match answer {
             Answer::Now(Ok(())) => {}
             Answer::Now(Err(error)) => self.store_failed(&error),
@@ -447,7 +454,7 @@ impl Core {
         recorded
     }
 
-    fn store_failed(&self, error: &Error) {
+    pub(crate) fn store_failed(&self, error: &Error) {
         self.stats.count(Event::StoreError);
         tracing::warn!(%error, "the store failed; the request goes on without it");
     }

@@ -32,6 +32,10 @@ impl Subject {
     }
 
     /// Makes a subject of a path and a query that are in canonical form.
+    #[cfg_attr(
+        not(feature = "values"),
+        allow(dead_code, reason = "values are made by features only")
+    )]
     pub(super) fn canonical(
         path: &str,
         query: Option<&str>,

@@ -46,6 +46,10 @@ impl Template {
     }
 
     /// Reads a pattern over the keys of values, in which there are no captures.
+    #[cfg_attr(
+        not(feature = "values"),
+        allow(dead_code, reason = "values are made by features only")
+    )]
     pub(super) fn parse_key(text: &str) -> Result<Vec<Token>, Error> {
         Reader::new(text, Braces::Refuse).key()
     }
@@ -149,6 +153,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a pattern over the keys of values.
+    #[cfg_attr(
+        not(feature = "values"),
+        allow(dead_code, reason = "values are made by features only")
+    )]
     fn key(mut self) -> Result<Vec<Token>, Error> {
         self.path = Some(Vec::new());
         while let Some((at, char)) = self.chars.next() {

@@ -23,6 +23,10 @@ pub(super) const SEPARATORS: [char; 2] = [':', '/'];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Namespace(Box<str>);
 
+#[cfg_attr(
+    not(feature = "values"),
+    allow(dead_code, reason = "values are made by features only")
+)]
 impl Namespace {
     pub(crate) fn new(name: &str) -> Self {
         Self(format!("{VALUES}{}", escape_namespace(name)).into())

@@ -1,11 +1,12 @@
-//! Where stored responses live: the [`Store`] trait and its homes.
+//! Where stored responses and values live: the [`Store`] trait and its homes.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::entry::{StoredResponse, Variants};
+use crate::entry::{StoredResponse, StoredValue, Variants};
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
@@ -16,7 +17,7 @@ mod noop;
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use noop::NoStore;
 
-/// A home for stored responses.
+/// A home for stored responses, and for the handlers' own values.
 ///
 /// A store is a map from [`Key`] to [`Stored`] beside a [`Log`] of invalidations. It decides what to
 /// keep and for how long at the most, but never whether a response is too old: that is judged by
@@ -41,6 +42,51 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Removes what is stored under a key.
     fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>>;
+
+    /// Looks up several keys, and answers in their order.
+    ///
+    /// The default looks up one after the other. A store that can ask for all of them at once should.
+    fn get_many(&self, keys: &[KeyRef<'_>]) -> Answer<Result<Vec<Option<Stored>>, Error>> {
+        Answer::all(keys.iter().map(|key| self.get(*key)))
+    }
+
+    /// Stores several values. Where this fails, some of them may have been stored.
+    ///
+    /// The default stores one after the other. A store that can send all of them at once should.
+    fn put_many(&self, entries: Vec<(Key, Stored)>) -> Answer<Result<(), Error>> {
+        let put = |(key, stored)| self.put(key, stored);
+        Answer::all(entries.into_iter().map(put)).done()
+    }
+
+    /// Removes what is stored under several keys. Where this fails, some of them may be left.
+    ///
+    /// The default removes one after the other. A store that can do so at once should.
+    fn remove_many(&self, keys: &[KeyRef<'_>]) -> Answer<Result<(), Error>> {
+        Answer::all(keys.iter().map(|key| self.remove(*key))).done()
+    }
+
+    /// Adds to the counter of a key, in one step that no other can come between, and returns its new
+    /// count.
+    ///
+    /// A counter that is not there, or has ended, counts from zero, and then ends after `ttl`, which
+    /// later additions do not prolong; [`Duration::MAX`] is for ever. Adding zero stores nothing: it
+    /// tells the count, or zero. The time is the store's own. A counter is no [`Stored`]:
+    /// [`get`](Self::get) does not find it, no invalidation ends it, [`remove`](Self::remove) removes
+    /// it, and like everything else it may be given up for lack of room.
+    ///
+    /// With Redis this is, under the name that the key's digest gives it, `INCRBY` and `PEXPIRE` with
+    /// `NX` in one transaction (`PEXPIRE` only where there is an end), and for zero a `GET`. `NX`
+    /// gives an end also to a counter that a node which failed between the two left without one.
+    /// An answer that did not come may still have been added.
+    ///
+    /// # Errors
+    ///
+    /// The default fails: this store does not count. So does what would not fit into 64 bits, and
+    /// leaves the counter as it was.
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        let _ = (key, by, ttl);
+        Answer::Now(Err(Error::store("this store has no counters")))
+    }
 
     /// Returns this node's copy of the log of invalidations.
     fn log(&self) -> &Log;
@@ -84,6 +130,8 @@ pub enum Stored {
     /// stored under a key of its own
     /// ([RFC 9111 §4.1](https://www.rfc-editor.org/rfc/rfc9111#section-4.1)).
     Variants(Arc<Variants>),
+    /// A value of a handler's own, which is not an HTTP response. Its key is never a request's.
+    Value(Arc<StoredValue>),
 }
 
 impl Stored {
@@ -94,6 +142,7 @@ impl Stored {
         match self {
             Self::Response(response) => response.size(),
             Self::Variants(variants) => variants.size(),
+            Self::Value(value) => value.size(),
         }
     }
 }
@@ -128,6 +177,41 @@ impl<T> Answer<T> {
         match self {
             Self::Now(answer) => answer,
             Self::Later(answer) => answer.await,
+        }
+    }
+}
+
+impl<T: Send + 'static> Answer<Result<T, Error>> {
+    /// Gathers answers: at once, if all of them came at once.
+    fn all(answers: impl Iterator<Item = Self>) -> Answer<Result<Vec<T>, Error>> {
+        let answers: Vec<Self> = answers.collect();
+        if answers.iter().all(|answer| matches!(answer, Self::Now(_))) {
+            let now = answers.into_iter().filter_map(|answer| match answer {
+                Self::Now(answer) => Some(answer),
+                Self::Later(_) => None,
+            });
+            return Answer::Now(now.collect());
+        }
+        Answer::Later(Box::pin(async move {
+            let mut gathered = Vec::with_capacity(answers.len());
+            let mut failed = None;
+            for answer in answers {
+                // What comes behind a failure is done all the same.
+                match answer.get().await {
+                    Ok(answer) => gathered.push(answer),
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+            failed.map_or(Ok(gathered), Err)
+        }))
+    }
+}
+
+impl Answer<Result<Vec<()>, Error>> {
+    fn done(self) -> Answer<Result<(), Error>> {
+        match self {
+            Self::Now(done) => Answer::Now(done.map(drop)),
+            Self::Later(done) => Answer::Later(Box::pin(async move { done.await.map(drop) })),
         }
     }
 }

@@ -44,7 +44,7 @@ impl MemoryStore {
         let rest = sweep.hashes.len().saturating_sub(STEP);
         let shard = &self.shards[sweep.shard];
         for hash in sweep.hashes.drain(rest..) {
-            shard.remove_if(hash, |stored| self.is_useless(stored, now));
+            shard.remove_if(hash, now, |stored| self.is_useless(stored, now));
         }
         sweep.to_list > 0 || !sweep.hashes.is_empty()
     }
@@ -54,6 +54,7 @@ impl MemoryStore {
             Stored::Response(response) => {
                 response.verdict(&self.log) == Verdict::Invalid || is_past_use(response, now)
             }
+            Stored::Value(value) => !value.is_usable(&self.log, now),
             // A list of variants leads to nothing when none of them is left.
             Stored::Variants(variants) => variants.known.iter().all(|variant| {
                 let key = variant.key.borrow();
