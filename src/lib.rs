@@ -44,6 +44,8 @@
 //! - [`CacheHandle`]: invalidate by hand, see what happens, ask why, switch it off.
 //! - [`CacheDirective`] and [`Invalidate`]: what handlers may say themselves.
 //! - [`Store`]: where responses live; [`MemoryStore`] unless you say otherwise.
+//! - `Values`, with feature `values`: a cache for what handlers work out themselves, evicted by the
+//!   same writes.
 //!
 //! # What it does unless told otherwise
 //!
@@ -97,6 +99,7 @@
 //! | feature | default | adds | costs |
 //! |---|---|---|---|
 //! | `axum` | yes | keys and routes by the original URI under `Router::nest`, where axum strips the prefix | the `axum` crate without its own default features |
+//! | `values` | no | `CacheHandle::values`: handlers' own values beside the stored responses, as JSON, with shared tags, collapsing and counters | the `serde` and `serde_json` crates |
 //! | `testing` | no | `testing`: a manual clock, the store contract, a check of your own router | nothing at run time |
 //!
 //! Without `axum` a router that is nested under two prefixes must be wrapped outside of the nesting:
