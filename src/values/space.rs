@@ -132,9 +132,10 @@ impl Space {
         came: Instant,
     ) -> bool {
         let log = self.core.store.log();
+        let outlasts_hold =
+            || !mutant::is(Mutant::HoldIgnoredAtJoin) && log.outlasts_hold(subject, began, came);
         mutant::is(Mutant::JoinAny)
-            || log.verdict(position, subject) == Verdict::Valid
-                && !log.outlasts_hold(subject, began, came)
+            || log.verdict(position, subject) == Verdict::Valid && !outlasts_hold()
     }
 
     /// Returns whether a value made since `position`, by a call that began at `began`, may be stored.

@@ -149,6 +149,19 @@ async fn whoever_comes_after_an_invalidation_is_not_given_what_was_begun_before(
 }
 
 #[tokio::test]
+async fn what_is_invalidated_while_it_is_made_is_not_stored() {
+    let (handle, _) = cache();
+    let (numbers, calls, gate) = numbers(&handle);
+    let caller = ask_at(&numbers.tags(["t"]), &calls, 1, &gate);
+    settle().await;
+    handle.invalidate_tag("t").await.unwrap();
+    gate.open();
+    assert_eq!(caller.await.unwrap(), Ok(1));
+    assert_eq!(found(&numbers, "n").await, None);
+    assert_eq!(handle.stats().usage.entries, 0);
+}
+
+#[tokio::test]
 async fn an_older_call_that_ends_last_does_not_replace_a_newer_value() {
     let (handle, _) = cache();
     let (numbers, calls, gate) = numbers(&handle);
