@@ -168,22 +168,19 @@ impl Shard {
     /// Removes what is stored under a hash if `useless` says so, which is asked without any lock, or
     /// if it is a counter that has ended.
     pub(super) fn remove_if(&self, hash: u64, now: Instant, useless: impl FnOnce(&Stored) -> bool) {
-        match self.0.peek(&ByHash(hash)) {
-            None => {}
-            Some(Slot::Counter(_, counter)) => {
-                if counter.has_ended(now) {
-                    // It may have begun anew since.
-                    self.0.remove_if(&ByHash(hash), |slot| slot.has_ended(now));
-                }
+        let Some(slot) = self.0.peek(&ByHash(hash)) else {
+            return;
+        };
+        let has_ended = slot.has_ended(now);
+        match slot.stored() {
+            // It may have been replaced since, or have begun anew.
+            Some(stored) if useless(&stored) => {
+                self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored));
             }
-            Some(slot) => {
-                if let Some(stored) = slot.stored()
-                    && useless(&stored)
-                {
-                    // It may have been replaced since.
-                    self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored));
-                }
+            None if has_ended => {
+                self.0.remove_if(&ByHash(hash), |slot| slot.has_ended(now));
             }
+            _ => {}
         }
     }
 }
