@@ -14,6 +14,7 @@ use crate::entry::StoredResponse;
 use crate::invalidate::Position;
 use crate::key::{Key, KeyHasher, KeyRef};
 use crate::status::Outcome;
+use crate::store::Granted;
 use crate::sync::{Mutex, MutexGuard};
 
 /// For how long a key whose response could not be shared is remembered. Requests for it go alone
@@ -147,6 +148,7 @@ impl<L: Clone> Flights<L> {
             flights: self.clone(),
             key: key.to_owned(),
             flight,
+            right: OnceLock::new(),
         }
     }
 
@@ -286,6 +288,8 @@ pub(crate) struct Leader<L: Clone = Landing> {
     flights: Arc<Flights<L>>,
     key: Key,
     flight: Arc<Flight<L>>,
+    /// To call the handler on behalf of other nodes.
+    right: OnceLock<Box<dyn Granted>>,
 }
 
 impl<L: Clone> Leader<L> {
@@ -300,8 +304,17 @@ impl<L: Clone> Leader<L> {
         self.flight.end(Ok(landing));
     }
 
+    /// Keeps the right to call the handler on behalf of other nodes until the flight is over.
+    pub(crate) fn holds(&self, right: Box<dyn Granted>) {
+        // There is one claim for each flight.
+        let _ = self.right.set(right);
+    }
+
     /// Frees those who wait: each makes its own call.
     pub(crate) fn not_for_others(&self) {
+        if let Some(right) = self.right.get() {
+            right.not_for_others();
+        }
         self.flight.end(Err(Freed::NotForOthers));
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::packed::Packed;
+use super::times::{PackedTimes, Times};
 use super::verdict;
 use crate::invalidate::{Log, Position, Subject, SubjectRef, Verdict};
 use crate::sync::AtomicU64;
@@ -21,8 +22,7 @@ pub struct StoredValue {
     /// The bytes, and behind them what they are invalidated by.
     packed: Packed,
     tags: Box<[Box<str>]>,
-    made: Instant,
-    lifetime: Duration,
+    times: PackedTimes,
     /// The log's position that was known before the value was made.
     position: Position,
     /// The latest position at which the log was found to hold nothing against this value.
@@ -30,23 +30,30 @@ pub struct StoredValue {
 }
 
 #[cfg_attr(
-    not(feature = "values"),
+    not(any(feature = "redis", feature = "values")),
     allow(dead_code, reason = "values are made by features only")
 )]
 impl StoredValue {
-    /// Makes a value that counts from `made`, and from `position` in the log.
+    /// Makes a value that has an age `now`, and counts from `position` in the log.
     pub(crate) fn new(
         bytes: &[u8],
         subject: &Subject,
-        made: Instant,
+        now: Instant,
+        age: Duration,
         lifetime: Duration,
         position: Position,
     ) -> Self {
+        let times = Times {
+            received: now,
+            initial_age: age,
+            lifetime,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+        };
         Self {
             packed: Packed::new(&HeaderMap::new(), subject.borrow(), bytes),
             tags: subject.tags().into(),
-            made,
-            lifetime,
+            times: times.into(),
             position,
             checked: AtomicU64::new(position.into()),
         }
@@ -64,7 +71,7 @@ impl StoredValue {
 
     /// Returns for how long the value may be used.
     pub(crate) fn lifetime(&self) -> Duration {
-        self.lifetime
+        self.times.lifetime()
     }
 }
 
@@ -83,16 +90,25 @@ impl StoredValue {
 
     /// Returns how long ago the value was made.
     pub(crate) fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.made)
+        self.times.age(now)
     }
 
-    /// Returns whether the value may be used: it is younger than its lifetime, and nothing that
-    /// matches was invalidated since it was made.
+    /// Returns whether the value is younger than its lifetime.
+    pub(crate) fn is_fresh(&self, now: Instant) -> bool {
+        self.age(now) < self.times.lifetime()
+    }
+
+    /// Asks the log whether anything that matches this value was invalidated since it was made.
+    pub(crate) fn verdict(&self, log: &Log) -> Verdict {
+        verdict(self.position, &self.checked, log, || self.subject())
+    }
+
+    /// Returns whether the value may be used: it is fresh, and nothing that matches was invalidated.
     ///
     /// What an invalidation marked as stale is not used either: there is no handler's call that would
     /// refresh it meanwhile.
+    #[cfg(any(feature = "values", test))]
     pub(crate) fn is_usable(&self, log: &Log, now: Instant) -> bool {
-        self.age(now) < self.lifetime
-            && verdict(self.position, &self.checked, log, || self.subject()) == Verdict::Valid
+        self.is_fresh(now) && self.verdict(log) == Verdict::Valid
     }
 }

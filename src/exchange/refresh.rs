@@ -2,6 +2,7 @@
 //! a stale answer, and what to do when the handler fails.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Buf;
 use http::header::{self, HeaderName};
@@ -26,6 +27,7 @@ use crate::semantics::cache_control::Scope;
 use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{reuse, storable};
 use crate::status::{Miss, Outcome, Staleness, Told};
+use crate::telemetry::Event;
 
 /// What the handler's answer says about what is stored.
 pub(super) enum Validated<B> {
@@ -65,6 +67,8 @@ pub(super) fn in_background<S, Q, B>(
     let Join::Lead(leader) = asked.join() else {
         return;
     };
+    asked.core().stats.count(asked.route.id, Event::Refreshed);
+    asked.answered.store(true, Ordering::Relaxed);
     let fetch = Fetch {
         asked: Arc::new(asked),
         why: Miss::Stale,
@@ -130,7 +134,7 @@ impl Fetch {
             return Validated::Useless(stored.clone());
         }
         let asked = &self.asked;
-        let fresh = freshened(stored, head, interval);
+        let mut fresh = freshened(stored, head, interval);
         let outcome = Outcome::Revalidated {
             why: self.why,
             collapsed: false,
@@ -154,6 +158,7 @@ impl Fetch {
                 // Confirmed for this once, and not to be stored any longer.
                 self.free();
                 asked.discard();
+                fresh.headers.remove(header::AGE);
                 let once = stored.once(&fresh.headers, interval.received.instant);
                 let detail = Some(refusal.detail());
                 Validated::Confirmed(asked.replay(&once, outcome, Told { detail, ..told }))
@@ -223,7 +228,7 @@ impl Fetch {
         };
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
-        asked.core().tell(response.headers_mut(), outcome, told);
+        asked.tell(response.headers_mut(), outcome, told);
         response
     }
 
@@ -231,8 +236,8 @@ impl Fetch {
     /// (RFC 9111 §5.2.2.2).
     fn disconnected<B>(&self) -> Response<CacheBody<B>> {
         self.free();
-        let core = self.asked.core();
-        respond::gateway_timeout(core, self.miss(Some("origin-unreachable")))
+        self.asked
+            .gateway_timeout(self.miss(Some("origin-unreachable")))
     }
 
     /// Answers with what is stored where the handler failed, if that is permitted.
@@ -280,7 +285,8 @@ impl Asked {
     }
 }
 
-/// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2).
+/// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2), with the
+/// answer's age, which is the stored response's from now on (§4.2.3).
 fn freshened(stored: &StoredResponse, update: &Parts, interval: Interval) -> Parts {
     // What this connection says of itself is no news of the stored response.
     let mut fields = storable::stored_headers(&update.headers, &Scope::Absent);
@@ -290,6 +296,10 @@ fn freshened(stored: &StoredResponse, update: &Parts, interval: Interval) -> Par
     }
     let mut fresh = Response::new(()).into_parts().0;
     fresh.status = stored.status;
+    for age in update.headers.get_all(header::AGE) {
+        // Fails, like the rest of the section, only beside more than 32,768 fields.
+        let _ = fields.try_append(header::AGE, age.clone());
+    }
     fresh.headers = validation::freshen(&stored.head().to_map(fields.len()), &fields);
     fresh.extensions = update.extensions.clone();
     fresh

@@ -19,6 +19,7 @@ use crate::semantics::partial::Part;
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
 use crate::semantics::range::{self, RangeSet, Resolved};
 use crate::status::{self, Outcome, Told};
+use crate::telemetry::{Account, RouteId, Timed};
 
 /// The side of a request that a replay looks at.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +44,7 @@ impl Ask<'_> {
             return self.replay(stored, Outcome::Hit);
         };
         if let Some(headers) = stored.prepared.get(moment) {
-            self.core.stats.count(Outcome::Hit);
+            self.answered(Outcome::Hit, true);
             return whole(stored, headers);
         }
         let response = self.replay(stored, Outcome::Hit);
@@ -67,8 +68,29 @@ impl Ask<'_> {
         stored: &StoredResponse,
         outcome: Outcome,
     ) -> Response<CacheBody<B>> {
+        self.answered(outcome, true);
         self.core
             .replay(stored, self.client, self.began, outcome, Told::default())
+    }
+
+    /// Reports what became of this request.
+    #[inline]
+    pub(super) fn answered(&self, outcome: Outcome, by_store: bool) {
+        let account = || Account {
+            began: Some(self.began.instant),
+            by_store,
+        };
+        let stats = &self.core.stats;
+        stats.answered(&self.core.clock, self.route.id, outcome, account);
+    }
+
+    /// Reports that the lookup is over, and the handler has to be called.
+    pub(super) fn found_nothing(&self) {
+        if self.core.stats.is_timed() {
+            let now = self.core.clock.instant();
+            let took = now.saturating_duration_since(self.began.instant);
+            self.core.stats.took(Timed::Lookup { found: false }, took);
+        }
     }
 }
 
@@ -79,8 +101,21 @@ impl Asked {
         outcome: Outcome,
         told: Told,
     ) -> Response<CacheBody<B>> {
+        self.answered(outcome);
         self.core()
             .replay(stored, self.client(), self.now(), outcome, told)
+    }
+
+    /// Reports what became of this request, and adds the fields that tell it.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
+        self.answered(outcome);
+        self.core().show.stamp(headers, outcome, told);
+    }
+
+    /// Says that no response could be had in the way the request or the response demands.
+    pub(super) fn gateway_timeout<B>(&self, outcome: Outcome) -> Response<CacheBody<B>> {
+        self.answered(outcome);
+        gateway_timeout(self.core(), outcome)
     }
 
     pub(super) fn ask(&self) -> Ask<'_> {
@@ -126,14 +161,9 @@ impl Core {
                 .insert(header::AGE, HeaderValue::from(age));
         }
         let ttl = Some(stored.ttl(now.instant));
-        self.tell(response.headers_mut(), outcome, Told { ttl, ..told });
+        let told = Told { ttl, ..told };
+        self.show.stamp(response.headers_mut(), outcome, told);
         response
-    }
-
-    /// Counts an outcome and adds the fields that tell it.
-    pub(super) fn tell(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
-        self.stats.count(outcome);
-        self.show.stamp(headers, outcome, told);
     }
 }
 
@@ -328,7 +358,8 @@ fn head<B>(stored: &StoredResponse, mut headers: HeaderMap) -> Response<CacheBod
 pub(super) fn gateway_timeout<B>(core: &Core, outcome: Outcome) -> Response<CacheBody<B>> {
     let status = StatusCode::GATEWAY_TIMEOUT;
     let mut response = respond(status, HeaderMap::new(), CacheBody::empty());
-    core.tell(response.headers_mut(), outcome, Told::default());
+    core.show
+        .stamp(response.headers_mut(), outcome, Told::default());
     response
 }
 
@@ -346,14 +377,16 @@ pub(super) fn respond<B>(
 /// Passes on a response that the cache was not asked for.
 pub(crate) fn pass<B>(
     core: &Core,
+    route: RouteId,
     outcome: Outcome,
     response: Response<B>,
 ) -> Response<CacheBody<B>> {
     let mut response = response.map(CacheBody::pass);
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        core.stats.count(outcome);
-    } else {
-        core.tell(response.headers_mut(), outcome, Told::default());
+    core.stats
+        .answered(&core.clock, route, outcome, Account::default);
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        core.show
+            .stamp(response.headers_mut(), outcome, Told::default());
     }
     response
 }

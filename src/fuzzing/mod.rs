@@ -15,6 +15,8 @@ mod structured;
 mod tests;
 mod uris;
 mod vary;
+#[cfg(feature = "redis")]
+mod wire;
 
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +31,8 @@ pub use ranges::ranges;
 pub use structured::structured;
 pub use uris::uris;
 pub use vary::vary;
+#[cfg(feature = "redis")]
+pub use wire::wire;
 
 /// No header section of interest has more; so work grows with the length of lines alone.
 const MAX_LINES: usize = 32;
@@ -98,7 +102,7 @@ fn joined(headers: &HeaderMap, name: &HeaderName, separator: &[u8]) -> HeaderVal
     value(&lines.join(separator))
 }
 
-/// Seconds since 1970, up to the year 9999.
+/// A time since 1970, so long before the year 10000 that no date with two digits of a year reaches it.
 fn at(seconds: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds % 253_402_300_800)
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds % 250_000_000_000)
 }

@@ -35,10 +35,15 @@ mod intent;
 mod invalidation;
 mod keys;
 mod log;
+#[cfg(feature = "redis")]
+mod member;
+#[cfg(feature = "redis")]
+mod mirror;
 mod order;
 mod pattern;
 mod position;
 mod shared;
+mod sketch;
 mod state;
 mod subject;
 mod table;
@@ -54,6 +59,9 @@ pub use position::Position;
 pub(crate) use canonical::canonical;
 pub(crate) use evict::{CompiledEvict, TagTemplate, Terms};
 pub(crate) use intent::Intent;
+pub(crate) use invalidation::InvalidationKind;
+#[cfg(feature = "redis")]
+pub(crate) use mirror::{Delta, Epoch, Local, Mirror, SharedPosition};
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};
 #[cfg_attr(

@@ -33,7 +33,7 @@ impl Subject {
 
     /// Makes a subject of a path and a query that are in canonical form.
     #[cfg_attr(
-        not(feature = "values"),
+        not(any(feature = "redis", feature = "values")),
         allow(dead_code, reason = "values are made by features only")
     )]
     pub(super) fn canonical(
@@ -100,6 +100,13 @@ impl<'a> SubjectRef<'a> {
     /// Returns the tags.
     pub(crate) fn tags(self) -> &'a [Box<str>] {
         self.tags
+    }
+
+    /// Returns whether path and query are in canonical form, outside of which nothing matches them.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_canonical(self) -> bool {
+        let is_canonical = |query| canonical_query(query) == query;
+        canonical(self.path) == self.path && self.query.is_none_or(is_canonical)
     }
 
     pub(crate) fn to_owned(self) -> Subject {

@@ -12,6 +12,8 @@ use super::pattern::{Pattern, Shape};
 use super::subject::Subject;
 use super::template::{Template, Token};
 use crate::error::Error;
+#[cfg(feature = "redis")]
+use crate::key::KeyRef;
 
 /// What the path of a namespace begins with.
 pub(super) const VALUES: &str = "values:";
@@ -24,10 +26,13 @@ pub(super) const SEPARATORS: [char; 2] = [':', '/'];
 pub(crate) struct Namespace(Box<str>);
 
 #[cfg_attr(
-    not(feature = "values"),
+    not(all(feature = "redis", feature = "values")),
     allow(dead_code, reason = "values are made by features only")
 )]
 impl Namespace {
+    /// What the key of a value begins with. No request has such a key: those begin with four bytes.
+    pub(crate) const KIND: &str = "value";
+
     pub(crate) fn new(name: &str) -> Self {
         Self(format!("{VALUES}{}", escape_namespace(name)).into())
     }
@@ -47,6 +52,18 @@ impl Namespace {
         let tokens = Template::parse_key(pattern)?;
         let shape = classify(self.0.clone(), wild(&tokens, escape_key));
         Ok(Pattern::of_shape(shape).into())
+    }
+}
+
+impl Subject {
+    /// Makes the subject of a value that is stored under a key; `None` if that is no value's key.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_value(key: KeyRef<'_>, tags: impl Into<Box<[Box<str>]>>) -> Option<Self> {
+        let mut parts = key.parts();
+        let mut part = || str::from_utf8(parts.next()??).ok();
+        let (kind, name, key) = (part()?, part()?, part()?);
+        let is_value = kind == Namespace::KIND && parts.next().is_none();
+        is_value.then(|| Namespace::new(name).subject(key, tags))
     }
 }
 

@@ -6,16 +6,28 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::entry::{StoredResponse, StoredValue, Variants};
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
 
+mod health;
 mod memory;
 mod noop;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+#[cfg(feature = "redis")]
+mod tiered;
 
+pub use health::{StoreHealth, StoreState};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use noop::NoStore;
+#[cfg(feature = "redis")]
+pub use redis::{RedisStore, RedisStoreBuilder};
+#[cfg(feature = "redis")]
+pub use tiered::{NearCache, TieredStore, TieredStoreBuilder};
 
 /// A home for stored responses, and for the handlers' own values.
 ///
@@ -45,14 +57,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Looks up several keys, and answers in their order.
     ///
-    /// The default looks up one after the other. A store that can ask for all of them at once should.
+    /// The default looks all of them up at the same time, which is one turn for a store that sends what
+    /// it is asked together on one connection.
     fn get_many(&self, keys: &[KeyRef<'_>]) -> Answer<Result<Vec<Option<Stored>>, Error>> {
         Answer::all(keys.iter().map(|key| self.get(*key)))
     }
 
     /// Stores several values. Where this fails, some of them may have been stored.
     ///
-    /// The default stores one after the other. A store that can send all of them at once should.
+    /// The default stores all of them at the same time.
     fn put_many(&self, entries: Vec<(Key, Stored)>) -> Answer<Result<(), Error>> {
         let put = |(key, stored)| self.put(key, stored);
         Answer::all(entries.into_iter().map(put)).done()
@@ -60,7 +73,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Removes what is stored under several keys. Where this fails, some of them may be left.
     ///
-    /// The default removes one after the other. A store that can do so at once should.
+    /// The default removes all of them at the same time.
     fn remove_many(&self, keys: &[KeyRef<'_>]) -> Answer<Result<(), Error>> {
         Answer::all(keys.iter().map(|key| self.remove(*key))).done()
     }
@@ -74,10 +87,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`get`](Self::get) does not find it, no invalidation ends it, [`remove`](Self::remove) removes
     /// it, and like everything else it may be given up for lack of room.
     ///
-    /// With Redis this is, under the name that the key's digest gives it, `INCRBY` and `PEXPIRE` with
-    /// `NX` in one transaction (`PEXPIRE` only where there is an end), and for zero a `GET`. `NX`
-    /// gives an end also to a counter that a node which failed between the two left without one.
-    /// An answer that did not come may still have been added.
+    /// With Redis this is, under the name that the key's digest gives it, one script of `INCRBY` and,
+    /// for a counter that was not there before, `PEXPIRE`; and for zero a `GET`. What an answer did not
+    /// come for may have been added all the same.
     ///
     /// # Errors
     ///
@@ -94,10 +106,28 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Records invalidations: in the log of this node and, where the store is shared, in the log
     /// that the other nodes read.
     ///
+    /// From this call on, and also if it fails in the end, nothing that they match is used on this
+    /// node: a store that takes its time has its [`log`](Self::log) record them first.
+    ///
     /// The default is right for a store that no other process shares.
     fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
         self.log().append(invalidations);
         Answer::Now(Ok(()))
+    }
+
+    /// Returns how long [`invalidate`](Self::invalidate) takes its time on purpose, after all is
+    /// recorded: for so much longer than its deadline the layer waits for it. By default not at all.
+    fn acknowledges_after(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Asks for the right to call the handler for a key, where several nodes agree on one that does.
+    ///
+    /// The layer asks once for each handler call that others may wait for. The default is right for a
+    /// store that no other process shares.
+    fn claim(&self, key: KeyRef<'_>) -> Answer<Claim> {
+        let _ = key;
+        Answer::Now(Claim::Granted(None))
     }
 
     /// Reclaims the room of stored responses that nothing may serve any more. The layer calls this
@@ -108,17 +138,25 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// Shows every stored response to a visitor, and returns whether this store can do that.
+    /// Shows every stored response with its key to a visitor, and returns whether this store can do
+    /// that.
     ///
     /// For inspection by hand: it may take long, and what is stored or removed meanwhile may be shown
     /// or not. The default shows nothing and returns `false`.
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
         let _ = visitor;
         false
     }
 
     /// Returns how much is stored.
     fn usage(&self) -> Usage;
+
+    /// Returns how this store is, at once: from what it knows already, without asking anybody.
+    ///
+    /// The default is right for a store that cannot fail.
+    fn health(&self) -> StoreHealth {
+        StoreHealth::default()
+    }
 }
 
 /// What a store keeps under one key.
@@ -159,6 +197,26 @@ pub struct Usage {
     pub capacity: u64,
     /// Values given up for lack of room since the store was made.
     pub evictions: u64,
+    /// Values removed because they had been invalidated, since the store was made.
+    pub swept_invalidated: u64,
+    /// Values removed because they were past any use, since the store was made.
+    pub swept_expired: u64,
+}
+
+/// Who is to call the handler.
+#[derive(Debug)]
+pub enum Claim {
+    /// This node. What is in the box is dropped when the response has been stored, or is not going to
+    /// be.
+    Granted(Option<Box<dyn Granted>>),
+    /// Another node has called it: what it stored can be looked up.
+    Elsewhere,
+}
+
+/// The right to call the handler on behalf of other nodes, until it is dropped.
+pub trait Granted: fmt::Debug + Send + Sync {
+    /// Says that the response is not for others: whoever waits had better call the handler itself.
+    fn not_for_others(&self);
 }
 
 /// A store's answer: at once, as memory's, or after some waiting.
@@ -193,16 +251,9 @@ impl<T: Send + 'static> Answer<Result<T, Error>> {
             return Answer::Now(now.collect());
         }
         Answer::Later(Box::pin(async move {
-            let mut gathered = Vec::with_capacity(answers.len());
-            let mut failed = None;
-            for answer in answers {
-                // What comes behind a failure is done all the same.
-                match answer.get().await {
-                    Ok(answer) => gathered.push(answer),
-                    Err(error) => failed = failed.or(Some(error)),
-                }
-            }
-            failed.map_or(Ok(gathered), Err)
+            // What comes behind a failure is done all the same.
+            let answers = join_all(answers.into_iter().map(Self::get)).await;
+            answers.into_iter().collect()
         }))
     }
 }

@@ -501,8 +501,9 @@ fn value(store: &dyn Store, bytes: &[u8]) -> (Key, Stored) {
     let now = Clock::default().instant();
     let tags = [Box::from("user:1"), Box::from("team:ä")];
     let subject = Namespace::new("users").subject("1: é", tags);
-    let lifetime = Duration::from_secs(600);
-    let stored = StoredValue::new(bytes, &subject, now, lifetime, store.log().position());
+    let (age, lifetime) = (Duration::from_secs(2), Duration::from_secs(600));
+    let position = store.log().position();
+    let stored = StoredValue::new(bytes, &subject, now, age, lifetime, position);
     let mut key = KeyBuilder::default();
     key.part(b"value").part(b"users").part("1: é".as_bytes());
     (key.key().to_owned(), Stored::Value(Arc::new(stored)))

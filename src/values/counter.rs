@@ -36,7 +36,7 @@ impl<T, C> Values<T, C> {
         let key = self.space.counter_key(key);
         let store = &self.space.core.store;
         self.space
-            .answer(store.increment(key.borrow(), by, self.ttl))
+            .change(store.increment(key.borrow(), by, self.ttl))
             .await
     }
 
@@ -48,6 +48,6 @@ impl<T, C> Values<T, C> {
     pub async fn reset(&self, key: &str) -> Result<(), Error> {
         let key = self.space.counter_key(key);
         let store = &self.space.core.store;
-        self.space.answer(store.remove(key.borrow())).await
+        self.space.change(store.remove(key.borrow())).await
     }
 }

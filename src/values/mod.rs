@@ -21,7 +21,7 @@ mod options;
 mod space;
 mod stats;
 
-use space::{Place, Space};
+use space::{Place, Space, TURN};
 use stats::Event;
 
 pub use codec::{Codec, Json};
@@ -198,14 +198,13 @@ impl<T, C: Codec<T>> Values<T, C> {
         if self.space.core.is_bypassed() {
             return Ok(keys.iter().map(|_| None).collect());
         }
-        let asked = {
-            let keys: Vec<_> = keys.iter().map(Key::borrow).collect();
-            self.space.core.store.get_many(&keys)
-        };
-        let found = self.space.answer(asked).await?;
-        let found = found.into_iter().chain(std::iter::repeat(None));
-        let read = |(key, found): (&Key, _)| self.read(key.borrow(), self.space.usable(found));
-        Ok(keys.iter().zip(found).map(read).collect())
+        let mut values = Vec::with_capacity(keys.len());
+        for turn in keys.chunks(TURN) {
+            let found = self.space.find_many(turn).await?;
+            let read = |(key, found): (&Key, _)| self.read(key.borrow(), found);
+            values.extend(turn.iter().zip(found).map(read));
+        }
+        Ok(values)
     }
 
     /// Stores a value, in place of what was there.
@@ -320,7 +319,9 @@ impl<T, C: Codec<T>> Values<T, C> {
             Error::value("the value could not be encoded").with_source(error)
         })?;
         let now = self.space.now();
-        let made = |subject: &Subject| StoredValue::new(&bytes, subject, now, self.ttl, position);
+        let made = |subject: &Subject| {
+            StoredValue::new(&bytes, subject, now, Duration::ZERO, self.ttl, position)
+        };
         Ok(match &self.tags_of {
             None => made(&place.subject),
             Some(tags_of) => {

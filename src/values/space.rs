@@ -12,6 +12,14 @@ use crate::invalidate::{Invalidation, Namespace, Position, Subject, SubjectRef, 
 use crate::key::{Key, KeyBuilder, KeyRef};
 use crate::mutant::{self, Mutant};
 use crate::store::{Answer, Stored};
+use crate::telemetry::Operation;
+
+/// How many keys a store is asked to change or to find at a time. It may have a bound of its own on what
+/// is under way, and leave out what is over it.
+pub(super) const TURN: usize = 128;
+
+/// What the key of a counter begins with: it is another than that of a value.
+const COUNTER: &str = "counter";
 
 /// What all namespaces of a cache share.
 #[derive(Debug, Default)]
@@ -53,19 +61,18 @@ impl Space {
         }
     }
 
-    /// Returns the key of a value. No request has such a key: what those begin with has four bytes.
     pub(super) fn key(&self, key: &str) -> Key {
-        self.key_of(b"value", key)
+        self.key_of(Namespace::KIND, key)
     }
 
     pub(super) fn counter_key(&self, key: &str) -> Key {
-        self.key_of(b"counter", key)
+        self.key_of(COUNTER, key)
     }
 
-    fn key_of(&self, kind: &[u8], key: &str) -> Key {
+    fn key_of(&self, kind: &str, key: &str) -> Key {
         let mut builder = KeyBuilder::default();
         builder
-            .part(kind)
+            .part(kind.as_bytes())
             .part(self.name.as_bytes())
             .part(key.as_bytes());
         builder.key().to_owned()
@@ -84,22 +91,43 @@ impl Space {
     }
 
     /// Waits for the store, no longer than its deadline.
-    pub(super) async fn answer<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
-        let answered = self.core.bounded(answer).await;
+    pub(super) async fn answer<T>(
+        &self,
+        operation: Operation,
+        answer: Answer<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let answered = self.core.bounded(operation, answer).await;
         if let Err(error) = &answered {
-            self.failed(error);
+            self.counts.add(Event::StoreError, 1);
+            self.core.store_failed(operation, error);
         }
         answered
     }
 
-    fn failed(&self, error: &Error) {
-        self.counts.add(Event::StoreError, 1);
-        self.core.store_failed(error);
+    /// Has something changed in the store.
+    pub(super) async fn change<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
+        self.answer(Operation::Change, answer).await
     }
 
     pub(super) async fn find(&self, key: KeyRef<'_>) -> Result<Option<Arc<StoredValue>>, Error> {
-        let found = self.answer(self.core.store.get(key)).await?;
+        let found = self
+            .answer(Operation::Get, self.core.store.get(key))
+            .await?;
         Ok(self.usable(found))
+    }
+
+    /// Looks several values up, and answers with one for each key.
+    pub(super) async fn find_many(
+        &self,
+        keys: &[Key],
+    ) -> Result<impl Iterator<Item = Option<Arc<StoredValue>>> + use<'_>, Error> {
+        let asked = {
+            let keys: Vec<_> = keys.iter().map(Key::borrow).collect();
+            self.core.store.get_many(&keys)
+        };
+        let found = self.answer(Operation::Get, asked).await?;
+        let found = found.into_iter().chain(std::iter::repeat(None));
+        Ok(found.map(|found| self.usable(found)))
     }
 
     /// Looks a value up where that costs no waiting.
@@ -156,18 +184,25 @@ impl Space {
         self.counts.add(Event::Set, useful.len());
         if !useless.is_empty() {
             let keys: Vec<_> = useless.iter().map(|(key, _)| key.borrow()).collect();
-            self.answer(self.core.store.remove_many(&keys)).await?;
+            self.clear(&keys).await?;
         }
         let stored = |(key, value)| (key, Stored::Value(Arc::new(value)));
-        let mut useful: Vec<_> = useful.into_iter().map(stored).collect();
-        match (useful.len(), useful.pop()) {
-            (1, Some((key, stored))) => self.answer(self.core.store.put(key, stored)).await,
-            (_, Some(last)) => {
-                useful.push(last);
-                self.answer(self.core.store.put_many(useful)).await
+        let mut useful = useful.into_iter().map(stored);
+        loop {
+            let turn: Vec<_> = useful.by_ref().take(TURN).collect();
+            if turn.is_empty() {
+                return Ok(());
             }
-            (_, None) => Ok(()),
+            self.change(self.core.store.put_many(turn)).await?;
         }
+    }
+
+    /// Removes what is stored under some keys.
+    async fn clear(&self, keys: &[KeyRef<'_>]) -> Result<(), Error> {
+        for turn in keys.chunks(TURN) {
+            self.change(self.core.store.remove_many(turn)).await?;
+        }
+        Ok(())
     }
 
     /// Stores what a flight brought, unless another value has come since, or an invalidation.
@@ -189,15 +224,8 @@ impl Space {
             return;
         };
         self.counts.add(Event::Set, 1);
-        self.core.in_background(match answer {
-            // Until then the flight is found, and can be joined.
-            Answer::Later(answer) => Answer::Later(Box::pin(async move {
-                let stored = answer.await;
-                drop(leader);
-                stored
-            })),
-            now => now,
-        });
+        // Until then the flight is found, and can be joined.
+        self.core.in_background_with(answer, leader);
     }
 
     /// Has the values of some keys used no more, and gives back their room.
@@ -207,7 +235,7 @@ impl Space {
         let keys: Vec<_> = keys.iter().map(|key| self.key(key)).collect();
         let keys: Vec<_> = keys.iter().map(Key::borrow).collect();
         // A failure is counted, and no matter: what is left there is of no use to anyone.
-        let _ = self.answer(self.core.store.remove_many(&keys)).await;
+        let _ = self.clear(&keys).await;
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::shard::Shard;
-use self::sweep::Sweep;
+use self::sweep::{Sweep, Swept};
 use super::{Answer, Store, Stored, Usage};
 use crate::clock::Clock;
 use crate::entry::StoredResponse;
@@ -59,6 +59,7 @@ pub struct MemoryStore {
     max_bytes: usize,
     largest_entry: usize,
     evictions: AtomicU64,
+    swept: Swept,
     log: Log,
     clock: Clock,
     sweep: Mutex<Sweep>,
@@ -81,7 +82,8 @@ impl MemoryStore {
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         let builder = Self::builder().max_bytes(max_bytes);
-        builder.with_largest_entry(DEFAULT_LARGEST_ENTRY)
+        let log = builder.log();
+        builder.with_largest_entry(DEFAULT_LARGEST_ENTRY, log)
     }
 
     /// Returns a builder, for more than the number of bytes.
@@ -142,6 +144,12 @@ impl MemoryStoreBuilder {
     ///
     /// If the largest entry would take more than an eighth of the store.
     pub fn build(self) -> Result<MemoryStore, Error> {
+        let log = self.log();
+        self.build_with(log)
+    }
+
+    /// Returns a store that goes by a log of somebody else's.
+    pub(super) fn build_with(self, log: Log) -> Result<MemoryStore, Error> {
         let eighth = self.max_bytes / 8;
         match self.largest_entry {
             Some(largest) if largest > eighth => Err(Error::config(format!(
@@ -149,12 +157,17 @@ impl MemoryStoreBuilder {
                  bytes: allow at most {eighth} or enlarge the store",
                 self.max_bytes
             ))),
-            Some(largest) => Ok(self.with_largest_entry(largest)),
-            None => Ok(self.with_largest_entry(DEFAULT_LARGEST_ENTRY)),
+            Some(largest) => Ok(self.with_largest_entry(largest, log)),
+            None => Ok(self.with_largest_entry(DEFAULT_LARGEST_ENTRY, log)),
         }
     }
 
-    fn with_largest_entry(self, largest: usize) -> MemoryStore {
+    fn log(&self) -> Log {
+        self.log_capacity
+            .map_or_else(Log::default, Log::with_capacity)
+    }
+
+    fn with_largest_entry(self, largest: usize, log: Log) -> MemoryStore {
         let largest_entry = largest.min(self.max_bytes / 8);
         // A seventh more: what a shard sets aside for its own working is far less.
         let shard_bytes = SHARD_BYTES.max(largest_entry.saturating_add(largest_entry / 7));
@@ -166,9 +179,8 @@ impl MemoryStoreBuilder {
             max_bytes: self.max_bytes,
             largest_entry,
             evictions: AtomicU64::new(0),
-            log: self
-                .log_capacity
-                .map_or_else(Log::default, Log::with_capacity),
+            log,
+            swept: Swept::default(),
             clock: self.clock,
             sweep: Mutex::default(),
         }
@@ -262,14 +274,10 @@ impl Store for MemoryStore {
         self.sweep_some()
     }
 
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
-        let mut hashes = Vec::new();
-        for shard in &self.shards {
-            shard.list(&mut hashes);
-            for hash in hashes.drain(..) {
-                if let Some(Stored::Response(stored)) = shard.peek(hash) {
-                    visitor(&stored);
-                }
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
+        for (key, stored) in self.shards.iter().flat_map(Shard::iter) {
+            if let Stored::Response(stored) = stored {
+                visitor(key.borrow(), &stored);
             }
         }
         true
@@ -281,6 +289,8 @@ impl Store for MemoryStore {
             bytes: self.shards.iter().map(Shard::bytes).sum(),
             capacity: self.max_bytes as u64,
             evictions: self.evictions.load(Ordering::Relaxed),
+            swept_invalidated: self.swept.invalidated.load(Ordering::Relaxed),
+            swept_expired: self.swept.expired.load(Ordering::Relaxed),
         }
     }
 }

@@ -160,28 +160,39 @@ impl Shard {
         });
     }
 
+    /// Goes over all that is stored, without counting that as a use. The lock is taken for each.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Stored)> {
+        self.0
+            .iter()
+            .filter_map(|(key, slot)| Some((key, slot.stored()?)))
+    }
+
     /// Returns what is stored under a hash, without counting that as a use.
-    pub(super) fn peek(&self, hash: u64) -> Option<Stored> {
-        self.0.peek(&ByHash(hash)).and_then(Slot::stored)
+    fn peek(&self, hash: u64) -> Option<Slot> {
+        self.0.peek(&ByHash(hash))
     }
 
     /// Removes what is stored under a hash if `useless` says so, which is asked without any lock, or
-    /// if it is a counter that has ended.
-    pub(super) fn remove_if(&self, hash: u64, now: Instant, useless: impl FnOnce(&Stored) -> bool) {
-        let Some(slot) = self.0.peek(&ByHash(hash)) else {
-            return;
+    /// if it is a counter that has ended. Returns whether it did.
+    pub(super) fn remove_if(
+        &self,
+        hash: u64,
+        now: Instant,
+        useless: impl FnOnce(&Stored) -> bool,
+    ) -> bool {
+        let Some(slot) = self.peek(hash) else {
+            return false;
         };
         let has_ended = slot.has_ended(now);
-        match slot.stored() {
-            // It may have been replaced since, or have begun anew.
+        // It may have been replaced since, or have begun anew.
+        let removed = match slot.stored() {
             Some(stored) if useless(&stored) => {
-                self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored));
+                self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored))
             }
-            None if has_ended => {
-                self.0.remove_if(&ByHash(hash), |slot| slot.has_ended(now));
-            }
-            _ => {}
-        }
+            None if has_ended => self.0.remove_if(&ByHash(hash), |slot| slot.has_ended(now)),
+            _ => None,
+        };
+        removed.is_some()
     }
 }
 
