@@ -42,6 +42,7 @@
 //! - [`CacheLayer`] and its [builder](CacheLayerBuilder): the whole cache.
 //! - [`Routes`], [`Policy`] and [`Evict`]: what is cached, for how long, for whom; what writes evict.
 //! - [`CacheHandle`]: invalidate by hand, see what happens, ask why, switch it off.
+//! - `admin` (feature `admin`): all that over HTTP, and an inspector page for the browser.
 //! - [`CacheDirective`] and [`Invalidate`]: what handlers may say themselves.
 //! - [`Store`]: where responses live; [`MemoryStore`] unless you say otherwise.
 //! - `Values`, with feature `values`: a cache for what handlers work out themselves, evicted by the
@@ -167,7 +168,7 @@ pub use exchange::{
 pub use future::ResponseFuture;
 pub use invalidate::{Evict, Invalidation, Log, Pattern, Position};
 pub use key::{Key, KeyRef};
-pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus};
+pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus, WarmUp};
 pub use policy::{Policy, Routes};
 pub use service::Cache;
 pub use store::{
@@ -176,6 +177,6 @@ pub use store::{
 };
 #[cfg(feature = "redis")]
 pub use store::{NearCache, RedisStore, RedisStoreBuilder, TieredStore, TieredStoreBuilder};
-pub use telemetry::{CacheStats, OutcomeStats, RouteStats};
+pub use telemetry::{CacheStats, HotKey, OutcomeStats, RouteStats};
 #[cfg(feature = "values")]
 pub use values::{Codec, Json, ValueStats, Values};

@@ -53,9 +53,9 @@
 //!
 //! # Cost
 //!
-//! Making the router begins to [measure durations](CacheHandle::measure_latency), which costs every
-//! request two readings of the clock. All else costs nothing while nobody asks. `/entries` and a dry run look at every stored response, on a thread for
-//! blocking work: about a microsecond each.
+//! Making the router begins to [measure durations](CacheHandle::measure_latency); all else costs
+//! nothing while nobody asks. `/entries` and a dry run look at every stored response: on threads for
+//! blocking work, two of them at a time at the most, while requests go on.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! What is stored: a response, or a handler's own value, as plain data.
 
 use std::mem;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,8 @@ struct Rare {
     body: Option<Bytes>,
     trailers: Option<Box<HeaderMap>>,
     tags: Box<[Box<str>]>,
+    /// The number of the fill that made it, where somebody traces that.
+    fill: Option<NonZeroU64>,
 }
 
 /// Longer bodies are not copied.
@@ -97,6 +100,7 @@ impl StoredResponse {
             body: (body.len() > SHORT_BODY).then(|| body.clone()),
             trailers: trailers.map(Box::new),
             tags: subject.tags().into(),
+            fill: None,
         };
         let short = match rare.body {
             Some(_) => &[][..],
@@ -134,6 +138,19 @@ impl StoredResponse {
             self.subject().to_owned(),
             self.position,
         )
+    }
+
+    /// Returns the same response, made by the fill of that number.
+    pub(crate) fn filled_by(mut self, fill: Option<NonZeroU64>) -> Self {
+        if fill.is_some() {
+            self.rare.get_or_insert_default().fill = fill;
+        }
+        self
+    }
+
+    /// Returns the number of the fill that made it, where that was traced.
+    pub(crate) fn fill(&self) -> Option<NonZeroU64> {
+        self.rare.as_ref()?.fill
     }
 
     /// Returns about how many bytes this takes in memory.

@@ -10,6 +10,7 @@ use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log, Verdict};
 use crate::key::{Key, KeyRef};
+use crate::mutant::{self, Mutant};
 
 /// Memory over Redis: what this node has seen is answered from its own memory, without moving the
 /// body again.
@@ -85,6 +86,7 @@ impl NearCache {
     /// How long a write waits: a hundredth more than the lease, for clocks that do not run alike.
     fn wait(self) -> Duration {
         match self {
+            Self::LeaseAndWait(_) if mutant::is(Mutant::WritersDoNotWait) => Duration::ZERO,
             Self::LeaseAndWait(lease) => lease + lease / 100 + Duration::from_millis(1),
             Self::Strict | Self::Lease(_) => Duration::ZERO,
         }
@@ -147,11 +149,19 @@ impl TieredStoreBuilder {
                 self.mode
             )));
         }
-        let far = self.redis.start(&Place {
+        let far = self.redis.clone().start(&self.place())?;
+        self.over(far)
+    }
+
+    pub(in crate::store) fn place(&self) -> Place {
+        Place {
             alone: self.alone,
             wait: self.mode.wait(),
-            listens: lease.is_some(),
-        })?;
+            listens: self.mode.lease().is_some(),
+        }
+    }
+
+    pub(in crate::store) fn over(self, far: RedisStore) -> Result<TieredStore, Error> {
         let near = self.memory.build_with(far.log().share())?;
         Ok(TieredStore {
             near: Arc::new(near),
@@ -214,7 +224,7 @@ impl TieredStore {
             if is_valid(&stored, memory.log()) {
                 return Ok(Some(stored));
             }
-            let found = node.find(&key).await?;
+            let found = node.find(&key, true).await?;
             Ok(promoted(&memory, key, found))
         }))
     }
@@ -222,7 +232,7 @@ impl TieredStore {
     /// Looks in Redis, and keeps what is found there in memory.
     fn fetch(&self, key: KeyRef<'_>) -> Found {
         let (memory, owned) = (self.near.clone(), key.to_owned());
-        match self.far.find(key) {
+        match self.far.find(key, true) {
             Answer::Now(answer) => Answer::Now(answer),
             Answer::Later(found) => Answer::Later(Box::pin(async move {
                 Ok(promoted(&memory, owned, found.await?))

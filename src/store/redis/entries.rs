@@ -19,6 +19,9 @@ const MOST_LOOKUPS: usize = 4096;
 /// Responses on their way to Redis at a time. Those that come meanwhile are left out.
 const MOST_STORED: usize = 256;
 
+/// A value of this size has about all of a read buffer to itself.
+const FILLS_A_BUFFER: usize = 32 << 10;
+
 /// How much a node is asking of Redis.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay {
@@ -63,12 +66,18 @@ type Found = Result<Option<Stored>, Failure>;
 
 impl Node {
     /// Looks a key up, and brings this node's log up to date meanwhile: one round trip.
-    pub(in crate::store) async fn find(self: &Arc<Self>, key: &Key) -> Found {
+    ///
+    /// What is `kept` gets memory of its own: what comes from a connection is a slice of its read
+    /// buffer, which would stay for as long.
+    pub(in crate::store) async fn find(self: &Arc<Self>, key: &Key, kept: bool) -> Found {
         let name = self.name(key.borrow(), 'e');
         let (followed, blob) = tokio::join!(self.follow(), self.backend.get(name.clone()));
         let blob = self.noted(blob)?;
         followed?;
         match blob {
+            Some(blob) if kept && blob.len() < FILLS_A_BUFFER => {
+                self.open(key, name, Bytes::copy_from_slice(&blob)).await
+            }
             Some(blob) => self.open(key, name, blob).await,
             None => Ok(None),
         }

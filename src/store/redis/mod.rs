@@ -35,6 +35,8 @@ mod lease;
 mod node;
 mod push;
 mod rounds;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wire;
 
 pub(super) use builder::Place;
@@ -120,8 +122,12 @@ impl RedisStore {
         &self.node
     }
 
-    /// Looks up in Redis, whatever else there is.
-    pub(super) fn find(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    /// Looks up in Redis, whatever else there is. What is `kept` does not pin a read buffer.
+    pub(super) fn find(
+        &self,
+        key: KeyRef<'_>,
+        kept: bool,
+    ) -> Answer<Result<Option<Stored>, Error>> {
         let permit = match self.permit_to_look_up() {
             Ok(permit) => permit,
             Err(error) => return Answer::Now(Err(error)),
@@ -129,7 +135,7 @@ impl RedisStore {
         let (node, key) = (self.node.clone(), key.to_owned());
         Answer::Later(Box::pin(async move {
             let _until_it_is_found = permit;
-            Ok(node.find(&key).await?)
+            Ok(node.find(&key, kept).await?)
         }))
     }
 
@@ -144,7 +150,7 @@ impl RedisStore {
 
 impl Store for RedisStore {
     fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
-        self.find(key)
+        self.find(key, false)
     }
 
     fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
