@@ -79,6 +79,9 @@ pub(crate) struct Core {
     pub(crate) prepared: PreparedList,
     /// Whether a background sweep runs.
     pub(crate) sweeping: AtomicBool,
+    /// What the handlers' own values share.
+    #[cfg(feature = "values")]
+    pub(crate) values: crate::values::Shared,
     /// The second of the last warning about the store.
     pub(crate) warned: AtomicU64,
 }
@@ -242,8 +245,7 @@ impl Place {
         under: &mut RouteId,
     ) -> Result<Course<B>, BypassReason> {
         let core = &*self.core;
-        // Relaxed: a switch thrown by hand, which orders nothing.
-        if core.bypass.load(Ordering::Relaxed) {
+        if core.is_bypassed() {
             return Err(BypassReason::Disabled);
         }
         let uri = request::original_uri(parts);
@@ -426,8 +428,13 @@ impl Core {
         self.store.log().verdict(position, subject)
     }
 
+    pub(crate) fn is_bypassed(&self) -> bool {
+        // Relaxed: a switch thrown by hand, which orders nothing.
+        self.bypass.load(Ordering::Relaxed)
+    }
+
     /// Waits for a store no longer than its deadline.
-    async fn bounded<T>(
+    pub(crate) async fn bounded<T>(
         &self,
         operation: Operation,
         answer: Answer<Result<T, Error>>,
@@ -466,13 +473,16 @@ impl Core {
     }
 
     /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
-    fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
+    pub(crate) fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
         self.in_background_with(answer, ());
     }
 
     /// Does the same, and drops something when it is done.
-    fn in_background_with<T>(self: &Arc<Self>, answer: Answer<Result<(), Error>>, until_done: T)
-    where
+    pub(crate) fn in_background_with<T>(
+        self: &Arc<Self>,
+        answer: Answer<Result<(), Error>>,
+        until_done: T,
+    ) where
         T: Send + 'static,
     {
         match answer {
@@ -518,7 +528,7 @@ impl Core {
         }
     }
 
-    fn store_failed(&self, operation: Operation, error: &Error) {
+    pub(crate) fn store_failed(&self, operation: Operation, error: &Error) {
         self.stats.store_failed(operation);
         let operation = operation.as_str();
         match error.kind() {
