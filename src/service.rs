@@ -56,7 +56,6 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let begun = exchange::begin(&self.place, &mut self.inner, request);
-        ResponseFuture::new(self.place.core.clone(), begun)
+        ResponseFuture::new(exchange::begin(&self.place, &mut self.inner, request))
     }
 }

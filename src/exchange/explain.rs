@@ -79,7 +79,7 @@ impl Place {
         if core.bypass.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(BypassReason::Disabled);
         }
-        let uri = request::original_uri(parts);
+        let uri = request::original_uri(&parts.uri, &parts.extensions);
         let route = self.route(uri.path())?;
         let signals = Signals::scan(&parts.headers, &core.fields);
         if signals.flags.body {

@@ -13,6 +13,7 @@ use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
 use http::{Method, Request, Response, Uri};
 use http_body::Body;
+use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::body::{BoxError, Budget, CacheBody};
@@ -87,14 +88,17 @@ pub(crate) struct Place {
     pub(crate) route: Option<Arc<Route>>,
 }
 
-/// How a request begins.
-pub(crate) enum Begun<F, B, E> {
-    /// It is answered.
-    Done(Response<CacheBody<B>>),
-    /// It goes to the inner service as it is.
-    Passing(F, BypassReason),
-    /// It takes some waiting.
-    Journey(Journey<B, E>),
+pin_project! {
+    /// How a request begins, and how far it has come.
+    #[project = BegunProjection]
+    pub(crate) enum Begun<F, B, E> {
+        /// It is answered. `None` once the answer was taken.
+        Done { response: Option<Response<CacheBody<B>>> },
+        /// It goes to the inner service as it is.
+        Passing { #[pin] future: F, bypass: BypassReason, core: Arc<Core> },
+        /// It takes some waiting.
+        Journey { journey: Journey<B, E> },
+    }
 }
 
 pub(crate) type Journey<B, E> =
@@ -120,6 +124,7 @@ pub(crate) struct Asked {
     began: Now,
 }
 
+#[inline(never)]
 /// Begins the journey of a request. `inner` is the service that was found ready.
 pub(crate) fn begin<S, Q, B>(
     place: &Place,
@@ -136,40 +141,72 @@ where
     B::Error: Into<BoxError>,
     S: Clone,
 {
-    let (mut parts, body) = request.into_parts();
-    let has_body = !body.is_end_stream() && body.size_hint().exact() != Some(0);
-    match place.ask(&parts, has_body) {
-        Course::Pass(bypass) => {
-            Begun::Passing(inner.call(Request::from_parts(parts, body)), bypass)
+    let route = match place.way(&request) {
+        // Nothing was taken apart so far, and need not be put together again.
+        Way::Pass(bypass) => {
+            let core = place.core.clone();
+            return Begun::Passing {
+                future: inner.call(request),
+                bypass,
+                core,
+            };
         }
-        Course::Write => {
+        Way::Write => {
+            let (parts, body) = request.into_parts();
             let write = write::Write::new(place, &parts);
             let request = Request::from_parts(parts, body);
-            Begun::Journey(Box::pin(write.run(take_ready(inner), request)))
+            return Begun::taking(write.run(take_ready(inner), request));
+        }
+        Way::Read(route) => route,
+    };
+    let has_body = !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0);
+    let (mut parts, body) = request.into_parts();
+    match place.ask(route, &parts, has_body) {
+        Course::Pass(bypass) => {
+            let core = place.core.clone();
+            Begun::Passing {
+                future: inner.call(Request::from_parts(parts, body)),
+                bypass,
+                core,
+            }
         }
         Course::Replay(response) => {
             give_back(inner);
-            Begun::Done(response)
+            Begun::done(response)
         }
         Course::ReplayAndRefresh(response, asked, stale) => {
             place.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             refresh::in_background(*asked, take_ready(inner), request, stale);
-            Begun::Done(response)
+            Begun::done(response)
         }
         Course::Fetch(asked, why, basis) => {
             place.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             let inner = take_ready(inner);
-            Begun::Journey(Box::pin(forward::fetch(*asked, inner, request, why, basis)))
+            Begun::taking(forward::fetch(*asked, inner, request, why, basis))
         }
         Course::Wait(asked, found) => {
             place.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             let inner = take_ready(inner);
-            Begun::Journey(Box::pin(forward::wait_and_fetch(
-                *asked, found, inner, request,
-            )))
+            Begun::taking(forward::wait_and_fetch(*asked, found, inner, request))
+        }
+    }
+}
+
+impl<F, B, E> Begun<F, B, E> {
+    fn done(response: Response<CacheBody<B>>) -> Self {
+        Self::Done {
+            response: Some(response),
+        }
+    }
+
+    fn taking(
+        journey: impl Future<Output = Result<Response<CacheBody<B>>, E>> + Send + 'static,
+    ) -> Self {
+        Self::Journey {
+            journey: Box::pin(journey),
         }
     }
 }
@@ -201,10 +238,16 @@ fn reserves_nothing<S: 'static>() -> bool {
     known.contains(&TypeId::of::<S>())
 }
 
-/// What is to be done with a request.
-enum Course<B> {
+/// Which way a request goes, by its method and its route.
+enum Way<'a> {
     Pass(BypassReason),
     Write,
+    Read(&'a Arc<Route>),
+}
+
+/// What is to be done with a read.
+enum Course<B> {
+    Pass(BypassReason),
     Replay(Response<CacheBody<B>>),
     ReplayAndRefresh(Response<CacheBody<B>>, Box<Asked>, Arc<StoredResponse>),
     Fetch(Box<Asked>, Miss, Basis),
@@ -212,25 +255,34 @@ enum Course<B> {
 }
 
 impl Place {
-    fn ask<B>(&self, parts: &Parts, has_body: bool) -> Course<B> {
-        match Kind::of(&parts.method) {
-            Kind::Read => self
-                .ask_for_read(parts, has_body)
-                .unwrap_or_else(Course::Pass),
-            Kind::Write => Course::Write,
-            Kind::OtherSafe => Course::Pass(BypassReason::Method),
-            Kind::Tunnel => Course::Pass(BypassReason::Method),
+    fn way<Q>(&self, request: &Request<Q>) -> Way<'_> {
+        match Kind::of(request.method()) {
+            // Relaxed: a switch thrown by hand, which orders nothing.
+            Kind::Read if self.core.bypass.load(Ordering::Relaxed) => {
+                Way::Pass(BypassReason::Disabled)
+            }
+            Kind::Read => {
+                let uri = request::original_uri(request.uri(), request.extensions());
+                self.route(uri.path()).map_or_else(Way::Pass, Way::Read)
+            }
+            Kind::Write => Way::Write,
+            Kind::OtherSafe | Kind::Tunnel => Way::Pass(BypassReason::Method),
         }
     }
 
-    fn ask_for_read<B>(&self, parts: &Parts, has_body: bool) -> Result<Course<B>, BypassReason> {
+    fn ask<B>(&self, route: &Arc<Route>, parts: &Parts, has_body: bool) -> Course<B> {
+        self.ask_for_read(route, parts, has_body)
+            .unwrap_or_else(Course::Pass)
+    }
+
+    fn ask_for_read<B>(
+        &self,
+        route: &Arc<Route>,
+        parts: &Parts,
+        has_body: bool,
+    ) -> Result<Course<B>, BypassReason> {
         let core = &*self.core;
-        // Relaxed: a switch thrown by hand, which orders nothing.
-        if core.bypass.load(Ordering::Relaxed) {
-            return Err(BypassReason::Disabled);
-        }
-        let uri = request::original_uri(parts);
-        let route = self.route(uri.path())?;
+        let uri = request::original_uri(&parts.uri, &parts.extensions);
         let signals = Signals::scan(&parts.headers, &core.fields);
         if signals.flags.body || has_body {
             return Err(BypassReason::Content);
@@ -284,7 +336,7 @@ impl Place {
     /// Takes the request that a GET for the same target would be: what a POST answers may be stored
     /// for that (RFC 9110 §9.3.3).
     fn as_get(&self, parts: &Parts) -> Option<Asked> {
-        let uri = request::original_uri(parts);
+        let uri = request::original_uri(&parts.uri, &parts.extensions);
         let route = self.route(uri.path()).ok()?;
         let signals = Signals::scan(&parts.headers, &self.core.fields);
         let ttl = admissible(route, &signals, parts).ok()?;
@@ -319,7 +371,7 @@ impl Place {
         ttl: Requested,
         began: Now,
     ) -> Asked {
-        let uri = request::original_uri(parts);
+        let uri = request::original_uri(&parts.uri, &parts.extensions);
         let tags = self.core.routes.tags(route, uri.path());
         let directives = match flags.cache_control {
             true => CacheControl::of(&parts.headers),
