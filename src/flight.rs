@@ -14,6 +14,7 @@ use crate::entry::StoredResponse;
 use crate::invalidate::Position;
 use crate::key::{Key, KeyHasher, KeyRef};
 use crate::status::Outcome;
+use crate::store::Granted;
 use crate::sync::{Mutex, MutexGuard};
 
 /// For how long a key whose response could not be shared is remembered. Requests for it go alone
@@ -139,6 +140,7 @@ impl Flights {
             flights: self.clone(),
             key: key.to_owned(),
             flight,
+            right: OnceLock::new(),
         })
     }
 
@@ -232,6 +234,8 @@ pub(crate) struct Leader {
     flights: Arc<Flights>,
     key: Key,
     flight: Arc<Flight>,
+    /// To call the handler on behalf of other nodes.
+    right: OnceLock<Box<dyn Granted>>,
 }
 
 impl Leader {
@@ -246,8 +250,17 @@ impl Leader {
         self.flight.end(Ok(landing));
     }
 
+    /// Keeps the right to call the handler on behalf of other nodes until the flight is over.
+    pub(crate) fn holds(&self, right: Box<dyn Granted>) {
+        // There is one claim for each flight.
+        let _ = self.right.set(right);
+    }
+
     /// Frees those who wait: each makes its own call.
     pub(crate) fn not_for_others(&self) {
+        if let Some(right) = self.right.get() {
+            right.not_for_others();
+        }
         self.flight.end(Err(Freed::NotForOthers));
     }
 }

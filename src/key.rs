@@ -53,6 +53,15 @@ impl Key {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// Takes the bytes of a key that was made in another process.
+    #[cfg(feature = "redis")]
+    pub(crate) fn from_bytes(bytes: Box<[u8]>) -> Self {
+        Self {
+            hash: seed().hash_one(&*bytes),
+            bytes,
+        }
+    }
 }
 
 impl<'a> KeyRef<'a> {
@@ -317,6 +326,15 @@ mod tests {
         let two = KeyRef::with_hash(b"two", 7).to_owned();
         assert_ne!(one, two);
         assert_ne!(one.borrow(), two.borrow());
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn a_key_that_was_elsewhere_is_the_same_key() {
+        let here = key(&[Some("a"), None]);
+        let back = Key::from_bytes(here.as_bytes().into());
+        assert_eq!(back, here);
+        assert_eq!(back.borrow().hash64(), here.borrow().hash64());
     }
 
     #[test]

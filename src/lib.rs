@@ -97,6 +97,8 @@
 //! | feature | default | adds | costs |
 //! |---|---|---|---|
 //! | `axum` | yes | keys and routes by the original URI under `Router::nest`, where axum strips the prefix | the `axum` crate without its own default features |
+//! | `redis` | no | [`RedisStore`] and [`TieredStore`], see [`running_redis`] | `fred` and what it needs, about 60 crates |
+//! | `redis-tls` | no | `rediss://` URLs | `rustls` with `ring` |
 //! | `testing` | no | `testing`: a manual clock, the store contract, a check of your own router | nothing at run time |
 //!
 //! Without `axum` a router that is nested under two prefixes must be wrapped outside of the nesting:
@@ -107,6 +109,11 @@
 
 #[doc = include_str!("docs/layer_order.md")]
 pub mod layer_order {}
+
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+#[doc = include_str!("docs/redis.md")]
+pub mod running_redis {}
 
 mod body;
 mod clock;
@@ -149,5 +156,9 @@ pub use key::{Key, KeyRef};
 pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder};
 pub use policy::{Policy, Routes};
 pub use service::Cache;
-pub use store::{Answer, MemoryStore, MemoryStoreBuilder, NoStore, Store, Stored, Usage};
+pub use store::{
+    Answer, Claim, Granted, MemoryStore, MemoryStoreBuilder, NoStore, Store, Stored, Usage,
+};
+#[cfg(feature = "redis")]
+pub use store::{NearCache, RedisStore, RedisStoreBuilder, TieredStore, TieredStoreBuilder};
 pub use telemetry::CacheStats;

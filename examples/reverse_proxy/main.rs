@@ -30,13 +30,16 @@ mod tunnel;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use http_body_util::{Either, Empty};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tower::Layer;
-use tower_response_cache::{CacheLayer, MemoryStore, NoStore, Routes};
+use tower_response_cache::{
+    CacheLayer, MemoryStore, NoStore, RedisStore, Routes, Store, TieredStore,
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, StoreChoice};
@@ -60,11 +63,11 @@ async fn run(args: Args, routes: Routes) -> io::Result<()> {
     let builder = CacheLayer::builder()
         .routes(routes)
         .empty_request_body::<RequestBody>(|| Either::Right(Empty::new()));
-    let builder = match args.store {
-        StoreChoice::Memory => builder.store(MemoryStore::new(args.max_bytes)),
-        StoreChoice::None => builder.store(NoStore::new()),
-    };
-    let cache = builder.build().map_err(io::Error::other)?;
+    let store = store(&args).map_err(io::Error::other)?;
+    let cache = builder
+        .shared_store(store)
+        .build()
+        .map_err(io::Error::other)?;
     let service = cache.layer(Origin::new(args.origin));
 
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
@@ -79,6 +82,22 @@ async fn run(args: Args, routes: Routes) -> io::Result<()> {
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     server::serve(listener, service, stop).await;
     Ok(())
+}
+
+fn store(args: &Args) -> Result<Arc<dyn Store>, tower_response_cache::Error> {
+    let redis = |url: &str| RedisStore::builder().url(url).namespace(&args.namespace);
+    Ok(match &args.store {
+        StoreChoice::Memory => Arc::new(MemoryStore::new(args.max_bytes)),
+        StoreChoice::None => Arc::new(NoStore::new()),
+        StoreChoice::Redis(url) => Arc::new(redis(url).build()?),
+        StoreChoice::Tiered(url) => Arc::new(
+            TieredStore::builder()
+                .memory(MemoryStore::builder().max_bytes(args.max_bytes))
+                .redis(redis(url))
+                .near_cache(args.near_cache)
+                .build()?,
+        ),
+    })
 }
 
 /// One thread runs everything on itself, which spares the wake-ups between threads.

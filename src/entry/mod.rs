@@ -12,6 +12,8 @@ use crate::mutant::{self, Mutant};
 use crate::sync::AtomicU64;
 
 mod packed;
+#[cfg(feature = "redis")]
+mod parts;
 mod prepared;
 mod times;
 mod variants;
@@ -20,8 +22,14 @@ use packed::Packed;
 use times::PackedTimes;
 
 pub(crate) use packed::Head;
+#[cfg(feature = "redis")]
+pub(crate) use packed::{Layout, field_name, length_size, push_length, take_field, take_length};
+#[cfg(feature = "redis")]
+pub(crate) use parts::{Parts, Unplaced};
 pub(crate) use prepared::{Moment, Prepared, PreparedList};
 pub(crate) use times::Times;
+#[cfg(feature = "redis")]
+pub(crate) use variants::MOST_NAMES;
 pub(crate) use variants::Variant;
 pub use variants::Variants;
 

@@ -17,6 +17,7 @@ use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::CacheDirective;
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
+use crate::flight::Leader;
 use crate::invalidate::{Position, Subject};
 use crate::mutant::{self, Mutant};
 use crate::policy::{Identity, OriginSays, SetCookie};
@@ -463,6 +464,16 @@ impl Asked {
     /// Stores a response, unless it has been overtaken by an invalidation already, or may have come
     /// from a replica that lags behind a write; returns whether it did.
     pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) -> bool {
+        self.store_until(stored, nominated, None)
+    }
+
+    /// Does what [`store`](Self::store) does, and keeps a flight going until it is done.
+    pub(super) fn store_until(
+        &self,
+        stored: &Arc<StoredResponse>,
+        nominated: &[HeaderName],
+        leader: Option<Arc<Leader>>,
+    ) -> bool {
         let core = self.core();
         let subject = stored.subject();
         // This request began before it called the handler, and so errs on the safe side.
@@ -481,9 +492,9 @@ impl Asked {
         match known {
             None if nominated.is_empty() => {
                 let stored = Stored::Response(stored.clone());
-                core.in_background(core.store.put(self.key.clone(), stored));
+                core.in_background_with(core.store.put(self.key.clone(), stored), leader);
             }
-            known => self.store_variant(stored, nominated, known.as_deref()),
+            known => self.store_variant(stored, nominated, known.as_deref(), leader),
         }
         true
     }
@@ -494,6 +505,7 @@ impl Asked {
         stored: &Arc<StoredResponse>,
         nominated: &[HeaderName],
         known: Option<&Variants>,
+        leader: Option<Arc<Leader>>,
     ) {
         let core = self.core();
         let mut variants = known.cloned().unwrap_or_default();
@@ -501,9 +513,10 @@ impl Asked {
         let variant = self.variant(stored, &variants.names);
         let key = variant.key.clone();
         let outnumbered = variants.add(variant, self.route.policy.max_variants);
-        core.in_background(core.store.put(key, Stored::Response(stored.clone())));
+        let response = Stored::Response(stored.clone());
+        core.in_background_with(core.store.put(key, response), leader.clone());
         let variants = Stored::Variants(Arc::new(variants));
-        core.in_background(core.store.put(self.key.clone(), variants));
+        core.in_background_with(core.store.put(self.key.clone(), variants), leader);
         for variant in superseded.into_iter().chain(outnumbered) {
             core.in_background(core.store.remove(variant.key.borrow()));
         }

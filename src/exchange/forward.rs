@@ -27,7 +27,7 @@ use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
 use crate::semantics::{invalidation, preconditions};
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
-use crate::store::Answer;
+use crate::store::{Answer, Claim};
 use crate::telemetry::Event;
 
 /// How often a request looks for a flight to join before it goes alone. Each turn means that the
@@ -245,6 +245,9 @@ impl Fetch {
         B::Data: Buf,
         B::Error: Into<BoxError>,
     {
+        if let Some(response) = self.found_by_another_node().await {
+            return Ok(response);
+        }
         // Before the handler is called: what is invalidated from here on is newer than its answer.
         let position = match &self.leader {
             Some(leader) => leader.position(),
@@ -282,6 +285,32 @@ impl Fetch {
                 None => return Ok(self.unchanged(&useless)),
             }
             self.basis = Basis::Nothing;
+        }
+    }
+
+    /// Has one node call the handler for all of them, and answers from what another has stored.
+    async fn found_by_another_node<B>(&self) -> Option<Response<CacheBody<B>>> {
+        let leader = self.leader.as_ref()?;
+        let asked = &self.asked;
+        match asked
+            .core()
+            .store
+            .claim(asked.flight_key().borrow())
+            .get()
+            .await
+        {
+            Claim::Granted(right) => {
+                if let Some(right) = right {
+                    leader.holds(right);
+                }
+                None
+            }
+            Claim::Elsewhere => {
+                let landed = Arc::new(asked.stored_elsewhere().await?);
+                let response = asked.replay(&landed.stored, landed.outcome, Told::default());
+                leader.land(Landing::Stored(landed));
+                Some(response)
+            }
         }
     }
 
@@ -494,13 +523,13 @@ impl Fetch {
                     false => position,
                 };
                 let nominated = plan.nominated.clone();
+                // The flight goes on until it is stored, so that whoever no longer finds the flight
+                // finds the response.
                 if let Some(stored) = plan.into_stored(captured, position, &basis)
-                    && asked.store(&Arc::new(stored), &nominated)
+                    && asked.store_until(&Arc::new(stored), &nominated, leader)
                 {
                     asked.core().stats.count(Event::Stored);
                 }
-                // Only now, so that whoever no longer finds the flight finds the response.
-                drop(leader);
             })
         };
         let fill = Fill::new(body, limits, commit);

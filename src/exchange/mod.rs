@@ -19,7 +19,7 @@ use tower_service::Service;
 use crate::body::{BoxError, Budget, CacheBody};
 use crate::clock::{Clock, Now};
 use crate::entry::{PreparedList, StoredResponse, Variants};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
@@ -456,19 +456,29 @@ impl Core {
 
     /// Waits for a store no longer than its deadline.
     async fn bounded<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
+        Self::within(self.store_deadline, answer).await
+    }
+
+    async fn within<T>(deadline: Duration, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
         match answer {
             Answer::Now(answer) => answer,
-            Answer::Later(answer) => {
-                match tokio::time::timeout(self.store_deadline, answer).await {
-                    Ok(answer) => answer,
-                    Err(_) => Err(Error::store("the store did not answer in time")),
-                }
-            }
+            Answer::Later(answer) => match tokio::time::timeout(deadline, answer).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Error::store("the store did not answer in time")),
+            },
         }
     }
 
     /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
     fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
+        self.in_background_with(answer, ());
+    }
+
+    /// Does the same, and drops something when it is done.
+    fn in_background_with<T>(self: &Arc<Self>, answer: Answer<Result<(), Error>>, until_done: T)
+    where
+        T: Send + 'static,
+    {
         match answer {
             Answer::Now(Ok(())) => {}
             Answer::Now(Err(error)) => self.store_failed(&error),
@@ -479,6 +489,7 @@ impl Core {
                         if let Err(error) = answer.await {
                             core.store_failed(&error);
                         }
+                        drop(until_done);
                     });
                 }
                 Err(_) => {
@@ -490,7 +501,8 @@ impl Core {
 
     /// Records invalidations, and has what they hit swept up.
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
-        let recorded = self.bounded(kept_going(self.store.invalidate(what))).await;
+        let deadline = self.store_deadline + self.store.acknowledges_after();
+        let recorded = Self::within(deadline, kept_going(self.store.invalidate(what))).await;
         match &recorded {
             Ok(()) => self.stats.count(Event::Invalidation),
             Err(error) => self.store_failed(error),
@@ -501,7 +513,11 @@ impl Core {
 
     fn store_failed(&self, error: &Error) {
         self.stats.count(Event::StoreError);
-        tracing::warn!(%error, "the store failed; the request goes on without it");
+        match error.kind() {
+            // It has told of that itself, once.
+            ErrorKind::Unavailable => {}
+            _ => tracing::warn!(%error, "the store failed; the request goes on without it"),
+        }
     }
 }
 

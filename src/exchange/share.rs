@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderName};
 use http::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::lookup::{self, Ask, Lookup, variant_key};
+use super::lookup::{self, Ask, Found, Lookup, variant_key};
 use super::{Asked, respond};
 use crate::body::CacheBody;
 use crate::entry::StoredResponse;
@@ -86,6 +86,17 @@ impl Asked {
             Answer::Now(Ok(found)) => found,
             Answer::Now(Err(_)) | Answer::Later(_) => return None,
         };
+        self.fresh_among(found)
+    }
+
+    /// Looks again, for what another node has stored.
+    pub(super) async fn stored_elsewhere(&self) -> Option<Landed> {
+        let core = self.core();
+        let found = lookup::find(core, self.key.borrow(), &self.headers);
+        self.fresh_among(core.bounded(found).await.ok()?)
+    }
+
+    fn fresh_among(&self, found: Found) -> Option<Landed> {
         let ask = Ask {
             began: self.now(),
             ..self.ask()

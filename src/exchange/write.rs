@@ -240,7 +240,7 @@ impl Write {
 /// succeeded.
 struct Pending {
     write: Write,
-    /// Dropped last, so that what was announced is recorded before it ends.
+    /// Ends after what was announced has been handed to the store.
     intent: Option<Intent>,
     done: bool,
 }
@@ -260,6 +260,8 @@ impl Drop for Pending {
             self.write.hold();
             core.in_background(core.store.invalidate(&self.write.evicted));
             sweep::soon(core);
+            // The store holds to it from here on, recorded or not.
+            self.forget_intent();
         }
     }
 }

@@ -35,6 +35,12 @@ mod intent;
 mod invalidation;
 mod keys;
 mod log;
+#[cfg(feature = "redis")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the store that uses it comes next")
+)]
+mod member;
 mod order;
 mod pattern;
 mod position;
@@ -53,5 +59,7 @@ pub use position::Position;
 pub(crate) use canonical::canonical;
 pub(crate) use evict::{CompiledEvict, TagTemplate, Terms};
 pub(crate) use intent::Intent;
+#[cfg(feature = "redis")]
+pub(crate) use mirror::{Delta, Epoch, Local, Mirror, SharedPosition};
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};

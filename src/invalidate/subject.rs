@@ -84,6 +84,13 @@ impl<'a> SubjectRef<'a> {
         self.tags
     }
 
+    /// Returns whether path and query are in canonical form, outside of which nothing matches them.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_canonical(self) -> bool {
+        let is_canonical = |query| canonical_query(query) == query;
+        canonical(self.path) == self.path && self.query.is_none_or(is_canonical)
+    }
+
     pub(crate) fn to_owned(self) -> Subject {
         Subject {
             path: self.path.into(),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
@@ -12,9 +13,15 @@ use crate::key::{Key, KeyRef};
 
 mod memory;
 mod noop;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use noop::NoStore;
+#[cfg(feature = "redis")]
+pub use redis::{RedisStore, RedisStoreBuilder};
+#[cfg(feature = "redis")]
+pub use tiered::{NearCache, TieredStore, TieredStoreBuilder};
 
 /// A home for stored responses.
 ///
@@ -48,10 +55,28 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Records invalidations: in the log of this node and, where the store is shared, in the log
     /// that the other nodes read.
     ///
+    /// From this call on, and also if it fails in the end, nothing that they match is used on this
+    /// node: a store that takes its time has its [`log`](Self::log) record them first.
+    ///
     /// The default is right for a store that no other process shares.
     fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
         self.log().append(invalidations);
         Answer::Now(Ok(()))
+    }
+
+    /// Returns how long [`invalidate`](Self::invalidate) takes its time on purpose, after all is
+    /// recorded: for so much longer than its deadline the layer waits for it. By default not at all.
+    fn acknowledges_after(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Asks for the right to call the handler for a key, where several nodes agree on one that does.
+    ///
+    /// The layer asks once for each handler call that others may wait for. The default is right for a
+    /// store that no other process shares.
+    fn claim(&self, key: KeyRef<'_>) -> Answer<Claim> {
+        let _ = key;
+        Answer::Now(Claim::Granted(None))
     }
 
     /// Reclaims the room of stored responses that nothing may serve any more. The layer calls this
@@ -110,6 +135,22 @@ pub struct Usage {
     pub capacity: u64,
     /// Values given up for lack of room since the store was made.
     pub evictions: u64,
+}
+
+/// Who is to call the handler.
+#[derive(Debug)]
+pub enum Claim {
+    /// This node. What is in the box is dropped when the response has been stored, or is not going to
+    /// be.
+    Granted(Option<Box<dyn Granted>>),
+    /// Another node has called it: what it stored can be looked up.
+    Elsewhere,
+}
+
+/// The right to call the handler on behalf of other nodes, until it is dropped.
+pub trait Granted: fmt::Debug + Send + Sync {
+    /// Says that the response is not for others: whoever waits had better call the handler itself.
+    fn not_for_others(&self);
 }
 
 /// A store's answer: at once, as memory's, or after some waiting.

@@ -80,7 +80,8 @@ impl MemoryStore {
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         let builder = Self::builder().max_bytes(max_bytes);
-        builder.with_largest_entry(DEFAULT_LARGEST_ENTRY)
+        let log = builder.log();
+        builder.with_largest_entry(DEFAULT_LARGEST_ENTRY, log)
     }
 
     /// Returns a builder, for more than the number of bytes.
@@ -141,6 +142,12 @@ impl MemoryStoreBuilder {
     ///
     /// If the largest entry would take more than an eighth of the store.
     pub fn build(self) -> Result<MemoryStore, Error> {
+        let log = self.log();
+        self.build_with(log)
+    }
+
+    /// Returns a store that goes by a log of somebody else's.
+    pub(super) fn build_with(self, log: Log) -> Result<MemoryStore, Error> {
         let eighth = self.max_bytes / 8;
         match self.largest_entry {
             Some(largest) if largest > eighth => Err(Error::config(format!(
@@ -148,12 +155,17 @@ impl MemoryStoreBuilder {
                  bytes: allow at most {eighth} or enlarge the store",
                 self.max_bytes
             ))),
-            Some(largest) => Ok(self.with_largest_entry(largest)),
-            None => Ok(self.with_largest_entry(DEFAULT_LARGEST_ENTRY)),
+            Some(largest) => Ok(self.with_largest_entry(largest, log)),
+            None => Ok(self.with_largest_entry(DEFAULT_LARGEST_ENTRY, log)),
         }
     }
 
-    fn with_largest_entry(self, largest: usize) -> MemoryStore {
+    fn log(&self) -> Log {
+        self.log_capacity
+            .map_or_else(Log::default, Log::with_capacity)
+    }
+
+    fn with_largest_entry(self, largest: usize, log: Log) -> MemoryStore {
         let largest_entry = largest.min(self.max_bytes / 8);
         // A seventh more: what a shard sets aside for its own working is far less.
         let shard_bytes = SHARD_BYTES.max(largest_entry.saturating_add(largest_entry / 7));
@@ -165,9 +177,7 @@ impl MemoryStoreBuilder {
             max_bytes: self.max_bytes,
             largest_entry,
             evictions: AtomicU64::new(0),
-            log: self
-                .log_capacity
-                .map_or_else(Log::default, Log::with_capacity),
+            log,
             clock: self.clock,
             sweep: Mutex::default(),
         }
