@@ -68,7 +68,7 @@ where
     };
     asked.variants.clone_from(&found.variants);
     let (why, basis) = match asked.ask().judge(found) {
-        Lookup::Fresh(stored) => return Ok(asked.ask().hit(&stored)),
+        Lookup::Fresh(stored, age) => return Ok(asked.ask().hit(&stored, age)),
         Lookup::ServeAndRefresh(stored, outcome) => {
             let response = asked.ask().replay(&stored, outcome);
             refresh::in_background(asked, inner, request, stored);

@@ -3,10 +3,11 @@
 use std::any::TypeId;
 use std::future::{Future, poll_fn};
 use std::mem;
+use std::ptr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use http::header::{HeaderMap, HeaderName};
@@ -17,7 +18,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::body::{BoxError, Budget, CacheBody};
-use crate::clock::{Clock, Now};
+use crate::clock::Clock;
 use crate::entry::{PreparedList, StoredResponse, Variants};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
@@ -121,7 +122,7 @@ pub(crate) struct Asked {
     ttl: Requested,
     /// What the lookup found to select among, if the key has variants.
     variants: Option<Arc<Variants>>,
-    began: Now,
+    began: Instant,
 }
 
 #[inline(never)]
@@ -290,7 +291,7 @@ impl Place {
         let ttl = admissible(route, &signals, parts)?;
         let mut key = KeyBuilder::default();
         write_key(route, uri, &signals, parts, &mut key)?;
-        let began = core.clock.now();
+        let began = core.clock.instant();
         let ask = lookup::Ask {
             core,
             route,
@@ -318,7 +319,7 @@ impl Place {
             })
         };
         Ok(match ask.judge(found) {
-            Lookup::Fresh(stored) => Course::Replay(ask.hit(&stored)),
+            Lookup::Fresh(stored, age) => Course::Replay(ask.hit(&stored, age)),
             Lookup::ServeAndRefresh(stored, outcome) => {
                 Course::ReplayAndRefresh(ask.replay(&stored, outcome), asked(), stored)
             }
@@ -342,7 +343,7 @@ impl Place {
         let ttl = admissible(route, &signals, parts).ok()?;
         let mut key = KeyBuilder::default();
         write_key(route, uri, &signals, parts, &mut key).ok()?;
-        let began = self.core.clock.now();
+        let began = self.core.clock.instant();
         let asked = self.asked(route, parts, &key, signals.flags, ttl, began);
         Some(Asked {
             method: Method::GET,
@@ -369,7 +370,7 @@ impl Place {
         key: &KeyBuilder,
         flags: Flags,
         ttl: Requested,
-        began: Now,
+        began: Instant,
     ) -> Asked {
         let uri = request::original_uri(&parts.uri, &parts.extensions);
         let tags = self.core.routes.tags(route, uri.path());
@@ -434,7 +435,7 @@ fn write_key<'a>(
         write_value(name, value, key);
     }
     let target = request::target(uri, signals);
-    if !uri.path().ends_with(parts.uri.path()) {
+    if !ptr::eq(uri, &parts.uri) && !uri.path().ends_with(parts.uri.path()) {
         // Not a prefix that was taken off, but another path that the handler is shown.
         key.part(parts.uri.path().as_bytes());
     }
@@ -531,8 +532,8 @@ impl Asked {
         credentials(&self.route, self.flags)
     }
 
-    fn now(&self) -> Now {
-        self.core().clock.now()
+    fn now(&self) -> Instant {
+        self.core().clock.instant()
     }
 }
 

@@ -269,7 +269,7 @@ impl Asked {
     /// Whether a stale response may be used in place of a handler that fails or does not answer
     /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
     pub(super) fn permits_stale(&self, stale: &StoredResponse) -> bool {
-        let stale_by = stale.stale_by(self.now().instant).unwrap_or_default();
+        let stale_by = stale.stale_by(stale.age(self.now())).unwrap_or_default();
         // An error that was stored is no better than another.
         !reuse::stale_if_error(stale.status)
             && !stale.reuse.never_stale
