@@ -1,7 +1,7 @@
 //! The layer, its builder and its handle.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -257,6 +257,7 @@ impl CacheLayerBuilder {
             stats: Stats::default(),
             prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
+            warned: AtomicU64::new(0),
         };
         Ok(CacheLayer {
             core: Arc::new(core),

@@ -278,12 +278,7 @@ impl Ask<'_> {
                 true => Duration::ZERO,
                 false => stored.lifetime(),
             };
-            match reuse::permitted(
-                &request,
-                age,
-                lifetime,
-                stored.reuse.never_stale,
-            ) {
+            match reuse::permitted(&request, age, lifetime, stored.reuse.never_stale) {
                 Permit::Validate if stale_by.is_none() => {
                     return Lookup::Fetch(Miss::Request, Basis::Stale(stored));
                 }

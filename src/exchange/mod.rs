@@ -3,10 +3,10 @@
 use std::any::TypeId;
 use std::future::{Future, poll_fn};
 use std::mem;
-use std::ptr;
 use std::pin::Pin;
+use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::body::{BoxError, Budget, CacheBody};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::entry::{PreparedList, StoredResponse, Variants};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
@@ -77,6 +77,8 @@ pub(crate) struct Core {
     pub(crate) prepared: PreparedList,
     /// Whether a background sweep runs.
     pub(crate) sweeping: AtomicBool,
+    /// The second of the last warning about the store.
+    pub(crate) warned: AtomicU64,
 }
 
 /// What one layered service adds to the [`Core`].
@@ -517,8 +519,22 @@ impl Core {
         match error.kind() {
             // It has told of that itself, once.
             ErrorKind::Unavailable => {}
-            _ => tracing::warn!(%error, "the store failed; the request goes on without it"),
+            _ if self.may_warn() => {
+                tracing::warn!(%error, "the store failed; the request goes on without it");
+            }
+            _ => tracing::debug!(%error, "the store failed; the request goes on without it"),
         }
+    }
+
+    /// Whether a second has gone by since the last warning: there may be thousands of failures.
+    fn may_warn(&self) -> bool {
+        let since = self
+            .clock
+            .instant()
+            .saturating_duration_since(clock::origin());
+        let second = since.as_secs() + 1;
+        // Relaxed: orders nothing.
+        self.warned.swap(second, Ordering::Relaxed) != second
     }
 }
 

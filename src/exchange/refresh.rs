@@ -130,7 +130,7 @@ impl Fetch {
             return Validated::Useless(stored.clone());
         }
         let asked = &self.asked;
-        let fresh = freshened(stored, head, interval);
+        let mut fresh = freshened(stored, head, interval);
         let outcome = Outcome::Revalidated {
             why: self.why,
             collapsed: false,
@@ -154,6 +154,7 @@ impl Fetch {
                 // Confirmed for this once, and not to be stored any longer.
                 self.free();
                 asked.discard();
+                fresh.headers.remove(header::AGE);
                 let once = stored.once(&fresh.headers, interval.received.instant);
                 let detail = Some(refusal.detail());
                 Validated::Confirmed(asked.replay(&once, outcome, Told { detail, ..told }))
@@ -280,7 +281,8 @@ impl Asked {
     }
 }
 
-/// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2).
+/// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2), with the
+/// answer's age, which is the stored response's from now on (§4.2.3).
 fn freshened(stored: &StoredResponse, update: &Parts, interval: Interval) -> Parts {
     // What this connection says of itself is no news of the stored response.
     let mut fields = storable::stored_headers(&update.headers, &Scope::Absent);
@@ -290,6 +292,10 @@ fn freshened(stored: &StoredResponse, update: &Parts, interval: Interval) -> Par
     }
     let mut fresh = Response::new(()).into_parts().0;
     fresh.status = stored.status;
+    for age in update.headers.get_all(header::AGE) {
+        // Fails, like the rest of the section, only beside more than 32,768 fields.
+        let _ = fields.try_append(header::AGE, age.clone());
+    }
     fresh.headers = validation::freshen(&stored.head().to_map(fields.len()), &fields);
     fresh.extensions = update.extensions.clone();
     fresh

@@ -146,7 +146,11 @@ const MOST_AGE: u64 = (1 << 31) - 1;
 /// Fields that are added to a replay, besides those stored.
 const ADDED: usize = 3;
 
-fn selected<B>(stored: &StoredResponse, client: Client<'_>, clock: &Clock) -> Response<CacheBody<B>> {
+fn selected<B>(
+    stored: &StoredResponse,
+    client: Client<'_>,
+    clock: &Clock,
+) -> Response<CacheBody<B>> {
     if client.flags.conditional || client.flags.precondition {
         let field = |name: &HeaderName| stored.head().get(name);
         match evaluate(stored.status, field, client.headers, clock) {
@@ -235,11 +239,7 @@ pub(super) fn part_for(stored: &StoredResponse, client: Client<'_>, clock: &Cloc
 fn requested_ranges(headers: &HeaderMap, client: Client<'_>, clock: &Clock) -> Option<RangeSet> {
     let ranges = RangeSet::of(client.method, client.headers)?;
     let wall = clock.wall_now();
-    match preconditions::if_range(
-        client.headers,
-        &conditions_on(field(headers), wall),
-        wall,
-    ) {
+    match preconditions::if_range(client.headers, &conditions_on(field(headers), wall), wall) {
         RangeVerdict::Use => Some(ranges),
         RangeVerdict::Ignore => None,
     }

@@ -102,7 +102,7 @@ fn joined(headers: &HeaderMap, name: &HeaderName, separator: &[u8]) -> HeaderVal
     value(&lines.join(separator))
 }
 
-/// Seconds since 1970, up to the year 9999.
+/// A time since 1970, so long before the year 10000 that no date with two digits of a year reaches it.
 fn at(seconds: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds % 253_402_300_800)
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds % 250_000_000_000)
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Texts up to this many bytes are searched byte by byte.
+const SHORT: usize = 64;
+
 /// Text in which each star stands for any run of characters: the pieces between the stars.
 ///
 /// The first piece begins the text, the last ends it, and the others follow each other somewhere
@@ -36,6 +39,11 @@ impl Wild {
         self.0.len() == 2 && self.0.iter().all(|piece| piece.is_empty())
     }
 
+    /// Returns the text between the stars; the first and the last piece may be empty.
+    pub(super) fn pieces(&self) -> &[Box<str>] {
+        &self.0
+    }
+
     /// Returns how many bytes of text there are.
     fn len(&self) -> usize {
         self.0.iter().map(|piece| piece.len() + 1).sum()
@@ -68,12 +76,26 @@ fn between<'a>(first: &str, text: &'a str, last: &str) -> Option<&'a str> {
 
 fn follow_each_other(pieces: &[Box<str>], mut text: &str) -> bool {
     for piece in pieces {
-        let Some(at) = text.find(&**piece) else {
+        let Some(rest) = behind(piece, text) else {
             return false;
         };
-        text = &text[at + piece.len()..];
+        text = rest;
     }
     true
+}
+
+/// Returns what is behind the first place where a piece stands in a text.
+fn behind<'a>(piece: &str, text: &'a str) -> Option<&'a str> {
+    // Segments are short. The search of the standard library, which never takes more time than the
+    // text is long, would spend ten times as much on preparing itself.
+    if text.len() > SHORT {
+        return text.split_once(piece).map(|(_, behind)| behind);
+    }
+    let starts = text.bytes().enumerate();
+    let first = piece.bytes().next();
+    starts
+        .filter(|(_, byte)| Some(*byte) == first)
+        .find_map(|(at, _)| text.get(at..)?.strip_prefix(piece))
 }
 
 impl fmt::Display for Wild {
@@ -189,10 +211,12 @@ impl Glob {
         Some(format!("/{first}"))
     }
 
-    /// Returns the segments without a wildcard.
-    pub(super) fn literal_segments(&self) -> impl Iterator<Item = &str> {
-        let literals = self.segments.iter().filter_map(Segment::literal);
-        literals.flat_map(|run| run.split('/'))
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    pub(super) fn query(&self) -> Option<&Wild> {
+        self.query.as_ref()
     }
 
     /// Returns about how many bytes of text there are.

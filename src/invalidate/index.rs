@@ -1,6 +1,7 @@
 //! Finding the latest invalidation that matches a subject.
 
 use super::keys::{Keys, Place, PlacedGlob};
+use super::sketch::Sketch;
 use super::subject::SubjectRef;
 use super::table::{Stamp, Table};
 use crate::mutant::{self, Mutant};
@@ -15,8 +16,7 @@ pub(super) const MAX_GLOBS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Index<S> {
     table: Table<S>,
-    /// The globs, by when they were last recorded.
-    globs: Vec<StampedGlob<S>>,
+    globs: Globs<S>,
     /// What holds for every subject.
     everywhere: S,
 }
@@ -25,14 +25,14 @@ impl<S: Stamp> Index<S> {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             table: Table::new(capacity),
-            globs: Vec::new(),
+            globs: Globs::default(),
             everywhere: S::default(),
         }
     }
 
     /// Returns how many invalidations are told apart.
     pub(super) fn len(&self) -> usize {
-        self.table.len() + self.globs.len()
+        self.table.len() + self.globs.stamped.len()
     }
 
     /// Records an invalidation.
@@ -45,17 +45,25 @@ impl<S: Stamp> Index<S> {
         }
     }
 
-    /// Returns the latest stamp of all that matches a subject, whose keys these are.
-    pub(super) fn latest(&self, keys: &Keys, subject: SubjectRef<'_>) -> S {
+    /// Returns the latest stamp of all that matches a subject, whose keys these are. Globs are only
+    /// looked at from the oldest whose stamp matters; so must those of all later ones.
+    pub(super) fn latest(
+        &self,
+        keys: &Keys,
+        subject: SubjectRef<'_>,
+        matters: impl Fn(S) -> bool,
+    ) -> S {
         let mut latest = self.everywhere;
         for stamp in keys.places.iter().filter_map(|key| self.table.get(*key)) {
             latest.absorb(stamp);
         }
-        for StampedGlob { placed, stamp } in &self.globs {
-            if !mutant::is(Mutant::GlobIgnored)
-                && placed.may_match(keys)
-                && placed.matches(keys, subject)
-            {
+        let (sketches, stamped) = self.globs.since(matters);
+        if stamped.is_empty() || mutant::is(Mutant::GlobIgnored) {
+            return latest;
+        }
+        let text = keys.sketch(subject);
+        for (sketch, (placed, stamp)) in sketches.iter().zip(stamped) {
+            if sketch.may_be_in(text) && placed.matches_all(keys, subject) {
                 latest.absorb(*stamp);
             }
         }
@@ -70,26 +78,53 @@ impl<S: Stamp> Index<S> {
     }
 
     fn record_glob(&mut self, placed: PlacedGlob, stamp: S) {
-        let known = self.globs.iter().position(|known| known.placed.is(&placed));
-        let mut glob = match known {
-            Some(at) => self.globs.remove(at),
-            None => StampedGlob {
-                placed,
-                stamp: S::default(),
-            },
-        };
-        glob.stamp.absorb(stamp);
-        self.globs.push(glob);
-        if self.globs.len() > MAX_GLOBS {
-            let oldest = self.globs.remove(0);
-            self.record(oldest.placed.coarse_place(), oldest.stamp);
+        self.globs.record(placed, stamp);
+        if let Some((oldest, stamp)) = self.globs.take_surplus() {
+            self.record(oldest.coarse_place(), stamp);
         }
     }
 }
 
-/// A glob, and when it was last recorded.
+/// The globs, by when they were last recorded, and so by their stamps.
 #[derive(Debug)]
-struct StampedGlob<S> {
-    placed: PlacedGlob,
-    stamp: S,
+struct Globs<S> {
+    /// What rules most of them out, side by side: a verdict may have to read them all.
+    sketches: Vec<Sketch>,
+    stamped: Vec<(PlacedGlob, S)>,
+}
+
+impl<S> Default for Globs<S> {
+    fn default() -> Self {
+        Self {
+            sketches: Vec::new(),
+            stamped: Vec::new(),
+        }
+    }
+}
+
+impl<S: Stamp> Globs<S> {
+    /// Returns those from the oldest whose stamp matters.
+    fn since(&self, matters: impl Fn(S) -> bool) -> (&[Sketch], &[(PlacedGlob, S)]) {
+        let at = self.stamped.partition_point(|(_, stamp)| !matters(*stamp));
+        (&self.sketches[at..], &self.stamped[at..])
+    }
+
+    fn record(&mut self, placed: PlacedGlob, mut stamp: S) {
+        let known = self.stamped.iter().position(|(known, _)| known.is(&placed));
+        if let Some(at) = known {
+            self.sketches.remove(at);
+            stamp.absorb(self.stamped.remove(at).1);
+        }
+        self.sketches.push(placed.sketch());
+        self.stamped.push((placed, stamp));
+    }
+
+    /// Takes the glob out that was recorded longest ago, where there are too many.
+    fn take_surplus(&mut self) -> Option<(PlacedGlob, S)> {
+        if self.stamped.len() <= MAX_GLOBS {
+            return None;
+        }
+        self.sketches.remove(0);
+        Some(self.stamped.remove(0))
+    }
 }

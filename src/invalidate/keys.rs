@@ -5,6 +5,7 @@
 //! their invalidations, which can invalidate too much but never too little, and a log takes the
 //! same room whatever is recorded in it.
 
+use std::cell::OnceCell;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use smallvec::SmallVec;
 use super::glob::Glob;
 use super::invalidation::{Invalidation, Target};
 use super::pattern::Shape;
+use super::sketch::Sketch;
 use super::subject::SubjectRef;
 use crate::mutant::{self, Mutant};
 
@@ -39,7 +41,6 @@ enum Kind {
     Subtree,
     Tag,
     Glob,
-    Segment,
 }
 
 /// Where an invalidation is recorded.
@@ -57,19 +58,8 @@ pub(super) struct PlacedGlob {
     glob: Arc<Glob>,
     /// The key of the glob's literal beginning; `None` if it has none.
     coarse: Option<u64>,
-    /// The segments without a wildcard: all of them stand in every path that matches.
-    literals: Segments,
-}
-
-/// A set of segments, or a larger one: two bits for each, by its hash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Segments(u128);
-
-impl Segments {
-    /// Returns whether all of these may be among `others`. It errs on one side only.
-    fn may_all_be_in(self, others: Self) -> bool {
-        self.0 & !others.0 == 0
-    }
+    /// What stands in all that matches.
+    sketch: Sketch,
 }
 
 impl PlacedGlob {
@@ -79,14 +69,18 @@ impl PlacedGlob {
         self.id == other.id && self.glob == other.glob
     }
 
-    /// Returns whether the glob may match the subject that these are the keys of. Cheap, and right
-    /// about most subjects that it does not match.
-    #[inline]
-    pub(super) fn may_match(&self, keys: &Keys) -> bool {
-        keys.too_long || self.literals.may_all_be_in(keys.segments)
+    /// Returns what stands in all that matches.
+    pub(super) fn sketch(&self) -> Sketch {
+        self.sketch
     }
 
+    /// Returns whether this matches the subject that these are the keys of.
     pub(super) fn matches(&self, keys: &Keys, subject: SubjectRef<'_>) -> bool {
+        self.sketch.may_be_in(keys.sketch(subject)) && self.matches_all(keys, subject)
+    }
+
+    /// Does what [`matches`](Self::matches) does where the sketches were compared already.
+    pub(super) fn matches_all(&self, keys: &Keys, subject: SubjectRef<'_>) -> bool {
         keys.too_long || self.glob.matches(subject.path, subject.query)
     }
 
@@ -101,10 +95,17 @@ impl PlacedGlob {
 pub(super) struct Keys {
     /// The keys under which they can be recorded.
     pub(super) places: SmallVec<[u64; 24]>,
-    /// The segments of its path.
-    segments: Segments,
+    /// The sketch of its path and query, made when there are globs.
+    sketch: OnceCell<Sketch>,
     /// Whether path and query are longer than what is matched.
     too_long: bool,
+}
+
+impl Keys {
+    /// Returns the sketch of the subject that these are the keys of.
+    pub(super) fn sketch(&self, subject: SubjectRef<'_>) -> &Sketch {
+        self.sketch.get_or_init(|| Sketch::of_subject(subject))
+    }
 }
 
 /// The hash of one log.
@@ -138,7 +139,7 @@ impl Seed {
             id: hasher.finish(),
             glob: glob.clone(),
             coarse: glob.literal_prefix().map(coarse),
-            literals: self.segments(glob.literal_segments()),
+            sketch: Sketch::of_glob(glob),
         };
         match glob.len() > MAX_GLOB_LEN {
             true => placed.coarse_place(),
@@ -164,17 +165,9 @@ impl Seed {
         }
         Keys {
             places,
-            segments: self.segments(path.split('/').skip(1)),
+            sketch: OnceCell::new(),
             too_long: path.len() + query.len() > MAX_MATCHED_LEN,
         }
-    }
-
-    fn segments<'a>(&self, segments: impl Iterator<Item = &'a str>) -> Segments {
-        let bits = |segment| {
-            let hash = self.key(Kind::Segment, segment);
-            (1 << (hash % 128)) | (1 << ((hash >> 32) % 128))
-        };
-        Segments(segments.fold(0, |set, segment| set | bits(segment)))
     }
 
     /// Hashes the subtree of a path and those that hold it, outermost first.

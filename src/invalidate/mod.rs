@@ -36,15 +36,14 @@ mod invalidation;
 mod keys;
 mod log;
 #[cfg(feature = "redis")]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the store that uses it comes next")
-)]
 mod member;
+#[cfg(feature = "redis")]
+mod mirror;
 mod order;
 mod pattern;
 mod position;
 mod shared;
+mod sketch;
 mod state;
 mod subject;
 mod table;

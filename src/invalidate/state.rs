@@ -97,7 +97,8 @@ impl State {
         if position > head || !mutant::is(Mutant::OpenIntentsIgnored) && open() {
             return Verdict::Invalid;
         }
-        let latest = self.recorded.latest(keys, subject);
+        let matters = |stamp: Latest| stamp.hard.max(stamp.soft) > position;
+        let latest = self.recorded.latest(keys, subject, matters);
         if latest.hard > position {
             Verdict::Invalid
         } else if latest.soft > position {
@@ -112,7 +113,7 @@ impl State {
         if mutant::is(Mutant::HoldIgnored) {
             return None;
         }
-        self.held.as_ref()?.latest(keys, subject).0
+        self.held.as_ref()?.latest(keys, subject, |_| true).0
     }
 }
 

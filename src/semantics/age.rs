@@ -9,6 +9,10 @@ use crate::clock::Now;
 use crate::semantics::cache_control::{MAX_DELTA_SECONDS, delta_seconds};
 use crate::semantics::date;
 
+/// The age of what states its own in a way that cannot be relied on, and the greatest there is
+/// ([RFC 9111 §1.2.2](https://www.rfc-editor.org/rfc/rfc9111#section-1.2.2)).
+const GREATEST: Duration = Duration::from_secs(MAX_DELTA_SECONDS);
+
 /// Returns the corrected initial age: how old the response was when it was received.
 ///
 /// That is the larger of what the wall clocks say (now − `Date`) and what the caches on the way
@@ -18,9 +22,7 @@ pub(crate) fn initial_age(headers: &HeaderMap, requested: Now, received: Now) ->
     let response_delay = received
         .instant
         .saturating_duration_since(requested.instant);
-    let corrected_age_value = age_value(headers)
-        .unwrap_or_default()
-        .saturating_add(response_delay);
+    let corrected_age_value = age_value(headers).saturating_add(response_delay);
     let apparent_age = headers
         .get(DATE)
         .and_then(|value| date::parse(value.as_bytes(), received.wall))
@@ -30,20 +32,34 @@ pub(crate) fn initial_age(headers: &HeaderMap, requested: Now, received: Now) ->
     // made would be up to a second old.
     Duration::from_secs(apparent_age.as_secs())
         .max(corrected_age_value)
-        .min(Duration::from_secs(MAX_DELTA_SECONDS))
+        .min(GREATEST)
 }
 
-/// Reads the first member of the first `Age` line
+/// Returns what `Age` states, zero where there is none
 /// ([RFC 9111 §5.1](https://www.rfc-editor.org/rfc/rfc9111#section-5.1)).
 ///
-/// "A cache encountering a message with a list-based Age field value SHOULD use the first member";
-/// what is not a non-negative integer is ignored.
-pub(crate) fn age_value(headers: &HeaderMap) -> Option<Duration> {
-    let first = headers
-        .get(AGE)?
-        .as_bytes()
-        .split(|byte| *byte == b',')
-        .next()?;
+/// An `Age` that was repeated on the way, or that is not a non-negative integer, makes a response
+/// stale when it comes. The section would ("SHOULD") ignore what is invalid and take the first of
+/// several; but either may hide any age, and validating once too often is always permitted where
+/// serving what is old is not. A field is repeated that comes in several lines, or in the one line
+/// that a recipient makes of them with comma and space
+/// ([RFC 9110 §5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3)). Only of what was written
+/// as a list, without that space, does the first member count.
+pub(crate) fn age_value(headers: &HeaderMap) -> Duration {
+    let mut lines = headers.get_all(AGE).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Duration::ZERO,
+        (Some(line), None) => written_once(line.as_bytes()).unwrap_or(GREATEST),
+        (Some(_), Some(_)) => GREATEST,
+    }
+}
+
+fn written_once(line: &[u8]) -> Option<Duration> {
+    let is_joined = |pair: &[u8]| pair[0] == b',' && pair[1].is_ascii_whitespace();
+    if line.windows(2).any(is_joined) {
+        return None;
+    }
+    let first = line.split(|byte| *byte == b',').next()?;
     delta_seconds(first.trim_ascii())
 }
 
@@ -83,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_valid_age_counts_and_the_delay_is_added() {
+    fn a_stated_age_counts_and_the_delay_is_added() {
         let cases: &[(&[(&str, &str)], f64)] = &[
             // RFC 9111 §4.2.3
             (&[], 0.5),
@@ -91,25 +107,41 @@ mod tests {
             (&[("age", "0")], 0.5),
             // RFC 9111 §5.1: the first member of a list, whatever follows.
             (&[("age", "7200,0")], 7200.5),
-            (&[("age", "7200 , x")], 7200.5),
+            (&[("age", "7200 ,x")], 7200.5),
             (&[("age", "0,7200")], 0.5),
-            (&[("age", "7200"), ("age", "0")], 7200.5),
-            (&[("age", "0"), ("age", "7200")], 0.5),
-            // RFC 9111 §5.1: an invalid value is ignored.
-            (&[("age", "")], 0.5),
-            (&[("age", ",7200")], 0.5),
-            (&[("age", "abc")], 0.5),
-            (&[("age", "-7200")], 0.5),
-            (&[("age", "+7200")], 0.5),
-            (&[("age", "7200.0")], 0.5),
-            (&[("age", "7200;foo=bar")], 0.5),
-            (&[("age", "\"7200\"")], 0.5),
             // RFC 9111 §1.2.2
             (&[("age", "2147483648")], 2_147_483_648.0),
             (&[("age", "99999999999999999999999")], 2_147_483_648.0),
         ];
         for (fields, expected) in cases {
             assert_eq!(age_of(fields), *expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn an_age_that_is_repeated_or_invalid_is_the_greatest() {
+        let cases: &[&[(&str, &str)]] = &[
+            // RFC 9110 §5.3: several lines, and what a recipient makes of them.
+            &[("age", "0"), ("age", "0")],
+            &[("age", "7200"), ("age", "0")],
+            &[("age", "0"), ("age", "7200")],
+            &[("age", "0, 0")],
+            &[("age", "0,\t0")],
+            &[("age", "3600 , 3600")],
+            &[("age", "0,1, 2")],
+            // RFC 9111 §5.1: not a non-negative integer.
+            &[("age", "")],
+            &[("age", ",7200")],
+            &[("age", "abc")],
+            &[("age", "-7200")],
+            &[("age", "+7200")],
+            &[("age", "7200.0")],
+            &[("age", "7200;foo=bar")],
+            &[("age", "7200;foo=111")],
+            &[("age", "\"7200\"")],
+        ];
+        for fields in cases {
+            assert_eq!(age_of(fields), 2_147_483_648.0, "{fields:?}");
         }
     }
 

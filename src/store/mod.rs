@@ -15,6 +15,8 @@ mod memory;
 mod noop;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+#[cfg(feature = "redis")]
+mod tiered;
 
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use noop::NoStore;

@@ -257,7 +257,7 @@ fn is_valid(stored: &Stored, log: &Log) -> bool {
 /// Whether what memory has need not be looked for in Redis: another node may have a newer one.
 fn is_of_use(stored: &Stored, log: &Log, now: Instant) -> bool {
     let fresh = match stored {
-        Stored::Response(response) => response.stale_by(now).is_none(),
+        Stored::Response(response) => response.stale_by(response.age(now)).is_none(),
         Stored::Variants(_) => true,
     };
     fresh && is_valid(stored, log)

@@ -333,7 +333,6 @@ mod tests {
             (builder().url("localhost:6379"), "url `localhost:6379`"),
             (builder().url("http://localhost"), "scheme"),
             (builder().url("redis-sentinel://localhost:1"), "url"),
-            (builder().url("redis-cluster://localhost"), "url"),
             (builder().url("redis://localhost:port"), "url"),
             (builder().namespace(""), "namespace"),
             (builder().namespace("a{b}"), "namespace"),

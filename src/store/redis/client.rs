@@ -12,7 +12,7 @@ use fred::types::scripts::Script;
 use fred::types::{ClusterHash, CustomCommand, Expiration, SetOptions, Value};
 
 use super::backend::{Ask, Backend, Failure, Followed, Name, Pending};
-use crate::invalidate::{Delta, Epoch, SharedPosition, member};
+use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 
 /// See the script.
 const FOLLOW: &str = include_str!("follow.lua");
@@ -124,7 +124,13 @@ impl Backend for Fred {
 
     fn get(&self, name: Name) -> Pending<Option<Bytes>> {
         let client = self.client();
-        self.bounded(async move { client.get(&*name).await })
+        self.bounded(async move {
+            match client.get(&*name).await {
+                // Something else than we store: told apart by the form it does not have.
+                Err(error) if error.details().starts_with("WRONGTYPE") => Ok(Some(Bytes::new())),
+                answer => answer,
+            }
+        })
     }
 
     fn set(&self, name: Name, value: Bytes, keep: Duration) -> Pending<()> {
@@ -179,7 +185,7 @@ impl Log {
         ];
         for group in &ask.groups {
             arguments.push(number(group.len() as u64));
-            let members = group.iter().map(|it| Bytes::from(member::write(it)).into());
+            let members = group.iter().map(|it| Bytes::from(it.to_member()).into());
             arguments.extend(members);
         }
         arguments
@@ -228,7 +234,7 @@ fn read_log(mut answer: impl Iterator<Item = Value>) -> Option<Followed> {
     let mut recorded = Vec::new();
     while let Some(text) = answer.next() {
         let text = text.into_bytes()?;
-        recorded.push((count(&answer.next()?)?, member::read(&text)));
+        recorded.push((count(&answer.next()?)?, Invalidation::from_member(&text)));
     }
     let head = SharedPosition {
         epoch,

@@ -1,6 +1,7 @@
 //! What one node knows of the shared log, and how it keeps knowing it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,7 +31,6 @@ const BETWEEN_RECONNECTIONS: Duration = Duration::from_secs(2);
 const OUTAGE: Duration = Duration::from_secs(1);
 
 /// One node of those that share a namespace.
-#[derive(Debug)]
 pub(in crate::store) struct Node {
     pub(super) backend: Box<dyn Backend>,
     pub(super) namespace: Box<str>,
@@ -188,7 +188,12 @@ impl Node {
                 groups: groups.iter().map(|group| group.what.clone()).collect(),
                 new_epoch: new_epoch(),
             };
-            match self.noted(self.backend.follow(ask).await) {
+            let followed = self.backend.follow(ask).await;
+            // Whoever refuses this is of no use, however promptly.
+            if let Err(failure @ Failure::Refused(_)) = &followed {
+                self.failed(failure);
+            }
+            match self.noted(followed) {
                 Ok(followed) if self.mirror.catch_up(known, &followed.delta) => {
                     self.take_in(known, &followed, sent);
                     groups.into_iter().for_each(Group::recorded);
@@ -201,7 +206,10 @@ impl Node {
                 }
             }
         }
-        self.rounds.give_back(groups, self.log());
+        if !groups.is_empty() {
+            self.rounds.give_back(groups, self.log());
+            self.runtime.spawn(try_again(Arc::downgrade(self)));
+        }
         Err(last)
     }
 
@@ -226,7 +234,9 @@ impl Node {
     pub(super) fn noted<T>(self: &Arc<Self>, answer: Result<T, Failure>) -> Result<T, Failure> {
         match &answer {
             Ok(_) => self.breaker.succeeded(now()),
-            Err(failure) => self.failed(failure),
+            Err(failure @ (Failure::Timeout | Failure::Unreachable(_))) => self.failed(failure),
+            // It answers: that one thing it would not do, such as to store when memory is full.
+            Err(Failure::Refused(_) | Failure::NotTried) => {}
         }
         answer
     }
@@ -237,6 +247,27 @@ impl Node {
             tracing::warn!(%failure, "Redis fails: requests go on without it until it is back");
             self.runtime.spawn(probe(Arc::downgrade(self)));
         }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("backend", &self.backend)
+            .field("namespace", &self.namespace)
+            .field("down", &self.is_down())
+            .field("pending", &self.rounds.pending())
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends what could not be recorded once more, whether or not anybody asks for something. Once the
+/// breaker is open the probes do that.
+async fn try_again(node: Weak<Node>) {
+    tokio::time::sleep(FIRST_PROBE).await;
+    if let Some(node) = node.upgrade().filter(|node| !node.is_down()) {
+        node.follow_soon();
     }
 }
 

@@ -10,7 +10,7 @@
 //! | 8 | when the age was zero, in milliseconds of the clock that the nodes share |
 //! | 8 | the length of all this |
 //! | | the key, behind its length |
-//! | | a response or a list of variants, see [`write`] |
+//! | | a response or a list of variants: see the module `write` |
 //! | 4 | CRC-32 of all before |
 //!
 //! Numbers are little-endian; lengths before text have seven bits a byte, the lowest first. The

@@ -1,0 +1,137 @@
+//! What is written down while a scenario runs.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// The most faults that are told in full.
+const TOLD: usize = 30;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Read,
+    Write,
+}
+
+/// A request that was answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) node: usize,
+    pub(crate) kind: Kind,
+    pub(crate) began: Instant,
+    pub(crate) took: Duration,
+    /// Answered from what was stored.
+    pub(crate) hit: bool,
+}
+
+/// What must not happen, by what it is.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Older than the node promises.
+    pub(crate) stale: u64,
+    /// Not what the origin sent for that request.
+    pub(crate) wrong: u64,
+    /// Cut off, refused, or an error that the origin did not send.
+    pub(crate) failed: u64,
+    pub(crate) hung: u64,
+    pub(crate) told: Vec<String>,
+}
+
+impl Faults {
+    pub(crate) fn count(&self) -> u64 {
+        self.stale + self.wrong + self.failed + self.hung
+    }
+}
+
+/// When the store was whole again, and until when it was left alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repair {
+    pub(crate) at: Instant,
+    pub(crate) calm_until: Instant,
+}
+
+#[derive(Debug)]
+pub(crate) struct Record {
+    began: Instant,
+    pub(crate) samples: Mutex<Vec<Sample>>,
+    pub(crate) faults: Mutex<Faults>,
+    /// By how much each read was behind which was behind at all, with its node.
+    pub(crate) lags: Mutex<Vec<(usize, Duration)>>,
+    pub(crate) pending: Mutex<u64>,
+    /// When the tests themselves were kept waiting, and for how long.
+    pub(crate) pauses: Mutex<Vec<(Instant, Duration)>>,
+    events: Mutex<Vec<(Instant, String)>>,
+    pub(crate) repairs: Mutex<Vec<Repair>>,
+}
+
+impl Record {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            samples: Mutex::default(),
+            faults: Mutex::default(),
+            lags: Mutex::default(),
+            pending: Mutex::default(),
+            pauses: Mutex::default(),
+            events: Mutex::default(),
+            repairs: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn at(&self, instant: Instant) -> String {
+        let since = instant.saturating_duration_since(self.began);
+        format!("{:9.4} s", since.as_secs_f64())
+    }
+
+    /// Notes what was done to the store.
+    pub(crate) fn event(&self, what: impl Into<String>) {
+        let event = (Instant::now(), what.into());
+        self.events.lock().unwrap().push(event);
+    }
+
+    /// Notes what must not happen, with the span in which it did.
+    pub(crate) fn fault(
+        &self,
+        began: Instant,
+        counter: impl FnOnce(&mut Faults) -> &mut u64,
+        what: String,
+    ) {
+        let span = format!("{} to {}", self.at(began), self.at(Instant::now()));
+        let mut faults = self.faults.lock().unwrap();
+        *counter(&mut faults) += 1;
+        if faults.told.len() < TOLD {
+            faults.told.push(format!("{span}: {what}"));
+        }
+    }
+
+    /// All that was done, a line each.
+    pub(crate) fn story(&self) -> String {
+        let events = self.events.lock().unwrap();
+        let lines = events
+            .iter()
+            .map(|(at, what)| format!("  {}: {what}\n", self.at(*at)));
+        lines.collect()
+    }
+
+    /// For how much of a span the tests themselves were kept waiting.
+    pub(crate) fn paused(&self, began: Instant, took: Duration) -> Duration {
+        let pauses = self.pauses.lock().unwrap();
+        let first = pauses.partition_point(|&(at, length)| at + length < began);
+        let overlapping = pauses[first..]
+            .iter()
+            .take_while(|&&(at, _)| at < began + took);
+        overlapping.map(|&(_, length)| length).sum()
+    }
+}
+
+/// Writes down when this process is kept from running, and the machine with it.
+pub(crate) async fn watch_the_machine(record: &Record) {
+    const BEAT: Duration = Duration::from_millis(5);
+    loop {
+        let began = Instant::now();
+        tokio::time::sleep(BEAT).await;
+        let over = began.elapsed().saturating_sub(BEAT);
+        if over > BEAT {
+            record.pauses.lock().unwrap().push((began, over));
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What a run comes to.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::driver::Scene;
+use crate::nodes::Node;
+use crate::origin;
+use crate::record::{Kind, Record, Repair, Sample};
+
+/// What the store may take of a request's time.
+pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
+
+/// What a loaded machine adds to the time of a request, beyond what the tests saw themselves.
+const SLACK: Duration = Duration::from_millis(150);
+
+/// Within what time after a repair hits must be back.
+const RECOVERY: Duration = Duration::from_secs(2);
+
+/// The span over which a share of hits is taken.
+const WINDOW: Duration = Duration::from_millis(300);
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) count: usize,
+    pub(crate) median: Duration,
+    pub(crate) p99: Duration,
+    pub(crate) longest: Duration,
+}
+
+impl Times {
+    pub(crate) fn of(times: impl Iterator<Item = Duration>) -> Self {
+        let mut times: Vec<_> = times.collect();
+        times.sort_unstable();
+        let at = |share: f64| {
+            let index = (times.len() as f64 * share) as usize;
+            times.get(index.min(times.len().saturating_sub(1)))
+        };
+        let at = |share| at(share).copied().unwrap_or_default();
+        Self {
+            count: times.len(),
+            median: at(0.5),
+            p99: at(0.99),
+            longest: at(1.0),
+        }
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+        let (median, p99, longest) = (
+            milliseconds(self.median),
+            milliseconds(self.p99),
+            milliseconds(self.longest),
+        );
+        write!(f, "{median:.1} / {p99:.1} / {longest:.1} ms")
+    }
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) stale: u64,
+    pub(crate) complaints: Vec<String>,
+    summary: String,
+}
+
+impl Report {
+    pub(crate) fn of(name: &str, scene: &Scene) -> Self {
+        let record = &scene.record;
+        let mut samples = record.samples.lock().unwrap().clone();
+        samples.sort_unstable_by_key(|sample| sample.began);
+        let faults = record.faults.lock().unwrap();
+        let mut complaints = faults.told.clone();
+        if faults.count() > complaints.len() as u64 {
+            complaints.push(format!("... {} such in all", faults.count()));
+        }
+        complaints.extend(slow(scene, &samples));
+        let recoveries = recoveries(record, &samples);
+        let late = recoveries
+            .iter()
+            .filter(|&(_, took)| took.is_none_or(|took| took > RECOVERY));
+        complaints.extend(late.map(|(repair, took)| {
+            let at = record.at(repair.at);
+            format!("hits were back {took:?} after the repair at {at}")
+        }));
+        let mut report = Self {
+            stale: faults.stale,
+            samples,
+            complaints,
+            summary: String::new(),
+        };
+        report.summary = report.summarize(name, scene, &recoveries);
+        report
+    }
+
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Sample> {
+        self.samples
+            .iter()
+            .filter(move |sample| sample.kind == kind)
+    }
+
+    /// The times of reads through a node that began within a span.
+    pub(crate) fn reads(&self, node: usize, from: Instant, to: Instant) -> Times {
+        let reads = self.of_kind(Kind::Read);
+        let those = reads.filter(|read| read.node == node && (from..to).contains(&read.began));
+        Times::of(those.map(|read| read.took))
+    }
+
+    fn summarize(
+        &self,
+        name: &str,
+        scene: &Scene,
+        recoveries: &[(Repair, Option<Duration>)],
+    ) -> String {
+        let reads = Times::of(self.of_kind(Kind::Read).map(|read| read.took));
+        let writes = Times::of(self.of_kind(Kind::Write).map(|write| write.took));
+        let hits = share(self.of_kind(Kind::Read));
+        let pending = *scene.record.pending.lock().unwrap();
+        let longest = recoveries
+            .iter()
+            .map(|(_, took)| took.unwrap_or(Duration::MAX))
+            .max();
+        let lags = scene.record.lags.lock().unwrap();
+        let lagging = scene
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(number, (node, _))| {
+                let lags = lags.iter().filter(|(lagging, _)| *lagging == number);
+                let lags = Times::of(lags.map(|&(_, lag)| lag));
+                (lags.count > 0).then(|| format!("{} {} times by {lags}", node.name, lags.count))
+            });
+        let lagging: Vec<_> = lagging.collect();
+        let pauses = scene.record.pauses.lock().unwrap();
+        let paused = pauses
+            .iter()
+            .map(|(_, length)| *length)
+            .max()
+            .unwrap_or_default();
+        format!(
+            "{name}, seed {}: {} reads in {reads}, {:.0} % hits; {} writes in {writes}, {pending} \
+             pending; behind: {}; {} rounds, hits back within {:?}; tests paused for {} ms at most",
+            scene.seed,
+            reads.count,
+            100.0 * hits,
+            writes.count,
+            if lagging.is_empty() {
+                "none".to_owned()
+            } else {
+                lagging.join(", ")
+            },
+            recoveries.len(),
+            longest.unwrap_or_default(),
+            paused.as_millis(),
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary)
+    }
+}
+
+/// The share of hits, from 0 to 1.
+fn share<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
+    let (mut hits, mut all) = (0, 0);
+    for sample in samples {
+        hits += u32::from(sample.hit);
+        all += 1;
+    }
+    f64::from(hits) / f64::from(all.max(1))
+}
+
+/// What took longer than it may, whatever happens to the store.
+fn slow(scene: &Scene, samples: &[Sample]) -> Vec<String> {
+    let record = &scene.record;
+    let allowed = |sample: &Sample, node: &Node| {
+        let store = match sample.kind {
+            Kind::Read => DEADLINE,
+            // An intent before, and the invalidation after.
+            Kind::Write => 2 * DEADLINE + node.waits,
+        };
+        origin::LONGEST + store + SLACK + record.paused(sample.began, sample.took)
+    };
+    let slow = samples.iter().filter_map(|sample| {
+        let node = &scene.nodes[sample.node].0;
+        let allowed = allowed(sample, node);
+        (sample.took > allowed).then(|| {
+            let (kind, took, at) = (sample.kind, sample.took, record.at(sample.began));
+            format!(
+                "{at}: {kind:?} through {}: {took:?}, not within {allowed:?}",
+                node.name
+            )
+        })
+    });
+    slow.take(10).collect()
+}
+
+/// For each repair that was followed by a calm, how long it took until the share of hits was half of
+/// what it had been before the first fault.
+fn recoveries(record: &Record, samples: &[Sample]) -> Vec<(Repair, Option<Duration>)> {
+    let repairs = record.repairs.lock().unwrap();
+    let reads: Vec<_> = samples
+        .iter()
+        .filter(|sample| sample.kind == Kind::Read)
+        .collect();
+    let within = |from: Instant, to: Instant| {
+        let first = reads.partition_point(|read| read.began < from);
+        let last = reads.partition_point(|read| read.began < to);
+        share(reads[first..last].iter().copied())
+    };
+    let Some(first) = repairs.first() else {
+        return Vec::new();
+    };
+    // The first calm is that before any fault; the beginning of it fills the store.
+    let usual = within(
+        first.calm_until - (first.calm_until - first.at) / 2,
+        first.calm_until,
+    );
+    let recovery = |repair: &Repair| {
+        let mut at = repair.at;
+        while at + WINDOW <= repair.calm_until {
+            if within(at, at + WINDOW) >= usual / 2.0 {
+                return (*repair, Some(at - repair.at));
+            }
+            at += Duration::from_millis(20);
+        }
+        (*repair, None)
+    };
+    repairs[1..].iter().map(recovery).collect()
+}
