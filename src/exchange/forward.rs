@@ -42,7 +42,7 @@ pub(super) struct Call<S, Q> {
 
 /// Waits for a lookup, then answers from what was found or goes on to fetch.
 pub(super) async fn wait_and_fetch<S, Q, B>(
-    mut asked: Asked,
+    mut asked: Arc<Asked>,
     waiting: Waiting,
     inner: S,
     request: Request<Q>,
@@ -66,7 +66,9 @@ where
             return Ok(respond::pass(&core, outcome, response));
         }
     };
-    asked.variants.clone_from(&found.variants);
+    Arc::make_mut(&mut asked)
+        .variants
+        .clone_from(&found.variants);
     let (why, basis) = match asked.ask().judge(found) {
         Lookup::Fresh(stored, age) => return Ok(asked.ask().hit(&stored, age)),
         Lookup::ServeAndRefresh(stored, outcome) => {
@@ -89,7 +91,7 @@ where
 /// Answers a miss, or, when that takes longer than the policy's soft timeout, with the stale
 /// response there is.
 pub(super) async fn fetch<S, Q, B>(
-    asked: Asked,
+    asked: Arc<Asked>,
     inner: S,
     request: Request<Q>,
     why: Miss,
@@ -104,7 +106,6 @@ where
     B::Data: Buf,
     B::Error: Into<BoxError>,
 {
-    let asked = Arc::new(asked);
     let timeout = asked.route.policy.staleness.soft_timeout;
     let (Some(timeout), Basis::Stale(stale)) = (timeout, &basis) else {
         return share_or_lead(asked, inner, request, why, basis).await;

@@ -26,7 +26,7 @@ use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{BypassReason, Miss, Outcome, Show, Staleness};
+use crate::status::{BypassReason, Miss, Outcome, Show, Staleness, Told};
 use crate::store::{Answer, Store};
 use crate::telemetry::{Event, Stats};
 
@@ -111,7 +111,7 @@ pub(crate) type Journey<B, E> =
 /// the handler.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    place: Place,
+    place: Arc<Place>,
     route: Arc<Route>,
     key: Key,
     /// Path, query and the policy's tags, as invalidations match them.
@@ -127,10 +127,9 @@ pub(crate) struct Asked {
     began: Instant,
 }
 
-#[inline(never)]
 /// Begins the journey of a request. `inner` is the service that was found ready.
 pub(crate) fn begin<S, Q, B>(
-    place: &Place,
+    place: &Arc<Place>,
     inner: &mut S,
     request: Request<Q>,
 ) -> Begun<S::Future, B, S::Error>
@@ -173,27 +172,32 @@ where
                 core,
             }
         }
-        Course::Replay(response) => {
+        Course::Replay(replay) => {
             give_back(inner);
-            Begun::done(response)
+            Begun::done(replay.of(&place.core, &parts))
         }
-        Course::ReplayAndRefresh(response, asked, stale) => {
+        Course::ReplayAndRefresh(replay, asked) => {
+            let response = replay.of(&place.core, &parts);
             place.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
-            refresh::in_background(*asked, take_ready(inner), request, stale);
+            refresh::in_background(asked, take_ready(inner), request, replay.stored);
             Begun::done(response)
+        }
+        Course::Unsatisfied => {
+            give_back(inner);
+            Begun::done(respond::gateway_timeout(&place.core, Outcome::Unsatisfied))
         }
         Course::Fetch(asked, why, basis) => {
             place.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             let inner = take_ready(inner);
-            Begun::taking(forward::fetch(*asked, inner, request, why, basis))
+            Begun::taking(forward::fetch(asked, inner, request, why, basis))
         }
         Course::Wait(asked, found) => {
             place.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             let inner = take_ready(inner);
-            Begun::taking(forward::wait_and_fetch(*asked, found, inner, request))
+            Begun::taking(forward::wait_and_fetch(asked, found, inner, request))
         }
     }
 }
@@ -249,12 +253,46 @@ enum Way<'a> {
 }
 
 /// What is to be done with a read.
-enum Course<B> {
+enum Course {
     Pass(BypassReason),
-    Replay(Response<CacheBody<B>>),
-    ReplayAndRefresh(Response<CacheBody<B>>, Box<Asked>, Arc<StoredResponse>),
-    Fetch(Box<Asked>, Miss, Basis),
-    Wait(Box<Asked>, lookup::Waiting),
+    Replay(Replay),
+    ReplayAndRefresh(Replay, Arc<Asked>),
+    /// `only-if-cached`, and nothing to answer with.
+    Unsatisfied,
+    Fetch(Arc<Asked>, Miss, Basis),
+    Wait(Arc<Asked>, lookup::Waiting),
+}
+
+/// A stored response that answers a request. The answer is made at the last: it is large, and each
+/// hand it goes through would move it.
+struct Replay {
+    stored: Arc<StoredResponse>,
+    as_it: As,
+    flags: Flags,
+    began: Instant,
+}
+
+/// As what a stored response is served.
+enum As {
+    /// Fresh, and of such an age.
+    Fresh(Duration),
+    Told(Outcome),
+}
+
+impl Replay {
+    fn of<B>(&self, core: &Core, request: &Parts) -> Response<CacheBody<B>> {
+        let client = respond::Client {
+            method: &request.method,
+            headers: &request.headers,
+            flags: self.flags,
+        };
+        match self.as_it {
+            As::Fresh(age) => core.hit(&self.stored, client, self.began, age),
+            As::Told(outcome) => {
+                core.replay(&self.stored, client, self.began, outcome, Told::default())
+            }
+        }
+    }
 }
 
 impl Place {
@@ -273,17 +311,17 @@ impl Place {
         }
     }
 
-    fn ask<B>(&self, route: &Arc<Route>, parts: &Parts, has_body: bool) -> Course<B> {
+    fn ask(self: &Arc<Self>, route: &Arc<Route>, parts: &Parts, has_body: bool) -> Course {
         self.ask_for_read(route, parts, has_body)
             .unwrap_or_else(Course::Pass)
     }
 
-    fn ask_for_read<B>(
-        &self,
+    fn ask_for_read(
+        self: &Arc<Self>,
         route: &Arc<Route>,
         parts: &Parts,
         has_body: bool,
-    ) -> Result<Course<B>, BypassReason> {
+    ) -> Result<Course, BypassReason> {
         let core = &*self.core;
         let uri = request::original_uri(&parts.uri, &parts.extensions);
         let signals = Signals::scan(&parts.headers, &core.fields);
@@ -311,34 +349,38 @@ impl Place {
                 core.store_failed(&error);
                 return Err(BypassReason::Store);
             }
-            Answer::Later(waiting) => return Ok(Course::Wait(Box::new(asked()), waiting)),
+            Answer::Later(waiting) => return Ok(Course::Wait(Arc::new(asked()), waiting)),
         };
         let variants = found.variants.clone();
         let asked = || {
-            Box::new(Asked {
+            Arc::new(Asked {
                 variants,
                 ..asked()
             })
         };
+        let replay = |stored, as_it| Replay {
+            stored,
+            as_it,
+            flags: signals.flags,
+            began,
+        };
         Ok(match ask.judge(found) {
-            Lookup::Fresh(stored, age) => Course::Replay(ask.hit(&stored, age)),
+            Lookup::Fresh(stored, age) => Course::Replay(replay(stored, As::Fresh(age))),
             Lookup::ServeAndRefresh(stored, outcome) => {
-                Course::ReplayAndRefresh(ask.replay(&stored, outcome), asked(), stored)
+                Course::ReplayAndRefresh(replay(stored, As::Told(outcome)), asked())
             }
             Lookup::Accepted(stored) => {
                 let outcome = Outcome::Stale(Staleness::Accepted);
-                Course::Replay(ask.replay(&stored, outcome))
+                Course::Replay(replay(stored, As::Told(outcome)))
             }
-            Lookup::Fetch(..) if ask.only_if_cached() => {
-                Course::Replay(respond::gateway_timeout(core, Outcome::Unsatisfied))
-            }
+            Lookup::Fetch(..) if ask.only_if_cached() => Course::Unsatisfied,
             Lookup::Fetch(why, basis) => Course::Fetch(asked(), why, basis),
         })
     }
 
     /// Takes the request that a GET for the same target would be: what a POST answers may be stored
     /// for that (RFC 9110 §9.3.3).
-    fn as_get(&self, parts: &Parts) -> Option<Asked> {
+    fn as_get(self: &Arc<Self>, parts: &Parts) -> Option<Asked> {
         let uri = request::original_uri(&parts.uri, &parts.extensions);
         let route = self.route(uri.path()).ok()?;
         let signals = Signals::scan(&parts.headers, &self.core.fields);
@@ -366,7 +408,7 @@ impl Place {
     }
 
     fn asked(
-        &self,
+        self: &Arc<Self>,
         route: &Arc<Route>,
         parts: &Parts,
         key: &KeyBuilder,

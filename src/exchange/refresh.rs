@@ -42,7 +42,7 @@ pub(super) enum Validated<B> {
 /// Refreshes a stored response that was served stale, unless that is under way or was found
 /// useless a moment ago.
 pub(super) fn in_background<S, Q, B>(
-    asked: Asked,
+    asked: Arc<Asked>,
     inner: S,
     request: Request<Q>,
     stale: Arc<StoredResponse>,
@@ -66,7 +66,7 @@ pub(super) fn in_background<S, Q, B>(
         return;
     };
     let fetch = Fetch {
-        asked: Arc::new(asked),
+        asked,
         why: Miss::Stale,
         basis: Basis::Stale(stale),
         leader: Some(Arc::new(leader)),

@@ -36,33 +36,44 @@ impl Client<'_> {
     }
 }
 
-impl Ask<'_> {
+impl Core {
     /// Replays a fresh stored response, from a head that was made ready if there is one.
+    pub(super) fn hit<B>(
+        &self,
+        stored: &Arc<StoredResponse>,
+        client: Client<'_>,
+        now: Instant,
+        age: Duration,
+    ) -> Response<CacheBody<B>> {
+        let moment = self.moment(stored, client, age);
+        if let Some(headers) = moment.and_then(|moment| stored.prepared.get(moment)) {
+            self.stats.count(Outcome::Hit);
+            return whole(stored, headers);
+        }
+        let response = self.replay(stored, client, now, Outcome::Hit, Told::default());
+        if let Some(moment) = moment {
+            self.prepared.note(stored, moment, response.headers());
+        }
+        response
+    }
+
+    /// Returns what the head of a hit depends on; `None` where it depends on the request as well.
+    fn moment(&self, stored: &StoredResponse, client: Client<'_>, age: Duration) -> Option<Moment> {
+        if !client.wants_the_whole() || stored.status == StatusCode::PARTIAL_CONTENT {
+            return None;
+        }
+        let ttl = status::ttl(stored.lifetime(), age);
+        self.prepared.moment(age.as_secs(), ttl)
+    }
+}
+
+impl Ask<'_> {
     pub(super) fn hit<B>(
         &self,
         stored: &Arc<StoredResponse>,
         age: Duration,
     ) -> Response<CacheBody<B>> {
-        let Some(moment) = self.moment(stored, age) else {
-            return self.replay(stored, Outcome::Hit);
-        };
-        if let Some(headers) = stored.prepared.get(moment) {
-            self.core.stats.count(Outcome::Hit);
-            return whole(stored, headers);
-        }
-        let response = self.replay(stored, Outcome::Hit);
-        let headers = response.headers();
-        self.core.prepared.note(stored, moment, headers);
-        response
-    }
-
-    /// Returns what the head of a hit depends on; `None` where it depends on the request as well.
-    fn moment(&self, stored: &StoredResponse, age: Duration) -> Option<Moment> {
-        if !self.client.wants_the_whole() || stored.status == StatusCode::PARTIAL_CONTENT {
-            return None;
-        }
-        let ttl = status::ttl(stored.lifetime(), age);
-        self.core.prepared.moment(age.as_secs(), ttl)
+        self.core.hit(stored, self.client, self.began, age)
     }
 
     pub(super) fn replay<B>(

@@ -38,7 +38,7 @@ pub(super) struct Write {
 }
 
 impl Write {
-    pub(super) fn new(place: &Place, parts: &Parts) -> Self {
+    pub(super) fn new(place: &Arc<Place>, parts: &Parts) -> Self {
         let core = &place.core;
         let uri = original_uri(&parts.uri, &parts.extensions).clone();
         let (mut evicted, terms) = core.routes.evicted_by(uri.path());
