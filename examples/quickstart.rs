@@ -116,7 +116,7 @@ fn search_ttl(request: &Parts) -> Option<Duration> {
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let cache = cache(store()?)?;
     // The switch for the day when someone suspects the cache. It can be turned while serving.
-    let bypass = std::env::var("CACHE_BYPASS").is_ok_and(|value| value == "true");
+    let bypass = bypass()?;
     cache.handle().set_bypass(bypass);
 
     let app = Router::new()
@@ -142,6 +142,16 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         () = async { last_call.await; sleep(Duration::from_secs(2)).await } => {}
     }
     Ok(())
+}
+
+/// Whoever sets the switch wants it to count: a value that is not understood is an error.
+fn bypass() -> Result<bool, String> {
+    let value = std::env::var_os("CACHE_BYPASS").unwrap_or_default();
+    match value.to_str() {
+        Some("" | "false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        _ => Err(format!("CACHE_BYPASS is {value:?}: expected true or false")),
+    }
 }
 
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {

@@ -56,18 +56,14 @@ where
                     };
                 }
                 BegunProjection::Journey { journey } => return journey.as_mut().poll(cx),
-                BegunProjection::Passing {
-                    future,
-                    bypass,
-                    core,
-                } => {
+                BegunProjection::Passing { future, passed } => {
                     let response = ready!(future.poll(cx))?;
-                    let bypass = *bypass;
+                    let (core, route) = (&passed.core, passed.route);
                     if response.extensions().get::<Invalidate>().is_none() {
-                        let outcome = Outcome::Bypass(bypass);
-                        return Poll::Ready(Ok(exchange::pass(core, outcome, response)));
+                        let outcome = Outcome::Bypass(passed.bypass);
+                        return Poll::Ready(Ok(exchange::pass(core, route, outcome, response)));
                     }
-                    exchange::invalidate_and_pass(core.clone(), bypass, response)
+                    exchange::invalidate_and_pass(core.clone(), route, passed.bypass, response)
                 }
             };
             begun.set(Begun::Journey { journey });

@@ -83,6 +83,25 @@ impl<'a> KeyRef<'a> {
         Sha256::digest(self.bytes).into()
     }
 
+    /// Returns the parts that were written, to show them: `None` for one that is absent.
+    pub(crate) fn parts(self) -> impl Iterator<Item = Option<&'a [u8]>> {
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk()?;
+            let length = u32::from_le_bytes(*length);
+            let (part, behind) = match length {
+                u32::MAX => (None, behind),
+                // A key that was not written part by part has its remains told as one.
+                length => match behind.split_at_checked(length as usize) {
+                    Some((part, behind)) => (Some(part), behind),
+                    None => (Some(rest), &[][..]),
+                },
+            };
+            rest = behind;
+            Some(part)
+        })
+    }
+
     /// Copies the key. Costs one allocation.
     #[must_use]
     pub fn to_owned(self) -> Key {
@@ -306,6 +325,17 @@ mod tests {
         assert_ne!(key(&[Some("")]), key(&[None]));
         assert_ne!(key(&[Some(""), Some("")]), key(&[Some("")]));
         assert_eq!(key(&[Some("a"), None]), key(&[Some("a"), None]));
+    }
+
+    #[test]
+    fn a_key_comes_apart_into_its_parts() {
+        let parts = [Some("a"), None, Some(""), Some("bc")];
+        let key = key(&parts);
+        let apart: Vec<_> = key.borrow().parts().collect();
+        assert_eq!(apart, parts.map(|part| part.map(str::as_bytes)));
+        let torn = KeyRef::with_hash(&[9, 0, 0, 0, b'x'], 0);
+        let apart: Vec<_> = torn.parts().collect();
+        assert_eq!(apart, [Some(&[9, 0, 0, 0, b'x'][..])]);
     }
 
     #[test]

@@ -13,14 +13,20 @@ use crate::clock::Clock;
 use crate::entry::PreparedList;
 use crate::error::Error;
 use crate::exchange::request::FieldRules;
-use crate::exchange::{self, Core, EmptyBody, Explanation, Place, WouldEvict};
+use crate::exchange::{
+    self, Core, EmptyBody, EntryFilter, EntryPage, Explanation, Place, WouldEvict,
+};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Pattern};
 use crate::policy::{Policy, Route, Routes};
 use crate::service::Cache;
 use crate::status::{CacheStatusWriter, Show};
 use crate::store::{MemoryStore, Store};
-use crate::telemetry::{CacheStats, Stats};
+use crate::telemetry::{Listener, Stats};
+
+mod observe;
+
+pub use observe::{Health, HealthStatus};
 
 /// A layer that caches the GET responses of the services it wraps.
 ///
@@ -91,6 +97,7 @@ pub struct CacheLayerBuilder {
     store_deadline: Duration,
     collapse_budget: usize,
     empty_body: Option<EmptyBody>,
+    measure_latency: bool,
 }
 
 /// Bytes that all running fills together may hold, unless the builder is told otherwise.
@@ -109,6 +116,7 @@ impl Default for CacheLayerBuilder {
             store_deadline: Duration::from_millis(50),
             collapse_budget: COLLAPSE_BUDGET,
             empty_body: None,
+            measure_latency: false,
         }
     }
 }
@@ -217,6 +225,15 @@ impl CacheLayerBuilder {
         self
     }
 
+    /// Sets whether durations are measured, for [`CacheHandle::prometheus`] to show. By default they
+    /// are not: a hit reads the clock once more for it.
+    ///
+    /// [`CacheHandle::measure_latency`] changes it later.
+    pub fn measure_latency(mut self, on: bool) -> Self {
+        self.measure_latency = on;
+        self
+    }
+
     /// Builds the layer.
     ///
     /// # Errors
@@ -237,6 +254,9 @@ impl CacheLayerBuilder {
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let capacity = usize::try_from(store.usage().capacity).unwrap_or(usize::MAX);
+        let routes = self.routes.build()?;
+        let stats = Stats::new(routes.read_templates());
+        stats.listen(Listener::Latencies, self.measure_latency);
         let core = Core {
             max_body: if capacity == 0 {
                 usize::MAX
@@ -244,7 +264,7 @@ impl CacheLayerBuilder {
                 capacity / 8
             },
             store,
-            routes: self.routes.build()?,
+            routes,
             fields: self.fields.measured(),
             targets: self.targets,
             clock: self.clock,
@@ -254,7 +274,7 @@ impl CacheLayerBuilder {
             empty_body: self.empty_body,
             flights: Arc::new(Flights::default()),
             bypass: AtomicBool::new(false),
-            stats: Stats::default(),
+            stats,
             prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
             warned: AtomicU64::new(0),
@@ -392,6 +412,35 @@ impl CacheHandle {
         self.core.would_evict(&what.into())
     }
 
+    /// Lists stored responses, those that an invalidation has overtaken included; `None` where the
+    /// store cannot list what it holds. A tiered store lists what is near.
+    ///
+    /// It looks at every stored response: for use by hand, not on a request's path, and where there
+    /// are very many, on a thread that may block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, EntryFilter};
+    ///
+    /// # fn main() -> Result<(), tower_response_cache::Error> {
+    /// let handle = CacheLayer::builder().build()?.handle();
+    /// let page = handle.entries(&EntryFilter::new().containing("/products")).unwrap();
+    /// assert_eq!(page.matched, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn entries(&self, filter: &EntryFilter) -> Option<EntryPage> {
+        self.core.entries(filter)
+    }
+
+    /// Returns how often requests took how long, by outcome.
+    #[cfg(feature = "admin")]
+    pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
+        self.core.stats.durations()
+    }
+
     /// Switches the cache off or on again. While it is off every read goes to the handler; writes
     /// still invalidate, so nothing is out of date when it is switched on again.
     pub fn set_bypass(&self, bypass: bool) {
@@ -403,14 +452,5 @@ impl CacheHandle {
     #[must_use]
     pub fn is_bypassed(&self) -> bool {
         self.core.bypass.load(Ordering::Relaxed)
-    }
-
-    /// Returns what the cache has done and what it holds.
-    #[must_use]
-    pub fn stats(&self) -> CacheStats {
-        CacheStats {
-            usage: self.core.store.usage(),
-            ..self.core.stats.snapshot()
-        }
     }
 }

@@ -97,6 +97,7 @@
 //! | feature | default | adds | costs |
 //! |---|---|---|---|
 //! | `axum` | yes | keys and routes by the original URI under `Router::nest`, where axum strips the prefix | the `axum` crate without its own default features |
+//! | `admin` | no | [`admin`]: a router that reports, lists, explains and purges, and an inspector page | the crates `axum`, `base64`, `form_urlencoded`, `serde_json` and `subtle`; nothing while nobody asks |
 //! | `redis` | no | [`RedisStore`] and [`TieredStore`], see [`running_redis`] | `fred` and what it needs, about 60 crates |
 //! | `redis-tls` | no | `rediss://` URLs | `rustls` with `ring` |
 //! | `testing` | no | `testing`: a manual clock, the store contract, a check of your own router | nothing at run time |
@@ -115,6 +116,12 @@ pub mod layer_order {}
 #[doc = include_str!("docs/redis.md")]
 pub mod running_redis {}
 
+#[doc = include_str!("docs/metrics.md")]
+pub mod metrics {}
+
+#[cfg(feature = "admin")]
+#[cfg_attr(docsrs, doc(cfg(feature = "admin")))]
+pub mod admin;
 mod body;
 mod clock;
 mod directive;
@@ -149,16 +156,19 @@ pub use clock::Clock;
 pub use directive::{CacheDirective, Invalidate, OriginUnreachable};
 pub use entry::{StoredResponse, Variants};
 pub use error::{Error, ErrorKind};
-pub use exchange::{Explanation, WouldEvict};
+pub use exchange::{
+    EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, Explanation, KeyInfo, WouldEvict,
+};
 pub use future::ResponseFuture;
 pub use invalidate::{Evict, Invalidation, Log, Pattern, Position};
 pub use key::{Key, KeyRef};
-pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder};
+pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus};
 pub use policy::{Policy, Routes};
 pub use service::Cache;
 pub use store::{
-    Answer, Claim, Granted, MemoryStore, MemoryStoreBuilder, NoStore, Store, Stored, Usage,
+    Answer, Claim, Granted, MemoryStore, MemoryStoreBuilder, NoStore, Store, StoreHealth,
+    StoreState, Stored, Usage,
 };
 #[cfg(feature = "redis")]
 pub use store::{NearCache, RedisStore, RedisStoreBuilder, TieredStore, TieredStoreBuilder};
-pub use telemetry::CacheStats;
+pub use telemetry::{CacheStats, OutcomeStats, RouteStats};

@@ -347,14 +347,15 @@ async fn what_could_not_be_recorded_is_recorded_first_when_redis_is_back() {
         assert!(status.contains("detail=invalidation-pending"), "{status}");
     }
     redis.restart();
-    store.ready().await;
-    let members = redis.ask("ZRANGE {tower-response-cache}:L 0 -1").texts();
-    for path in ["/things/1", "/things/2", "/things/3"] {
-        assert!(
-            members.iter().any(|member| member.ends_with(path)),
-            "{members:?}"
-        );
-    }
+    // Without anybody asking for anything.
+    redis::wait_for("all of them in the log", || {
+        let members = redis.ask("ZRANGE {tower-response-cache}:L 0 -1").texts();
+        let recorded = |path| members.iter().any(|member| member.ends_with(path));
+        let all = ["/things/1", "/things/2", "/things/3"]
+            .into_iter()
+            .all(recorded);
+        all.then_some(())
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -516,4 +517,77 @@ async fn a_full_redis_costs_only_what_it_does_not_store() {
     let status = node.put("/things/0").await;
     assert!(!status.contains("pending"), "{status}");
     assert_eq!(node.get("/things/0").await, "MISS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn news_of_a_write_ends_a_long_lease_early() {
+    let redis = Redis::start();
+    let mode = NearCache::Lease(MINUTE);
+    let (one, other) = (
+        Node::tiered(&redis, mode).await,
+        Node::tiered(&redis, mode).await,
+    );
+    redis::wait_for("both listen", || {
+        let listeners = redis.ask("PUBSUB NUMSUB {tower-response-cache}:P").array();
+        (listeners[1].number() == 2).then_some(())
+    });
+    other.get_until("/things/1", "HIT").await;
+    one.put("/things/1").await;
+    // By itself it would ask the log in half a minute.
+    other.get_until("/things/1", "MISS").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_lease_hits_ask_redis_nothing() {
+    let redis = Redis::start();
+    let node = Node::tiered(&redis, NearCache::Lease(MINUTE)).await;
+    node.get_until("/things/1", "HIT").await;
+    redis.ask("CONFIG RESETSTAT");
+    for _ in 0..100 {
+        assert_eq!(node.get("/things/1").await, "HIT");
+    }
+    assert_eq!(redis.info("cmdstat_get"), "");
+    assert_eq!(redis.info("cmdstat_evalsha"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_hit_asks_the_log_and_moves_no_body() {
+    let redis = Redis::start();
+    let node = Node::tiered(&redis, NearCache::Strict).await;
+    node.get_until("/things/1", "HIT").await;
+    redis.ask("CONFIG RESETSTAT");
+    for _ in 0..10 {
+        assert_eq!(node.get("/things/1").await, "HIT");
+    }
+    assert_eq!(redis.info("cmdstat_get"), "");
+    assert!(redis.info("cmdstat_evalsha").starts_with("calls=10,"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_goes_on_alone_only_where_that_was_asked_for() {
+    for alone in [false, true] {
+        let mut redis = Redis::start();
+        let store = TieredStore::builder()
+            .redis(store_on(&redis))
+            .near_cache(NearCache::Strict)
+            .serve_unsynchronised_while_redis_is_down(alone)
+            .build()
+            .unwrap();
+        store.ready().await;
+        let node = Node::over(store);
+        node.get_until("/things/1", "HIT").await;
+        redis.kill();
+        if alone {
+            node.get_until("/things/1", "HIT").await;
+            // What it writes itself it holds to.
+            let status = node.put("/things/1").await;
+            assert!(status.contains("pending"), "{status}");
+            assert_eq!(node.get("/things/1").await, "MISS");
+            assert_eq!(node.get("/things/1").await, "HIT");
+        } else {
+            for _ in 0..20 {
+                assert_eq!(node.get("/things/1").await, "BYPASS");
+            }
+        }
+    }
 }

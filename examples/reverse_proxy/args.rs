@@ -71,11 +71,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "tower-response-cache")]
     pub(crate) namespace: String,
 
-    /// The address of the admin endpoints; a loopback address unless there is a token.
-    #[arg(long, value_name = "ADDR", value_parser = admin_only)]
-    pub(crate) admin: Option<String>,
+    /// The address of the admin endpoints and the inspector page.
+    ///
+    /// Without --admin-token it has to be a loopback address, and whoever is on this machine has
+    /// access.
+    #[arg(long, value_name = "ADDR", value_parser = admin)]
+    pub(crate) admin: Option<SocketAddr>,
 
-    /// The token that the admin endpoints ask for.
+    /// The token that the admin endpoints ask for, of 16 characters or more.
     #[arg(long, value_name = "TOKEN", requires = "admin")]
     pub(crate) admin_token: Option<String>,
 }
@@ -121,8 +124,10 @@ fn near_cache(value: &str) -> Result<NearCache, String> {
     mode.ok_or_else(|| "expected strict, lease:MS or lease-wait:MS".into())
 }
 
-fn admin_only(_: &str) -> Result<String, String> {
-    Err("this comes with the feature `admin`, which this build does not have".into())
+fn admin(value: &str) -> Result<SocketAddr, String> {
+    value
+        .parse()
+        .map_err(|_| "expected an address and a port, such as 127.0.0.1:9901".into())
 }
 
 fn from_one(value: &str) -> Result<usize, String> {
@@ -216,7 +221,7 @@ mod tests {
             ("--store", "tiered+memory", "expected memory"),
             ("--near-cache", "lax", "lease:MS"),
             ("--near-cache", "lease:soon", "lease:MS"),
-            ("--admin", "127.0.0.1:9", "feature `admin`"),
+            ("--admin", "localhost:9", "an address and a port"),
             ("--threads", "0", "from 1 up"),
             ("--max-bytes", "0", "from 1 up"),
             ("--ttl", "/a", "PATTERN=SECONDS"),

@@ -8,6 +8,10 @@
 //! curl -i http://127.0.0.1:8080/products      # X-Cache: HIT
 //! ```
 //!
+//! With `--features admin` and `--admin 127.0.0.1:9901` it shows at that address what the cache does,
+//! in a browser and to programs. `CACHE_BYPASS=true` in the environment begins with the cache switched
+//! off.
+//!
 //! With `--origin-decides` it is a plain RFC 9111 shared cache. Without `--ttl` or
 //! `--origin-decides` nothing is cached. `--help` explains every option.
 //!
@@ -19,6 +23,7 @@
 //! - `origin` sends the request on and turns an origin that fails into a 502 or 504, which the
 //!   cache may answer with a stale response instead.
 
+mod admin;
 mod args;
 mod connector;
 mod fields;
@@ -49,6 +54,8 @@ use crate::origin::Origin;
 fn main() -> ExitCode {
     let args = Args::parse();
     let routes = rules::routes(&args).unwrap_or_else(|error| error.exit());
+    // Looked at now, so that a mistake is told like any other in the command line.
+    admin::access(&args).unwrap_or_else(|error| error.exit());
     log_to_stderr();
     match runtime(args.threads).and_then(|runtime| runtime.block_on(run(args, routes))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,7 +75,7 @@ async fn run(args: Args, routes: Routes) -> io::Result<()> {
         .shared_store(store)
         .build()
         .map_err(io::Error::other)?;
-    let service = cache.layer(Origin::new(args.origin));
+    cache.handle().set_bypass(bypass()?);
 
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
         io::Error::new(
@@ -79,6 +86,10 @@ async fn run(args: Args, routes: Routes) -> io::Result<()> {
     let address = listener.local_addr()?;
     let stop = server::stop_signal()?;
     // A closed stdout is no reason to stop serving.
+    if let Some(admin) = admin::serve(&args, cache.handle()).await? {
+        let _ = writeln!(io::stdout(), "admin on http://{admin}");
+    }
+    let service = cache.layer(Origin::new(args.origin));
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     server::serve(listener, service, stop).await;
     Ok(())
@@ -98,6 +109,18 @@ fn store(args: &Args) -> Result<Arc<dyn Store>, tower_response_cache::Error> {
                 .build()?,
         ),
     })
+}
+
+/// Returns whether the environment has the cache begin switched off.
+fn bypass() -> io::Result<bool> {
+    let value = std::env::var_os("CACHE_BYPASS").unwrap_or_default();
+    match value.to_str() {
+        Some("" | "false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        _ => Err(io::Error::other(format!(
+            "CACHE_BYPASS is {value:?}: expected true or false"
+        ))),
+    }
 }
 
 /// One thread runs everything on itself, which spares the wake-ups between threads.

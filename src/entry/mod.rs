@@ -200,11 +200,16 @@ impl StoredResponse {
         self.times.stale_if_error()
     }
 
-    /// Returns by how much an age exceeds the lifetime; `None` while the response is fresh.
+    /// Returns by how much the age exceeds the lifetime; `None` while the response is fresh.
     ///
     /// A response whose age equals its lifetime is stale (RFC 9111 §4.2: fresh means
     /// *freshness_lifetime > current_age*).
-    pub(crate) fn stale_by(&self, age: Duration) -> Option<Duration> {
+    pub(crate) fn stale_by(&self, now: Instant) -> Option<Duration> {
+        self.stale_by_at(self.age(now))
+    }
+
+    /// Does what [`stale_by`](Self::stale_by) does, for an age that is known.
+    pub(crate) fn stale_by_at(&self, age: Duration) -> Option<Duration> {
         age.checked_sub(self.lifetime())
     }
 

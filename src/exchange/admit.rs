@@ -38,6 +38,8 @@ pub(super) struct Plan {
     reuse: Reuse,
     pub(super) subject: Subject,
     pub(super) nominated: Vec<HeaderName>,
+    /// When the handler was called.
+    pub(super) requested: Instant,
     /// The length the head announces.
     pub(super) expected: Option<u64>,
     /// Whether to give it an entity tag if it has none.
@@ -145,6 +147,7 @@ pub(super) fn admit(
         reuse: reuse(asked, &storable, &directives),
         subject: subject(asked, &head.headers, directive).ok_or(Refusal::Tags)?,
         nominated,
+        requested: interval.requested.instant,
         expected,
         etag: policy.generate_etag,
     })

@@ -28,7 +28,7 @@ use crate::mutant::{self, Mutant};
 use crate::semantics::{invalidation, preconditions};
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::{Answer, Claim};
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Operation, Timed};
 
 /// How often a request looks for a flight to join before it goes alone. Each turn means that the
 /// flight it had joined was overtaken by a write or left by its leader.
@@ -42,7 +42,7 @@ pub(super) struct Call<S, Q> {
 
 /// Waits for a lookup, then answers from what was found or goes on to fetch.
 pub(super) async fn wait_and_fetch<S, Q, B>(
-    mut asked: Arc<Asked>,
+    mut asked: Box<Asked>,
     waiting: Waiting,
     inner: S,
     request: Request<Q>,
@@ -57,18 +57,18 @@ where
     B::Error: Into<BoxError>,
 {
     let core = asked.core().clone();
-    let found = match core.bounded(Answer::Later(waiting)).await {
+    let waiting = core.bounded(Operation::Get, Answer::Later(waiting));
+    let found = match waiting.await {
         Ok(found) => found,
         Err(error) => {
-            core.store_failed(&error);
+            core.store_failed(Operation::Get, &error);
             let response = Inner::Ready(inner).call(request).await?;
             let outcome = Outcome::Bypass(BypassReason::Store);
-            return Ok(respond::pass(&core, outcome, response));
+            return Ok(respond::pass(&core, asked.route.id, outcome, response));
         }
     };
-    Arc::make_mut(&mut asked)
-        .variants
-        .clone_from(&found.variants);
+    asked.variants.clone_from(&found.variants);
+    let asked: Arc<Asked> = Arc::from(asked);
     let (why, basis) = match asked.ask().judge(found) {
         Lookup::Fresh(stored, age) => return Ok(asked.ask().hit(&stored, age)),
         Lookup::ServeAndRefresh(stored, outcome) => {
@@ -83,8 +83,9 @@ where
         Lookup::Fetch(why, basis) => (why, basis),
     };
     if asked.directives.only_if_cached {
-        return Ok(respond::gateway_timeout(&core, Outcome::Unsatisfied));
+        return Ok(asked.gateway_timeout(Outcome::Unsatisfied));
     }
+    asked.ask().found_nothing();
     fetch(asked, inner, request, why, basis).await
 }
 
@@ -188,6 +189,16 @@ where
 }
 
 impl Asked {
+    /// Reports that the response to a call which began then is stored.
+    fn stored_since(&self, requested: std::time::Instant) {
+        let core = self.core();
+        core.stats.count(self.route.id, Event::Stored);
+        if core.stats.is_timed() {
+            let took = core.clock.instant().saturating_duration_since(requested);
+            core.stats.took(Timed::Fill, took);
+        }
+    }
+
     /// Whether a call that nobody shares goes on without its client: when that is given a stale
     /// response after the soft timeout, something has to refresh it.
     fn outlives_its_client(&self, basis: &Basis) -> bool {
@@ -328,6 +339,12 @@ impl Fetch {
         };
         let (head, body) = response.map_err(Failure::Error)?.into_parts();
         let received = core.clock.now();
+        if core.stats.is_timed() {
+            let took = received
+                .instant
+                .saturating_duration_since(requested.instant);
+            core.stats.took(Timed::Origin, took);
+        }
         let asked_for = head.extensions.get::<Invalidate>().cloned();
         if let Some(Invalidate(invalidations)) =
             asked_for.filter(|_| invalidation::invalidates(head.status))
@@ -374,8 +391,7 @@ impl Fetch {
     }
 
     fn timed_out<B>(&self) -> Response<CacheBody<B>> {
-        let core = self.asked.core();
-        respond::gateway_timeout(core, self.miss(Some("hard-timeout")))
+        self.asked.gateway_timeout(self.miss(Some("hard-timeout")))
     }
 
     /// Answers from a stored response that the handler called unmodified in words that must not
@@ -526,10 +542,11 @@ impl Fetch {
                 let nominated = plan.nominated.clone();
                 // The flight goes on until it is stored, so that whoever no longer finds the flight
                 // finds the response.
+                let requested = plan.requested;
                 if let Some(stored) = plan.into_stored(captured, position, &basis)
                     && asked.store_until(&Arc::new(stored), &nominated, leader)
                 {
-                    asked.core().stats.count(Event::Stored);
+                    asked.stored_since(requested);
                 }
             })
         };
@@ -553,7 +570,7 @@ impl Fetch {
         let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
         let mut response = Response::from_parts(head, body);
         respond::strip(response.headers_mut());
-        core.tell(response.headers_mut(), outcome.stored(), told);
+        asked.tell(response.headers_mut(), outcome.stored(), told);
         asked.conditionally(conditions, response)
     }
 
@@ -587,11 +604,12 @@ impl Fetch {
             ..Told::default()
         };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return respond::pass(core, outcome, Response::from_parts(head, body));
+            asked.answered(outcome);
+            return Response::from_parts(head, CacheBody::pass(body));
         }
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
-        core.tell(response.headers_mut(), outcome, told);
+        asked.tell(response.headers_mut(), outcome, told);
         asked.conditionally(conditions, response)
     }
 

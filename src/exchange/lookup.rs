@@ -238,7 +238,7 @@ impl Ask<'_> {
     fn judge_part(&self, stored: Arc<StoredResponse>) -> Lookup {
         let client = self.client;
         let age = stored.age(self.began);
-        let fresh = stored.stale_by(age).is_none() && !stored.reuse.always_validate;
+        let fresh = stored.stale_by_at(age).is_none() && !stored.reuse.always_validate;
         if !fresh || *client.method != Method::GET {
             Lookup::missing(Miss::Partial)
         } else if respond::part_for(&stored, client, &self.core.clock).is_some() {
@@ -266,8 +266,8 @@ impl Ask<'_> {
     fn judge_freshness(&self, stored: Arc<StoredResponse>, marked_stale: bool) -> Lookup {
         let age = stored.age(self.began);
         let stale_by = match marked_stale {
-            true => Some(stored.stale_by(age).unwrap_or(Duration::ZERO)),
-            false => stored.stale_by(age),
+            true => Some(stored.stale_by_at(age).unwrap_or(Duration::ZERO)),
+            false => stored.stale_by_at(age),
         };
         if stored.reuse.always_validate {
             return Lookup::validate(stored);

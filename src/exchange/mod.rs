@@ -1,23 +1,18 @@
 //! One request's journey: from the policy it comes under to the response it is given.
 
-use std::any::TypeId;
 use std::future::{Future, poll_fn};
-use std::mem;
 use std::pin::Pin;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
 use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
 use http::{Method, Request, Response, Uri};
-use http_body::Body;
-use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::body::{BoxError, Budget, CacheBody};
+use crate::body::{Budget, CacheBody};
 use crate::clock::{self, Clock};
 use crate::entry::{PreparedList, StoredResponse, Variants};
 use crate::error::{Error, ErrorKind};
@@ -26,16 +21,18 @@ use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{BypassReason, Miss, Outcome, Show, Staleness, Told};
+use crate::status::{BypassReason, Outcome, Show};
 use crate::store::{Answer, Store};
-use crate::telemetry::{Event, Stats};
+use crate::telemetry::{Account, Operation, RouteId, Stats, Timed};
 
 mod admit;
 mod again;
 mod basis;
+mod begin;
 mod detached;
 mod explain;
 mod forward;
+mod list;
 mod lookup;
 mod nested;
 mod refresh;
@@ -45,13 +42,13 @@ mod share;
 mod sweep;
 mod write;
 
-use basis::Basis;
-use lookup::Lookup;
-use request::{FieldRules, Flags, Kind, Signals};
+use request::{FieldRules, Flags, Signals};
 
 pub(crate) use again::EmptyBody;
+pub(crate) use begin::{Begun, BegunProjection, begin};
 pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
+pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 pub(crate) use respond::pass;
 pub(crate) use write::invalidate_and_pass;
 
@@ -91,25 +88,12 @@ pub(crate) struct Place {
     pub(crate) route: Option<Arc<Route>>,
 }
 
-pin_project! {
-    /// How a request begins, and how far it has come.
-    #[project = BegunProjection]
-    pub(crate) enum Begun<F, B, E> {
-        /// It is answered. `None` once the answer was taken.
-        Done { response: Option<Response<CacheBody<B>>> },
-        /// It goes to the inner service as it is.
-        Passing { #[pin] future: F, bypass: BypassReason, core: Arc<Core> },
-        /// It takes some waiting.
-        Journey { journey: Journey<B, E> },
-    }
-}
-
 pub(crate) type Journey<B, E> =
     Pin<Box<dyn Future<Output = Result<Response<CacheBody<B>>, E>> + Send>>;
 
 /// A read that the cache was asked for: all that is needed once the request itself has gone to
 /// the handler.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Asked {
     place: Arc<Place>,
     route: Arc<Route>,
@@ -125,264 +109,16 @@ pub(crate) struct Asked {
     /// What the lookup found to select among, if the key has variants.
     variants: Option<Arc<Variants>>,
     began: Instant,
-}
-
-/// Begins the journey of a request. `inner` is the service that was found ready.
-pub(crate) fn begin<S, Q, B>(
-    place: &Arc<Place>,
-    inner: &mut S,
-    request: Request<Q>,
-) -> Begun<S::Future, B, S::Error>
-where
-    S: Service<Request<Q>, Response = Response<B>> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-    Q: Body + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-    B::Error: Into<BoxError>,
-    S: Clone,
-{
-    let route = match place.way(&request) {
-        // Nothing was taken apart so far, and need not be put together again.
-        Way::Pass(bypass) => {
-            let core = place.core.clone();
-            return Begun::Passing {
-                future: inner.call(request),
-                bypass,
-                core,
-            };
-        }
-        Way::Write => {
-            let (parts, body) = request.into_parts();
-            let write = write::Write::new(place, &parts);
-            let request = Request::from_parts(parts, body);
-            return Begun::taking(write.run(take_ready(inner), request));
-        }
-        Way::Read(route) => route,
-    };
-    let has_body = !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0);
-    let (mut parts, body) = request.into_parts();
-    match place.ask(route, &parts, has_body) {
-        Course::Pass(bypass) => {
-            let core = place.core.clone();
-            Begun::Passing {
-                future: inner.call(Request::from_parts(parts, body)),
-                bypass,
-                core,
-            }
-        }
-        Course::Replay(replay) => {
-            give_back(inner);
-            Begun::done(replay.of(&place.core, &parts))
-        }
-        Course::ReplayAndRefresh(replay, asked) => {
-            let response = replay.of(&place.core, &parts);
-            place.note_on(&mut parts.extensions);
-            let request = Request::from_parts(parts, body);
-            refresh::in_background(asked, take_ready(inner), request, replay.stored);
-            Begun::done(response)
-        }
-        Course::Unsatisfied => {
-            give_back(inner);
-            Begun::done(respond::gateway_timeout(&place.core, Outcome::Unsatisfied))
-        }
-        Course::Fetch(asked, why, basis) => {
-            place.note_on(&mut parts.extensions);
-            let request = Request::from_parts(parts, body);
-            let inner = take_ready(inner);
-            Begun::taking(forward::fetch(asked, inner, request, why, basis))
-        }
-        Course::Wait(asked, found) => {
-            place.note_on(&mut parts.extensions);
-            let request = Request::from_parts(parts, body);
-            let inner = take_ready(inner);
-            Begun::taking(forward::wait_and_fetch(asked, found, inner, request))
-        }
-    }
-}
-
-impl<F, B, E> Begun<F, B, E> {
-    fn done(response: Response<CacheBody<B>>) -> Self {
-        Self::Done {
-            response: Some(response),
-        }
-    }
-
-    fn taking(
-        journey: impl Future<Output = Result<Response<CacheBody<B>>, E>> + Send + 'static,
-    ) -> Self {
-        Self::Journey {
-            journey: Box::pin(journey),
-        }
-    }
-}
-
-/// Takes the service that was found ready, for that is the one to call: its clone may not be ready.
-fn take_ready<S: Clone>(inner: &mut S) -> S {
-    let clone = inner.clone();
-    mem::replace(inner, clone)
-}
-
-/// Gives back what a ready service that is not called has reserved, such as a place in a
-/// concurrency limit.
-fn give_back<S: Clone + 'static>(inner: &mut S) {
-    if !reserves_nothing::<S>() {
-        take_ready(inner);
-    }
-}
-
-/// Whether a service is known to reserve nothing when it is found ready. Under `Router::layer` the
-/// inner service is one of these, and costs several allocations to clone.
-fn reserves_nothing<S: 'static>() -> bool {
-    #[cfg(feature = "axum")]
-    let known = [
-        TypeId::of::<axum::routing::Route>(),
-        TypeId::of::<axum::Router>(),
-    ];
-    #[cfg(not(feature = "axum"))]
-    let known: [TypeId; 0] = [];
-    known.contains(&TypeId::of::<S>())
-}
-
-/// Which way a request goes, by its method and its route.
-enum Way<'a> {
-    Pass(BypassReason),
-    Write,
-    Read(&'a Arc<Route>),
-}
-
-/// What is to be done with a read.
-enum Course {
-    Pass(BypassReason),
-    Replay(Replay),
-    ReplayAndRefresh(Replay, Arc<Asked>),
-    /// `only-if-cached`, and nothing to answer with.
-    Unsatisfied,
-    Fetch(Arc<Asked>, Miss, Basis),
-    Wait(Arc<Asked>, lookup::Waiting),
-}
-
-/// A stored response that answers a request. The answer is made at the last: it is large, and each
-/// hand it goes through would move it.
-struct Replay {
-    stored: Arc<StoredResponse>,
-    as_it: As,
-    flags: Flags,
-    began: Instant,
-}
-
-/// As what a stored response is served.
-enum As {
-    /// Fresh, and of such an age.
-    Fresh(Duration),
-    Told(Outcome),
-}
-
-impl Replay {
-    fn of<B>(&self, core: &Core, request: &Parts) -> Response<CacheBody<B>> {
-        let client = respond::Client {
-            method: &request.method,
-            headers: &request.headers,
-            flags: self.flags,
-        };
-        match self.as_it {
-            As::Fresh(age) => core.hit(&self.stored, client, self.began, age),
-            As::Told(outcome) => {
-                core.replay(&self.stored, client, self.began, outcome, Told::default())
-            }
-        }
-    }
+    /// Whether its client has its answer: what comes after that is for the store alone.
+    answered: AtomicBool,
 }
 
 impl Place {
-    fn way<Q>(&self, request: &Request<Q>) -> Way<'_> {
-        match Kind::of(request.method()) {
-            // Relaxed: a switch thrown by hand, which orders nothing.
-            Kind::Read if self.core.bypass.load(Ordering::Relaxed) => {
-                Way::Pass(BypassReason::Disabled)
-            }
-            Kind::Read => {
-                let uri = request::original_uri(request.uri(), request.extensions());
-                self.route(uri.path()).map_or_else(Way::Pass, Way::Read)
-            }
-            Kind::Write => Way::Write,
-            Kind::OtherSafe | Kind::Tunnel => Way::Pass(BypassReason::Method),
-        }
-    }
-
-    fn ask(self: &Arc<Self>, route: &Arc<Route>, parts: &Parts, has_body: bool) -> Course {
-        self.ask_for_read(route, parts, has_body)
-            .unwrap_or_else(Course::Pass)
-    }
-
-    fn ask_for_read(
-        self: &Arc<Self>,
-        route: &Arc<Route>,
-        parts: &Parts,
-        has_body: bool,
-    ) -> Result<Course, BypassReason> {
-        let core = &*self.core;
-        let uri = request::original_uri(&parts.uri, &parts.extensions);
-        let signals = Signals::scan(&parts.headers, &core.fields);
-        if signals.flags.body || has_body {
-            return Err(BypassReason::Content);
-        }
-        let ttl = admissible(route, &signals, parts)?;
-        let mut key = KeyBuilder::default();
-        write_key(route, uri, &signals, parts, &mut key)?;
-        let began = core.clock.instant();
-        let ask = lookup::Ask {
-            core,
-            route,
-            client: respond::Client {
-                method: &parts.method,
-                headers: &parts.headers,
-                flags: signals.flags,
-            },
-            began,
-        };
-        let asked = || self.asked(route, parts, &key, signals.flags, ttl, began);
-        let found = match lookup::find(&self.core, key.key(), &parts.headers) {
-            Answer::Now(Ok(found)) => found,
-            Answer::Now(Err(error)) => {
-                core.store_failed(&error);
-                return Err(BypassReason::Store);
-            }
-            Answer::Later(waiting) => return Ok(Course::Wait(Arc::new(asked()), waiting)),
-        };
-        let variants = found.variants.clone();
-        let asked = || {
-            Arc::new(Asked {
-                variants,
-                ..asked()
-            })
-        };
-        let replay = |stored, as_it| Replay {
-            stored,
-            as_it,
-            flags: signals.flags,
-            began,
-        };
-        Ok(match ask.judge(found) {
-            Lookup::Fresh(stored, age) => Course::Replay(replay(stored, As::Fresh(age))),
-            Lookup::ServeAndRefresh(stored, outcome) => {
-                Course::ReplayAndRefresh(replay(stored, As::Told(outcome)), asked())
-            }
-            Lookup::Accepted(stored) => {
-                let outcome = Outcome::Stale(Staleness::Accepted);
-                Course::Replay(replay(stored, As::Told(outcome)))
-            }
-            Lookup::Fetch(..) if ask.only_if_cached() => Course::Unsatisfied,
-            Lookup::Fetch(why, basis) => Course::Fetch(asked(), why, basis),
-        })
-    }
-
     /// Takes the request that a GET for the same target would be: what a POST answers may be stored
     /// for that (RFC 9110 §9.3.3).
     fn as_get(self: &Arc<Self>, parts: &Parts) -> Option<Asked> {
         let uri = request::original_uri(&parts.uri, &parts.extensions);
-        let route = self.route(uri.path()).ok()?;
+        let route = self.route(uri.path(), &mut { RouteId::NONE }).ok()?;
         let signals = Signals::scan(&parts.headers, &self.core.fields);
         let ttl = admissible(route, &signals, parts).ok()?;
         let mut key = KeyBuilder::default();
@@ -396,11 +132,12 @@ impl Place {
     }
 
     /// Finds the route of a read, and takes the request by if it has none.
-    fn route(&self, path: &str) -> Result<&Arc<Route>, BypassReason> {
+    fn route(&self, path: &str, under: &mut RouteId) -> Result<&Arc<Route>, BypassReason> {
         let route = match &self.route {
             Some(route) => route,
             None => lookup::route(&self.core.routes, path)?,
         };
+        *under = route.id;
         match route.policy.bypass {
             true => Err(BypassReason::Policy),
             false => Ok(route),
@@ -434,6 +171,7 @@ impl Place {
             ttl,
             variants: None,
             began,
+            answered: AtomicBool::new(false),
         }
     }
 }
@@ -500,18 +238,42 @@ impl Core {
     }
 
     /// Waits for a store no longer than its deadline.
-    async fn bounded<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
-        Self::within(self.store_deadline, answer).await
+    async fn bounded<T>(
+        &self,
+        operation: Operation,
+        answer: Answer<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.within(self.store_deadline, operation, answer).await
     }
 
-    async fn within<T>(deadline: Duration, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
+    async fn within<T>(
+        &self,
+        deadline: Duration,
+        operation: Operation,
+        answer: Answer<Result<T, Error>>,
+    ) -> Result<T, Error> {
         match answer {
             Answer::Now(answer) => answer,
-            Answer::Later(answer) => match tokio::time::timeout(deadline, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Error::store("the store did not answer in time")),
-            },
+            Answer::Later(answer) => {
+                let answer = tokio::time::timeout(deadline, answer);
+                match self.timed(operation, answer).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(Error::store("the store did not answer in time")),
+                }
+            }
         }
+    }
+
+    /// Waits for a store, and reports how long that took if anybody wants to know.
+    async fn timed<T>(&self, operation: Operation, answer: impl Future<Output = T>) -> T {
+        if !self.stats.is_timed() {
+            return answer.await;
+        }
+        let asked = self.clock.instant();
+        let answer = answer.await;
+        let took = self.clock.instant().saturating_duration_since(asked);
+        self.stats.took(Timed::Store(operation), took);
+        answer
     }
 
     /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
@@ -526,19 +288,20 @@ impl Core {
     {
         match answer {
             Answer::Now(Ok(())) => {}
-            Answer::Now(Err(error)) => self.store_failed(&error),
+            Answer::Now(Err(error)) => self.store_failed(Operation::Change, &error),
             Answer::Later(answer) => match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => {
                     let core = self.clone();
                     runtime.spawn(async move {
-                        if let Err(error) = answer.await {
-                            core.store_failed(&error);
+                        if let Err(error) = core.timed(Operation::Change, answer).await {
+                            core.store_failed(Operation::Change, &error);
                         }
                         drop(until_done);
                     });
                 }
                 Err(_) => {
-                    self.store_failed(&Error::store("no runtime to finish a store's work on"))
+                    let error = Error::store("no runtime to finish a store's work on");
+                    self.store_failed(Operation::Change, &error);
                 }
             },
         }
@@ -547,24 +310,36 @@ impl Core {
     /// Records invalidations, and has what they hit swept up.
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
         let deadline = self.store_deadline + self.store.acknowledges_after();
-        let recorded = Self::within(deadline, kept_going(self.store.invalidate(what))).await;
+        let recording = kept_going(self.store.invalidate(what));
+        let operation = Operation::Invalidate;
+        let recorded = self.within(deadline, operation, recording).await;
         match &recorded {
-            Ok(()) => self.stats.count(Event::Invalidation),
-            Err(error) => self.store_failed(error),
+            Ok(()) => self.recorded(what),
+            Err(error) => self.store_failed(Operation::Invalidate, error),
         }
         sweep::soon(self);
         recorded
     }
 
-    fn store_failed(&self, error: &Error) {
-        self.stats.count(Event::StoreError);
+    /// Reports invalidations that are recorded.
+    fn recorded(&self, what: &[Invalidation]) {
+        for one in what {
+            self.stats.invalidated(one.kind(), one.is_soft());
+        }
+    }
+
+    fn store_failed(&self, operation: Operation, error: &Error) {
+        self.stats.store_failed(operation);
+        let operation = operation.as_str();
         match error.kind() {
             // It has told of that itself, once.
             ErrorKind::Unavailable => {}
             _ if self.may_warn() => {
-                tracing::warn!(%error, "the store failed; the request goes on without it");
+                tracing::warn!(%error, operation, "the store failed; the request goes on without it");
             }
-            _ => tracing::debug!(%error, "the store failed; the request goes on without it"),
+            _ => {
+                tracing::debug!(%error, operation, "the store failed; the request goes on without it");
+            }
         }
     }
 
@@ -592,6 +367,21 @@ impl Asked {
 
     fn now(&self) -> Instant {
         self.core().clock.instant()
+    }
+
+    /// Reports what became of this request, once.
+    fn answered(&self, outcome: Outcome) {
+        // Relaxed: it guards nothing but a count.
+        if self.answered.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let core = self.core();
+        let account = || Account {
+            began: Some(self.began),
+            ..Account::default()
+        };
+        core.stats
+            .answered(&core.clock, self.route.id, outcome, account);
     }
 }
 

@@ -2,6 +2,7 @@
 //! a stale answer, and what to do when the handler fails.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Buf;
 use http::header::{self, HeaderName};
@@ -26,6 +27,7 @@ use crate::semantics::cache_control::Scope;
 use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{reuse, storable};
 use crate::status::{Miss, Outcome, Staleness, Told};
+use crate::telemetry::Event;
 
 /// What the handler's answer says about what is stored.
 pub(super) enum Validated<B> {
@@ -65,6 +67,8 @@ pub(super) fn in_background<S, Q, B>(
     let Join::Lead(leader) = asked.join() else {
         return;
     };
+    asked.core().stats.count(asked.route.id, Event::Refreshed);
+    asked.answered.store(true, Ordering::Relaxed);
     let fetch = Fetch {
         asked,
         why: Miss::Stale,
@@ -224,7 +228,7 @@ impl Fetch {
         };
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
-        asked.core().tell(response.headers_mut(), outcome, told);
+        asked.tell(response.headers_mut(), outcome, told);
         response
     }
 
@@ -232,8 +236,8 @@ impl Fetch {
     /// (RFC 9111 §5.2.2.2).
     fn disconnected<B>(&self) -> Response<CacheBody<B>> {
         self.free();
-        let core = self.asked.core();
-        respond::gateway_timeout(core, self.miss(Some("origin-unreachable")))
+        self.asked
+            .gateway_timeout(self.miss(Some("origin-unreachable")))
     }
 
     /// Answers with what is stored where the handler failed, if that is permitted.
@@ -270,7 +274,7 @@ impl Asked {
     /// Whether a stale response may be used in place of a handler that fails or does not answer
     /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
     pub(super) fn permits_stale(&self, stale: &StoredResponse) -> bool {
-        let stale_by = stale.stale_by(stale.age(self.now())).unwrap_or_default();
+        let stale_by = stale.stale_by(self.now()).unwrap_or_default();
         // An error that was stored is no better than another.
         !reuse::stale_if_error(stale.status)
             && !stale.reuse.never_stale

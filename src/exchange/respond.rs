@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::lookup::Ask;
@@ -19,6 +20,7 @@ use crate::semantics::partial::Part;
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
 use crate::semantics::range::{self, RangeSet, Resolved};
 use crate::status::{self, Outcome, Told};
+use crate::telemetry::{Account, RouteId, Timed};
 
 /// The side of a request that a replay looks at.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +30,15 @@ pub(super) struct Client<'a> {
     pub(super) flags: Flags,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    pub(super) fn of(parts: &'a Parts, flags: Flags) -> Self {
+        Self {
+            method: &parts.method,
+            headers: &parts.headers,
+            flags,
+        }
+    }
+
     /// Whether the answer is the whole of a stored response, whatever the response.
     fn wants_the_whole(&self) -> bool {
         let flags = self.flags;
@@ -36,44 +46,33 @@ impl Client<'_> {
     }
 }
 
-impl Core {
+impl Ask<'_> {
     /// Replays a fresh stored response, from a head that was made ready if there is one.
     pub(super) fn hit<B>(
         &self,
         stored: &Arc<StoredResponse>,
-        client: Client<'_>,
-        now: Instant,
         age: Duration,
     ) -> Response<CacheBody<B>> {
-        let moment = self.moment(stored, client, age);
-        if let Some(headers) = moment.and_then(|moment| stored.prepared.get(moment)) {
-            self.stats.count(Outcome::Hit);
+        let Some(moment) = self.moment(stored, age) else {
+            return self.replay(stored, Outcome::Hit);
+        };
+        if let Some(headers) = stored.prepared.get(moment) {
+            self.answered(Outcome::Hit, true);
             return whole(stored, headers);
         }
-        let response = self.replay(stored, client, now, Outcome::Hit, Told::default());
-        if let Some(moment) = moment {
-            self.prepared.note(stored, moment, response.headers());
-        }
+        let response = self.replay(stored, Outcome::Hit);
+        let headers = response.headers();
+        self.core.prepared.note(stored, moment, headers);
         response
     }
 
     /// Returns what the head of a hit depends on; `None` where it depends on the request as well.
-    fn moment(&self, stored: &StoredResponse, client: Client<'_>, age: Duration) -> Option<Moment> {
-        if !client.wants_the_whole() || stored.status == StatusCode::PARTIAL_CONTENT {
+    fn moment(&self, stored: &StoredResponse, age: Duration) -> Option<Moment> {
+        if !self.client.wants_the_whole() || stored.status == StatusCode::PARTIAL_CONTENT {
             return None;
         }
         let ttl = status::ttl(stored.lifetime(), age);
-        self.prepared.moment(age.as_secs(), ttl)
-    }
-}
-
-impl Ask<'_> {
-    pub(super) fn hit<B>(
-        &self,
-        stored: &Arc<StoredResponse>,
-        age: Duration,
-    ) -> Response<CacheBody<B>> {
-        self.core.hit(stored, self.client, self.began, age)
+        self.core.prepared.moment(age.as_secs(), ttl)
     }
 
     pub(super) fn replay<B>(
@@ -81,8 +80,29 @@ impl Ask<'_> {
         stored: &StoredResponse,
         outcome: Outcome,
     ) -> Response<CacheBody<B>> {
+        self.answered(outcome, true);
         self.core
             .replay(stored, self.client, self.began, outcome, Told::default())
+    }
+
+    /// Reports what became of this request.
+    #[inline]
+    pub(super) fn answered(&self, outcome: Outcome, by_store: bool) {
+        let account = || Account {
+            began: Some(self.began),
+            by_store,
+        };
+        let stats = &self.core.stats;
+        stats.answered(&self.core.clock, self.route.id, outcome, account);
+    }
+
+    /// Reports that the lookup is over, and the handler has to be called.
+    pub(super) fn found_nothing(&self) {
+        if self.core.stats.is_timed() {
+            let now = self.core.clock.instant();
+            let took = now.saturating_duration_since(self.began);
+            self.core.stats.took(Timed::Lookup { found: false }, took);
+        }
     }
 }
 
@@ -93,8 +113,21 @@ impl Asked {
         outcome: Outcome,
         told: Told,
     ) -> Response<CacheBody<B>> {
+        self.answered(outcome);
         self.core()
             .replay(stored, self.client(), self.now(), outcome, told)
+    }
+
+    /// Reports what became of this request, and adds the fields that tell it.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
+        self.answered(outcome);
+        self.core().show.stamp(headers, outcome, told);
+    }
+
+    /// Says that no response could be had in the way the request or the response demands.
+    pub(super) fn gateway_timeout<B>(&self, outcome: Outcome) -> Response<CacheBody<B>> {
+        self.answered(outcome);
+        gateway_timeout(self.core(), outcome)
     }
 
     pub(super) fn ask(&self) -> Ask<'_> {
@@ -140,14 +173,9 @@ impl Core {
                 .insert(header::AGE, HeaderValue::from(age));
         }
         let ttl = Some(stored.ttl(now));
-        self.tell(response.headers_mut(), outcome, Told { ttl, ..told });
+        let told = Told { ttl, ..told };
+        self.show.stamp(response.headers_mut(), outcome, told);
         response
-    }
-
-    /// Counts an outcome and adds the fields that tell it.
-    pub(super) fn tell(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
-        self.stats.count(outcome);
-        self.show.stamp(headers, outcome, told);
     }
 }
 
@@ -344,7 +372,8 @@ fn head<B>(stored: &StoredResponse, mut headers: HeaderMap) -> Response<CacheBod
 pub(super) fn gateway_timeout<B>(core: &Core, outcome: Outcome) -> Response<CacheBody<B>> {
     let status = StatusCode::GATEWAY_TIMEOUT;
     let mut response = respond(status, HeaderMap::new(), CacheBody::empty());
-    core.tell(response.headers_mut(), outcome, Told::default());
+    core.show
+        .stamp(response.headers_mut(), outcome, Told::default());
     response
 }
 
@@ -362,14 +391,16 @@ pub(super) fn respond<B>(
 /// Passes on a response that the cache was not asked for.
 pub(crate) fn pass<B>(
     core: &Core,
+    route: RouteId,
     outcome: Outcome,
     response: Response<B>,
 ) -> Response<CacheBody<B>> {
     let mut response = response.map(CacheBody::pass);
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        core.stats.count(outcome);
-    } else {
-        core.tell(response.headers_mut(), outcome, Told::default());
+    core.stats
+        .answered(&core.clock, route, outcome, Account::default);
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        core.show
+            .stamp(response.headers_mut(), outcome, Told::default());
     }
     response
 }

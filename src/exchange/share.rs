@@ -18,7 +18,7 @@ use crate::semantics::preconditions::Precondition;
 use crate::semantics::vary;
 use crate::status::{Miss, Outcome, Told};
 use crate::store::Answer;
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Operation};
 
 /// What waiting for another request's flight came to.
 pub(super) enum Waited<B> {
@@ -93,7 +93,7 @@ impl Asked {
     pub(super) async fn stored_elsewhere(&self) -> Option<Landed> {
         let core = self.core();
         let found = lookup::find(core, self.key.borrow(), &self.headers);
-        self.fresh_among(core.bounded(found).await.ok()?)
+        self.fresh_among(core.bounded(Operation::Get, found).await.ok()?)
     }
 
     fn fresh_among(&self, found: Found) -> Option<Landed> {
@@ -133,7 +133,8 @@ impl Asked {
 
     pub(super) async fn wait_for<B>(&self, flight: &Flight, give_up: Option<Instant>) -> Waited<B> {
         let core = self.core();
-        core.stats.count(Event::Collapsed);
+        core.stats.count(self.route.id, Event::Collapsed);
+        let _waiting = core.stats.wait();
         let landing = flight.landing();
         let landing = match give_up {
             Some(give_up) => tokio::time::timeout_at(give_up, landing).await,
@@ -186,8 +187,7 @@ impl Asked {
             streaming.headers.clone(),
             CacheBody::filling(reader),
         );
-        self.core()
-            .tell(response.headers_mut(), outcome, Told::default());
+        self.tell(response.headers_mut(), outcome, Told::default());
         Waited::Answered(self.conditionally(&self.headers, response))
     }
 

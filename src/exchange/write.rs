@@ -23,6 +23,7 @@ use crate::mutant::{self, Mutant};
 use crate::policy::Evicted;
 use crate::semantics::invalidation;
 use crate::status::{BypassReason, Miss, Outcome, Told};
+use crate::telemetry::{Account, RouteId};
 
 /// A request with an unsafe method.
 pub(super) struct Write {
@@ -159,7 +160,10 @@ impl Write {
             detail,
             ..Told::default()
         };
-        self.core.tell(response.headers_mut(), outcome, told);
+        let core = &self.core;
+        core.stats
+            .answered(&core.clock, RouteId::NONE, outcome, Account::default);
+        core.show.stamp(response.headers_mut(), outcome, told);
         response
     }
 
@@ -259,6 +263,7 @@ impl Drop for Pending {
             let core = &self.write.core;
             self.write.hold();
             core.in_background(core.store.invalidate(&self.write.evicted));
+            core.recorded(&self.write.evicted);
             sweep::soon(core);
             // The store holds to it from here on, recorded or not.
             self.forget_intent();
@@ -273,6 +278,7 @@ fn path_and_query(uri: &Uri) -> &str {
 /// Records what a handler asked for on a request that was passed by, then passes its response on.
 pub(crate) fn invalidate_and_pass<B, E>(
     core: Arc<Core>,
+    route: RouteId,
     bypass: BypassReason,
     response: Response<B>,
 ) -> Journey<B, E>
@@ -287,6 +293,11 @@ where
             // A failure is counted; the response does not wait for the store to come back.
             let _ = core.invalidate(&what).await;
         }
-        Ok(respond::pass(&core, Outcome::Bypass(bypass), response))
+        Ok(respond::pass(
+            &core,
+            route,
+            Outcome::Bypass(bypass),
+            response,
+        ))
     })
 }

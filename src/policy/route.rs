@@ -9,6 +9,7 @@ use super::Policy;
 use crate::error::Error;
 use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate, Terms, canonical};
 use crate::semantics::no_vary_search::NoVarySearch;
+use crate::telemetry::RouteId;
 
 /// The routes of a cache: a policy for each kind of read, and what each kind of write evicts.
 ///
@@ -69,15 +70,15 @@ impl Routes {
 
     pub(crate) fn build(self) -> Result<RouteTable, Error> {
         let mut table = RouteTable::default();
-        let mut templates = Vec::new();
         for (template, policy) in self.reads {
             let names = captures(&template)?;
-            let route = Arc::new(Route::new(&template, policy, &names)?);
+            let id = RouteId::nth(table.read_templates.len());
+            let route = Arc::new(Route::new(&template, policy, &names)?.counted_as(id));
             table
                 .reads
                 .insert(template.as_str(), route)
-                .map_err(|error| conflict("route", &template, &templates, &error))?;
-            templates.push(template);
+                .map_err(|error| conflict("route", &template, &table.read_templates, &error))?;
+            table.read_templates.push(template);
         }
         for (template, rules) in grouped(self.writes) {
             let names = captures(&template)?;
@@ -98,7 +99,8 @@ impl Routes {
             table.write_templates.push(template);
         }
         if let Some(policy) = self.otherwise {
-            table.otherwise = Some(Arc::new(Route::new("otherwise", policy, &[])?));
+            let route = Route::new("otherwise", policy, &[])?.counted_as(RouteId::OTHERWISE);
+            table.otherwise = Some(Arc::new(route));
         }
         Ok(table)
     }
@@ -108,6 +110,7 @@ impl Routes {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) template: Box<str>,
+    pub(crate) id: RouteId,
     pub(crate) policy: Policy,
     tags: Vec<TagTemplate>,
 }
@@ -116,6 +119,7 @@ pub(crate) struct Route {
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
     reads: Templates<Arc<Route>>,
+    read_templates: Vec<String>,
     writes: Templates<Vec<CompiledEvict>>,
     write_templates: Vec<String>,
     otherwise: Option<Arc<Route>>,
@@ -182,9 +186,14 @@ impl Route {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             template: template.into(),
+            id: RouteId::LAYER,
             policy,
             tags,
         })
+    }
+
+    fn counted_as(self, id: RouteId) -> Self {
+        Self { id, ..self }
     }
 
     fn tags(&self, captures: &[(&str, &str)]) -> Tags {
@@ -193,6 +202,11 @@ impl Route {
 }
 
 impl RouteTable {
+    /// Returns the templates of reads, in the order of their places among the counters.
+    pub(crate) fn read_templates(&self) -> &[String] {
+        &self.read_templates
+    }
+
     /// Returns the route of a read.
     pub(crate) fn read(&self, path: &str) -> Option<&Arc<Route>> {
         match self.reads.at(path) {

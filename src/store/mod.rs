@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
 
+mod health;
 mod memory;
 mod noop;
 #[cfg(feature = "redis")]
@@ -18,6 +19,7 @@ pub(crate) mod redis;
 #[cfg(feature = "redis")]
 mod tiered;
 
+pub use health::{StoreHealth, StoreState};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use noop::NoStore;
 #[cfg(feature = "redis")]
@@ -89,17 +91,25 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// Shows every stored response to a visitor, and returns whether this store can do that.
+    /// Shows every stored response with its key to a visitor, and returns whether this store can do
+    /// that.
     ///
     /// For inspection by hand: it may take long, and what is stored or removed meanwhile may be shown
     /// or not. The default shows nothing and returns `false`.
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
         let _ = visitor;
         false
     }
 
     /// Returns how much is stored.
     fn usage(&self) -> Usage;
+
+    /// Returns how this store is, at once: from what it knows already, without asking anybody.
+    ///
+    /// The default is right for a store that cannot fail.
+    fn health(&self) -> StoreHealth {
+        StoreHealth::default()
+    }
 }
 
 /// What a store keeps under one key.
@@ -137,6 +147,10 @@ pub struct Usage {
     pub capacity: u64,
     /// Values given up for lack of room since the store was made.
     pub evictions: u64,
+    /// Values removed because they had been invalidated, since the store was made.
+    pub swept_invalidated: u64,
+    /// Values removed because they were past any use, since the store was made.
+    pub swept_expired: u64,
 }
 
 /// Who is to call the handler.

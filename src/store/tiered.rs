@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::memory::{MemoryStore, MemoryStoreBuilder};
-use super::redis::{Node, RedisStore, RedisStoreBuilder};
-use super::{Answer, Claim, Store, Stored, Usage};
+use super::redis::{Node, Place, RedisStore, RedisStoreBuilder};
+use super::{Answer, Claim, Store, StoreHealth, StoreState, Stored, Usage};
 use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log, Verdict};
@@ -147,7 +147,11 @@ impl TieredStoreBuilder {
                 self.mode
             )));
         }
-        let far = self.redis.start(self.alone, self.mode.wait())?;
+        let far = self.redis.start(&Place {
+            alone: self.alone,
+            wait: self.mode.wait(),
+            listens: lease.is_some(),
+        })?;
         let near = self.memory.build_with(far.log().share())?;
         Ok(TieredStore {
             near: Arc::new(near),
@@ -257,7 +261,7 @@ fn is_valid(stored: &Stored, log: &Log) -> bool {
 /// Whether what memory has need not be looked for in Redis: another node may have a newer one.
 fn is_of_use(stored: &Stored, log: &Log, now: Instant) -> bool {
     let fresh = match stored {
-        Stored::Response(response) => response.stale_by(response.age(now)).is_none(),
+        Stored::Response(response) => response.stale_by(now).is_none(),
         Stored::Variants(_) => true,
     };
     fresh && is_valid(stored, log)
@@ -315,8 +319,25 @@ impl Store for TieredStore {
     }
 
     /// Shows what is in memory.
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
         self.near.visit(visitor)
+    }
+
+    fn health(&self) -> StoreHealth {
+        let bound = match self.mode {
+            NearCache::Lease(lease) => lease,
+            NearCache::Strict | NearCache::LeaseAndWait(_) => Duration::ZERO,
+        };
+        let health = self.far.node().health(bound);
+        match (health.state, self.alone) {
+            (StoreState::Down, true) => StoreHealth {
+                state: StoreState::Degraded,
+                detail: Some("Redis does not answer: memory goes on alone".to_owned()),
+                staleness_bound: Duration::MAX,
+                ..health
+            },
+            _ => health,
+        }
     }
 
     /// Returns how much is in memory.

@@ -147,6 +147,23 @@ async fn cache_bypass_switches_the_cache_off() {
 }
 
 #[tokio::test]
+async fn cache_bypass_is_off_unless_it_says_true() {
+    for value in ["", "false", "0"] {
+        let shop = Program::start_with("quickstart", &[], &[("CACHE_BYPASS", value)]);
+        assert_eq!(shop.get("/products/1").await.x_cache(), "MISS", "{value:?}");
+    }
+    let shop = Program::start_with("quickstart", &[], &[("CACHE_BYPASS", "1")]);
+    assert_eq!(shop.get("/products/1").await.x_cache(), "BYPASS");
+    let output = run_with("quickstart", &[], &[("CACHE_BYPASS", "perhaps")]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("\"perhaps\": expected true or false"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn an_occupied_port_is_named_with_a_way_out() {
     let occupied = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = occupied.local_addr().unwrap().to_string();

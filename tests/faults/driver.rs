@@ -11,7 +11,7 @@ use crate::client::{Broken, Connection, Head};
 use crate::kit::Random;
 use crate::nodes::{Node, Promise};
 use crate::record::{Kind, Record, Sample};
-use crate::world::{ITEMS, LANGUAGES, Lag, Page, World};
+use crate::world::{ITEMS, LANGUAGES, Lag, Page, Vouched, World};
 
 const CLIENTS: u64 = 12;
 
@@ -43,6 +43,23 @@ pub(crate) async fn drive(scene: Arc<Scene>, stop: watch::Receiver<()>) {
         .collect();
     for client in clients {
         client.await.unwrap();
+    }
+}
+
+/// Reads through a node that stores nothing, for as long as there is something to compare.
+pub(crate) async fn measure(scene: Arc<Scene>, bare: SocketAddr) {
+    let mut connection = Connection::open(bare).await.unwrap();
+    let mut ticks = tokio::time::interval(PACE);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let began = Instant::now();
+        let request = b"GET /items/0 HTTP/1.1\r\nHost: a\r\nAccept-Language: en\r\n\r\n";
+        connection.send(request).await.unwrap();
+        let head = connection.head().await.unwrap();
+        connection.content(&head, &Method::GET).await.unwrap();
+        let measured = (began, began.elapsed());
+        scene.record.yardstick.lock().unwrap().push(measured);
     }
 }
 
@@ -158,7 +175,7 @@ impl Client {
             Promise::Strict => None,
             Promise::Within(bound) => Some(bound),
         };
-        if lag.acknowledged > allowed || lag.own.is_some() {
+        if lag.acknowledged > allowed || lag.waited.is_some() || lag.own.is_some() {
             let what = format!("stale, {lag:?}: {}", what());
             record.fault(began, |faults| &mut faults.stale, what);
         }
@@ -185,9 +202,13 @@ impl Client {
             let what = format!("{what}: {head:?}");
             return record.fault(began, |faults| &mut faults.failed, what);
         };
-        let acknowledged = !head.field("cache-status").contains("invalidation-pending");
-        self.scene.world.answer(node, item, versions, acknowledged);
-        *record.pending.lock().unwrap() += u64::from(!acknowledged);
+        let vouched = match head.field("cache-status").contains("invalidation-pending") {
+            true => Vouched::Pending,
+            false if self.scene.nodes[node].0.waits => Vouched::Waited,
+            false => Vouched::Acknowledged,
+        };
+        self.scene.world.answer(node, item, versions, vouched);
+        *record.pending.lock().unwrap() += u64::from(vouched == Vouched::Pending);
         record.samples.lock().unwrap().push(Sample {
             node,
             kind: Kind::Write,

@@ -26,10 +26,13 @@ mod redis;
 
 mod driver;
 mod machinery;
+mod network;
 mod nodes;
 mod oracle;
 mod origin;
 mod record;
+mod replicated;
 mod report;
+mod single;
 mod site;
 mod world;

@@ -11,7 +11,7 @@ use crate::world::EVICTIONS;
 pub(crate) enum Promise {
     /// Not at all.
     Strict,
-    /// By so much.
+    /// By so much, as to writes through nodes that do not wait for it.
     Within(Duration),
 }
 
@@ -20,8 +20,8 @@ pub(crate) enum Promise {
 pub(crate) struct Node {
     pub(crate) name: &'static str,
     pub(crate) promise: Promise,
-    /// How much longer its writes may take.
-    pub(crate) waits: Duration,
+    /// Whether its writes wait until no lease is from before them.
+    pub(crate) waits: bool,
     options: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ impl Node {
         Self {
             name,
             promise,
-            waits: Duration::ZERO,
+            waits: false,
             options: options.iter().map(|&option| option.to_owned()).collect(),
         }
     }
@@ -48,41 +48,23 @@ impl Node {
         Self::new("bare", Promise::Strict, &["--store", "none"])
     }
 
-    pub(crate) fn redis(url: &str) -> Self {
-        Self::new("redis", Promise::Strict, &["--store", url])
-    }
-
-    fn tiered(name: &'static str, promise: Promise, url: &str, near: &str) -> Self {
-        let url = format!("tiered+{url}");
-        Self::new(name, promise, &["--store", &url, "--near-cache", near])
-    }
-
-    pub(crate) fn strict(url: &str) -> Self {
-        Self::tiered("strict", Promise::Strict, url, "strict")
-    }
-
-    pub(crate) fn lease(url: &str) -> Self {
-        let near = format!("lease:{}", LEASE.as_millis());
-        Self::tiered("lease", Promise::Within(LEASE), url, &near)
-    }
-
-    pub(crate) fn lease_wait(url: &str) -> Self {
-        let near = format!("lease-wait:{}", LEASE.as_millis());
-        Self {
-            // Clocks may differ by so much in their rates.
-            waits: LEASE + LEASE / 100,
-            ..Self::tiered("lease-wait", Promise::Strict, url, &near)
-        }
-    }
-
-    /// One node of each kind that can share a Redis with any other.
-    pub(crate) fn mixed(url: &str) -> Vec<Self> {
-        vec![Self::redis(url), Self::strict(url), Self::lease(url)]
-    }
-
-    /// Three that hold leases, and wait for those of others when they write.
-    pub(crate) fn waiting(url: &str) -> Vec<Self> {
-        vec![Self::lease_wait(url); 3]
+    /// One node of each kind over the same Redis.
+    pub(crate) fn every_kind(url: &str) -> Vec<Self> {
+        let (tiered, lease) = (format!("tiered+{url}"), LEASE.as_millis());
+        let near = |name, promise, mode: &str| {
+            Self::new(name, promise, &["--store", &tiered, "--near-cache", mode])
+        };
+        let within = Promise::Within(LEASE);
+        let waiting = near("lease-wait", within, &format!("lease-wait:{lease}"));
+        vec![
+            Self::new("redis", Promise::Strict, &["--store", url]),
+            near("strict", Promise::Strict, "strict"),
+            near("lease", within, &format!("lease:{lease}")),
+            Self {
+                waits: true,
+                ..waiting
+            },
+        ]
     }
 
     pub(crate) fn start(&self, origin: SocketAddr) -> Program {

@@ -13,9 +13,6 @@ use tokio::net::TcpListener;
 use crate::kit::Random;
 use crate::world::{LANGUAGES, Page, World, shelf_of};
 
-/// The most that a handler takes by its own will.
-pub(crate) const LONGEST: Duration = Duration::from_millis(4);
-
 #[derive(Debug)]
 struct Origin {
     world: Arc<World>,

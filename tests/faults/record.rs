@@ -57,8 +57,8 @@ pub(crate) struct Record {
     /// By how much each read was behind which was behind at all, with its node.
     pub(crate) lags: Mutex<Vec<(usize, Duration)>>,
     pub(crate) pending: Mutex<u64>,
-    /// When the tests themselves were kept waiting, and for how long.
-    pub(crate) pauses: Mutex<Vec<(Instant, Duration)>>,
+    /// What reads took at that time through a node that stores nothing.
+    pub(crate) yardstick: Mutex<Vec<(Instant, Duration)>>,
     events: Mutex<Vec<(Instant, String)>>,
     pub(crate) repairs: Mutex<Vec<Repair>>,
 }
@@ -71,7 +71,7 @@ impl Record {
             faults: Mutex::default(),
             lags: Mutex::default(),
             pending: Mutex::default(),
-            pauses: Mutex::default(),
+            yardstick: Mutex::default(),
             events: Mutex::default(),
             repairs: Mutex::default(),
         }
@@ -112,26 +112,13 @@ impl Record {
         lines.collect()
     }
 
-    /// For how much of a span the tests themselves were kept waiting.
-    pub(crate) fn paused(&self, began: Instant, took: Duration) -> Duration {
-        let pauses = self.pauses.lock().unwrap();
-        let first = pauses.partition_point(|&(at, length)| at + length < began);
-        let overlapping = pauses[first..]
-            .iter()
-            .take_while(|&&(at, _)| at < began + took);
-        overlapping.map(|&(_, length)| length).sum()
-    }
-}
-
-/// Writes down when this process is kept from running, and the machine with it.
-pub(crate) async fn watch_the_machine(record: &Record) {
-    const BEAT: Duration = Duration::from_millis(5);
-    loop {
-        let began = Instant::now();
-        tokio::time::sleep(BEAT).await;
-        let over = began.elapsed().saturating_sub(BEAT);
-        if over > BEAT {
-            record.pauses.lock().unwrap().push((began, over));
-        }
+    /// The longest that a read took without a cache, around a span.
+    pub(crate) fn without_cache(&self, began: Instant, took: Duration) -> Duration {
+        const AROUND: Duration = Duration::from_millis(200);
+        let times = self.yardstick.lock().unwrap();
+        let first = times.partition_point(|&(at, took)| at + took + AROUND < began);
+        let near = times[first..].iter();
+        let near = near.take_while(|&&(at, _)| at < began + took + AROUND);
+        near.map(|&(_, took)| took).max().unwrap_or_default()
     }
 }

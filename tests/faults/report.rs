@@ -4,15 +4,14 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::driver::Scene;
-use crate::nodes::Node;
-use crate::origin;
+use crate::nodes::{LEASE, Node};
 use crate::record::{Kind, Record, Repair, Sample};
 
 /// What the store may take of a request's time.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
 
-/// What a loaded machine adds to the time of a request, beyond what the tests saw themselves.
-const SLACK: Duration = Duration::from_millis(150);
+/// How much longer than the longest of its time a read or write may take on a machine that is busy.
+const SLACK: Duration = Duration::from_millis(50);
 
 /// Within what time after a repair hits must be back.
 const RECOVERY: Duration = Duration::from_secs(2);
@@ -62,7 +61,10 @@ impl fmt::Display for Times {
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) samples: Vec<Sample>,
+    yardstick: Vec<(Instant, Duration)>,
     pub(crate) stale: u64,
+    /// Writes whose invalidations were not acknowledged.
+    pub(crate) pending: u64,
     pub(crate) complaints: Vec<String>,
     summary: String,
 }
@@ -87,7 +89,9 @@ impl Report {
             format!("hits were back {took:?} after the repair at {at}")
         }));
         let mut report = Self {
+            yardstick: record.yardstick.lock().unwrap().clone(),
             stale: faults.stale,
+            pending: *record.pending.lock().unwrap(),
             samples,
             complaints,
             summary: String::new(),
@@ -102,11 +106,21 @@ impl Report {
             .filter(move |sample| sample.kind == kind)
     }
 
-    /// The times of reads through a node that began within a span.
-    pub(crate) fn reads(&self, node: usize, from: Instant, to: Instant) -> Times {
-        let reads = self.of_kind(Kind::Read);
-        let those = reads.filter(|read| read.node == node && (from..to).contains(&read.began));
+    /// The times of reads through a node that began within one of these spans.
+    pub(crate) fn reads(&self, node: usize, spans: &[(Instant, Instant)]) -> Times {
+        let within = |read: &&Sample| {
+            let mut spans = spans.iter();
+            read.node == node && spans.any(|&(from, to)| (from..to).contains(&read.began))
+        };
+        let those = self.of_kind(Kind::Read).filter(within);
         Times::of(those.map(|read| read.took))
+    }
+
+    /// The times of reads without a cache that began within one of these spans.
+    pub(crate) fn without_cache(&self, spans: &[(Instant, Instant)]) -> Times {
+        let within = |at| spans.iter().any(|&(from, to)| (from..to).contains(at));
+        let those = self.yardstick.iter().filter(|(at, _)| within(at));
+        Times::of(those.map(|&(_, took)| took))
     }
 
     fn summarize(
@@ -118,7 +132,7 @@ impl Report {
         let reads = Times::of(self.of_kind(Kind::Read).map(|read| read.took));
         let writes = Times::of(self.of_kind(Kind::Write).map(|write| write.took));
         let hits = share(self.of_kind(Kind::Read));
-        let pending = *scene.record.pending.lock().unwrap();
+        let pending = self.pending;
         let longest = recoveries
             .iter()
             .map(|(_, took)| took.unwrap_or(Duration::MAX))
@@ -134,15 +148,12 @@ impl Report {
                 (lags.count > 0).then(|| format!("{} {} times by {lags}", node.name, lags.count))
             });
         let lagging: Vec<_> = lagging.collect();
-        let pauses = scene.record.pauses.lock().unwrap();
-        let paused = pauses
-            .iter()
-            .map(|(_, length)| *length)
-            .max()
-            .unwrap_or_default();
+        let bare = scene.record.yardstick.lock().unwrap();
+        let bare = Times::of(bare.iter().map(|&(_, took)| took));
         format!(
             "{name}, seed {}: {} reads in {reads}, {:.0} % hits; {} writes in {writes}, {pending} \
-             pending; behind: {}; {} rounds, hits back within {:?}; tests paused for {} ms at most",
+             pending; behind: {}; {} rounds, hits back within {:?}; \
+             without a cache {bare}",
             scene.seed,
             reads.count,
             100.0 * hits,
@@ -154,7 +165,6 @@ impl Report {
             },
             recoveries.len(),
             longest.unwrap_or_default(),
-            paused.as_millis(),
         )
     }
 }
@@ -181,10 +191,10 @@ fn slow(scene: &Scene, samples: &[Sample]) -> Vec<String> {
     let allowed = |sample: &Sample, node: &Node| {
         let store = match sample.kind {
             Kind::Read => DEADLINE,
-            // An intent before, and the invalidation after.
-            Kind::Write => 2 * DEADLINE + node.waits,
+            Kind::Write if node.waits => DEADLINE + LEASE,
+            Kind::Write => DEADLINE,
         };
-        origin::LONGEST + store + SLACK + record.paused(sample.began, sample.took)
+        store + SLACK + record.without_cache(sample.began, sample.took)
     };
     let slow = samples.iter().filter_map(|sample| {
         let node = &scene.nodes[sample.node].0;

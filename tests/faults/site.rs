@@ -12,7 +12,7 @@ use crate::examples::Program;
 use crate::kit::Random;
 use crate::nodes::Node;
 use crate::origin;
-use crate::record::{Record, Repair, watch_the_machine};
+use crate::record::{Record, Repair};
 use crate::report::Report;
 use crate::world::{Page, World};
 
@@ -29,11 +29,6 @@ const SETTLED: Duration = Duration::from_secs(3);
 fn number(name: &str, default: u64) -> u64 {
     let value = std::env::var(name).ok();
     value.map_or(default, |value| value.parse().unwrap())
-}
-
-/// For how long faults are injected.
-pub(crate) fn duration() -> Duration {
-    Duration::from_secs(number("FAULT_SECONDS", 6))
 }
 
 /// What a scenario does its harm with.
@@ -86,6 +81,7 @@ pub(crate) struct Site {
     name: &'static str,
     runtime: Runtime,
     seed: u64,
+    duration: Duration,
 }
 
 impl Site {
@@ -98,12 +94,21 @@ impl Site {
             name,
             runtime: runtime.unwrap(),
             seed: number("SEED", 1),
+            duration: Duration::from_secs(number("FAULT_SECONDS", 6)),
         }
     }
 
-    /// Where what belongs to the scenario can run.
-    pub(crate) fn runtime(&self) -> &Runtime {
-        &self.runtime
+    /// One that is over soon.
+    pub(crate) fn brief(name: &'static str) -> Self {
+        Self {
+            duration: Duration::from_secs(1),
+            ..Self::new(name)
+        }
+    }
+
+    /// Starts something that goes on for as long as the scenario.
+    pub(crate) fn block_on<T>(&self, start: impl Future<Output = T>) -> T {
+        self.runtime.block_on(start)
     }
 
     /// Calls `round` again and again until the time is up, while clients use the nodes. When it
@@ -129,16 +134,16 @@ impl Site {
             record: Record::new(),
             seed: self.seed,
         });
-        let watched = scene.clone();
-        let watch = async move { watch_the_machine(&watched.record).await };
-        let watch = self.runtime.spawn(watch);
+        let bare = Node::bare().start(origin);
+        let measuring = driver::measure(scene.clone(), bare.address);
+        let measuring = self.runtime.spawn(measuring);
         let (stop, stopped) = watch::channel(());
         let driver = self.runtime.spawn(driver::drive(scene.clone(), stopped));
 
         let mut harm = Harm {
             random: Random::new(self.seed),
             scene: scene.clone(),
-            until: Instant::now() + WARM_UP + duration(),
+            until: Instant::now() + WARM_UP + self.duration,
         };
         harm.note("all is well");
         sleep(WARM_UP);
@@ -151,7 +156,7 @@ impl Site {
         stop.send_replace(());
         self.runtime.block_on(driver).unwrap();
         self.runtime.block_on(settle(&scene));
-        watch.abort();
+        measuring.abort();
         let report = Report::of(self.name, &scene);
         println!("{report}");
         if !report.complaints.is_empty() {

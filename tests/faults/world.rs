@@ -121,12 +121,25 @@ impl Told {
     }
 }
 
+/// What the answer to a write says of other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Vouched {
+    /// Nothing: its invalidation is pending.
+    Pending,
+    /// They will know when they ask.
+    Acknowledged,
+    /// They know.
+    Waited,
+}
+
 /// How a version that was read compares with what the reader was owed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lag {
     /// For how long at least a write that contradicts it had been acknowledged, by whatever node,
     /// when the read began.
     pub(crate) acknowledged: Option<Duration>,
+    /// The same for writes that waited until no lease could be from before them.
+    pub(crate) waited: Option<Duration>,
     /// For how long at least the node itself had answered such a write, acknowledged or not.
     pub(crate) own: Option<Duration>,
 }
@@ -135,6 +148,7 @@ pub(crate) struct Lag {
 pub(crate) struct World {
     current: Vec<AtomicU64>,
     acknowledged: Vec<Told>,
+    waited: Vec<Told>,
     /// For each node.
     answered: Vec<Vec<Told>>,
 }
@@ -146,6 +160,7 @@ impl World {
         Self {
             current: (0..subjects).map(|_| AtomicU64::new(1)).collect(),
             acknowledged: told(),
+            waited: told(),
             answered: (0..nodes).map(|_| told()).collect(),
         }
     }
@@ -160,19 +175,22 @@ impl World {
         (bump(Page::Item(item)), bump(Page::Shelf(shelf_of(item))))
     }
 
-    /// Notes that a node has answered a write, and whether it vouches for the others.
+    /// Notes that a node has answered a write, and how far it vouches for the others.
     pub(crate) fn answer(
         &self,
         node: usize,
         item: usize,
         (version, shelved): (u64, u64),
-        acknowledged: bool,
+        vouched: Vouched,
     ) {
         let subjects = [Page::Item(item), Page::Shelf(shelf_of(item))].map(Page::subject);
         for (subject, version) in subjects.into_iter().zip([version, shelved]) {
             self.answered[node][subject].tell(version);
-            if acknowledged {
+            if vouched >= Vouched::Acknowledged {
                 self.acknowledged[subject].tell(version);
+            }
+            if vouched >= Vouched::Waited {
+                self.waited[subject].tell(version);
             }
         }
     }
@@ -182,6 +200,7 @@ impl World {
         let subject = page.subject();
         Lag {
             acknowledged: self.acknowledged[subject].outdated(version, began),
+            waited: self.waited[subject].outdated(version, began),
             own: self.answered[node][subject].outdated(version, began),
         }
     }

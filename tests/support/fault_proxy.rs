@@ -44,6 +44,8 @@ struct State {
     stalled: [bool; 2],
     /// Counts the resets: a connection of an earlier count is to end.
     resets: u64,
+    /// Counts too: nothing comes through a connection of an earlier count any more.
+    abandoned: u64,
 }
 
 /// A proxy in front of one target; ends with its runtime. What is asked of it holds at once, for
@@ -66,6 +68,7 @@ impl FaultProxy {
             latency: Duration::ZERO,
             stalled: [false; 2],
             resets: 0,
+            abandoned: 0,
         };
         let proxy = Self {
             address: listener.local_addr().unwrap(),
@@ -105,13 +108,19 @@ impl FaultProxy {
         self.state.send_modify(|state| state.resets += 1);
     }
 
+    /// Lets nothing more through any connection that is open, without a word: as when a machine in
+    /// between forgets them.
+    pub fn abandon(&self) {
+        self.state.send_modify(|state| state.abandoned += 1);
+    }
+
     /// Lets so many more bytes through to clients, over all connections, and then cuts the connection
     /// that would carry the next one. Once; later connections are not concerned.
     pub fn cut_after(&self, bytes: u32) {
         self.budget.store(bytes.into(), Ordering::SeqCst);
     }
 
-    /// Takes all of it back, except that connections which were reset or cut stay so.
+    /// Takes all of it back, except that connections that were reset, cut or abandoned stay so.
     pub fn heal(&self) {
         self.budget.store(i64::MAX, Ordering::SeqCst);
         self.state.send_modify(|state| {
@@ -152,10 +161,12 @@ impl FaultProxy {
 
     async fn connection(self, mut client: TcpStream, door: Door) {
         let mut state = self.state.subscribe();
-        let (target, resets) = {
-            let state = state.borrow_and_update();
-            (state.target, state.resets)
-        };
+        let State {
+            target,
+            resets,
+            abandoned,
+            ..
+        } = state.borrow_and_update().clone();
         let reset = async move {
             // An error says that the proxy is gone.
             let _ = state.wait_for(|state| state.resets > resets).await;
@@ -175,7 +186,7 @@ impl FaultProxy {
         }
         let was_reset = tokio::select! {
             () = reset => true,
-            () = self.carry(&mut client, &mut target) => false,
+            () = self.carry(&mut client, &mut target, abandoned) => false,
         };
         if was_reset {
             let _ = client.set_zero_linger();
@@ -184,20 +195,26 @@ impl FaultProxy {
     }
 
     /// Returns when both sides have ended theirs, or the connection is cut.
-    async fn carry(&self, client: &mut TcpStream, target: &mut TcpStream) {
+    async fn carry(&self, client: &mut TcpStream, target: &mut TcpStream, born: u64) {
         let (from_client, to_client) = client.split();
         let (from_target, to_target) = target.split();
         // An error is the end of both.
         let _ = tokio::try_join!(
-            self.pipe(Way::ToTarget, from_client, to_target),
-            self.pipe(Way::ToClient, from_target, to_client),
+            self.pipe(Way::ToTarget, born, from_client, to_target),
+            self.pipe(Way::ToClient, born, from_target, to_client),
         );
     }
 
-    async fn pipe(&self, way: Way, from: ReadHalf<'_>, to: WriteHalf<'_>) -> io::Result<()> {
+    async fn pipe(
+        &self,
+        way: Way,
+        born: u64,
+        from: ReadHalf<'_>,
+        to: WriteHalf<'_>,
+    ) -> io::Result<()> {
         // Whoever is not read from has to stop sending at some time.
         let (queue, queued) = mpsc::channel(64);
-        tokio::try_join!(self.read(from, queue), self.write(way, to, queued)).map(drop)
+        tokio::try_join!(self.read(from, queue), self.write(way, born, to, queued)).map(drop)
     }
 
     async fn read(
@@ -220,14 +237,16 @@ impl FaultProxy {
     async fn write(
         &self,
         way: Way,
+        born: u64,
         mut to: WriteHalf<'_>,
         mut queued: mpsc::Receiver<(Instant, Vec<u8>)>,
     ) -> io::Result<()> {
         let mut state = self.state.subscribe();
         while let Some((due, bytes)) = queued.recv().await {
             tokio::time::sleep_until(due).await;
+            let passes = |state: &State| !state.stalled[way as usize] && state.abandoned <= born;
             // An error says that the proxy is gone.
-            let _ = state.wait_for(|state| !state.stalled[way as usize]).await;
+            let _ = state.wait_for(passes).await;
             match self.cuts(way, bytes.len()) {
                 None => to.write_all(&bytes).await?,
                 Some(at) => {

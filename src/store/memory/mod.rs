@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::shard::Shard;
-use self::sweep::Sweep;
+use self::sweep::{Sweep, Swept};
 use super::{Answer, Store, Stored, Usage};
 use crate::clock::Clock;
 use crate::entry::StoredResponse;
@@ -58,6 +58,7 @@ pub struct MemoryStore {
     max_bytes: usize,
     largest_entry: usize,
     evictions: AtomicU64,
+    swept: Swept,
     log: Log,
     clock: Clock,
     sweep: Mutex<Sweep>,
@@ -178,6 +179,7 @@ impl MemoryStoreBuilder {
             largest_entry,
             evictions: AtomicU64::new(0),
             log,
+            swept: Swept::default(),
             clock: self.clock,
             sweep: Mutex::default(),
         }
@@ -258,14 +260,10 @@ impl Store for MemoryStore {
         self.sweep_some()
     }
 
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
-        let mut hashes = Vec::new();
-        for shard in &self.shards {
-            shard.list(&mut hashes);
-            for hash in hashes.drain(..) {
-                if let Some(Stored::Response(stored)) = shard.peek(hash) {
-                    visitor(&stored);
-                }
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
+        for (key, stored) in self.shards.iter().flat_map(Shard::iter) {
+            if let Stored::Response(stored) = stored {
+                visitor(key.borrow(), &stored);
             }
         }
         true
@@ -277,6 +275,8 @@ impl Store for MemoryStore {
             bytes: self.shards.iter().map(Shard::bytes).sum(),
             capacity: self.max_bytes as u64,
             evictions: self.evictions.load(Ordering::Relaxed),
+            swept_invalidated: self.swept.invalidated.load(Ordering::Relaxed),
+            swept_expired: self.swept.expired.load(Ordering::Relaxed),
         }
     }
 }

@@ -111,20 +111,28 @@ impl Shard {
         });
     }
 
+    /// Goes over all that is stored, without counting that as a use. The lock is taken for each.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Stored)> {
+        self.0.iter().map(|(key, slot)| (key, slot.into()))
+    }
+
     /// Returns what is stored under a hash, without counting that as a use.
-    pub(super) fn peek(&self, hash: u64) -> Option<Stored> {
+    fn peek(&self, hash: u64) -> Option<Stored> {
         self.0.peek(&ByHash(hash)).map(Stored::from)
     }
 
     /// Removes what is stored under a hash if `useless` says so, which is asked without any lock.
-    pub(super) fn remove_if(&self, hash: u64, useless: impl FnOnce(&Stored) -> bool) {
+    /// Returns whether it did.
+    pub(super) fn remove_if(&self, hash: u64, useless: impl FnOnce(&Stored) -> bool) -> bool {
         let Some(stored) = self.peek(hash) else {
-            return;
+            return false;
         };
-        if useless(&stored) {
-            // It may have been replaced since.
-            self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored));
+        if !useless(&stored) {
+            return false;
         }
+        // It may have been replaced since.
+        let removed = self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored));
+        removed.is_some()
     }
 }
 

@@ -1,9 +1,10 @@
 //! The settings of a [`RedisStore`].
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use fred::clients::Client;
+use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::ClientLike;
 use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, TcpConfig,
@@ -12,8 +13,9 @@ use fred::types::config::{
 use tokio::runtime::Handle;
 
 use super::RedisStore;
-use super::client::Fred;
+use super::client::{Fred, channel};
 use super::node::Node;
+use super::push::Listener;
 use crate::error::Error;
 use crate::invalidate::Log;
 
@@ -28,6 +30,17 @@ pub struct RedisStoreBuilder {
     connections: usize,
     log_capacity: usize,
     collapse: Option<Duration>,
+}
+
+/// What a store is part of.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Place {
+    /// Whether its node goes on by itself while Redis is down.
+    pub(in crate::store) alone: bool,
+    /// How long each write waits after it was recorded.
+    pub(in crate::store) wait: Duration,
+    /// Whether to listen for news of invalidations.
+    pub(in crate::store) listens: bool,
 }
 
 #[derive(Clone)]
@@ -133,37 +146,50 @@ impl RedisStoreBuilder {
     /// Fails with [`ErrorKind::Config`](crate::ErrorKind::Config) where a setting cannot work, and
     /// outside of a tokio runtime; the message names the setting.
     pub fn build(self) -> Result<RedisStore, Error> {
-        self.start(false, Duration::ZERO)
+        self.start(&Place::default())
     }
 
-    /// Makes the store: `alone`, its node goes on by itself while Redis is down, and each write waits
-    /// for `wait` after it was recorded.
-    pub(in crate::store) fn start(self, alone: bool, wait: Duration) -> Result<RedisStore, Error> {
+    pub(in crate::store) fn start(self, place: &Place) -> Result<RedisStore, Error> {
         self.check()?;
         let runtime = Handle::try_current().map_err(|error| {
             Error::config("a Redis store needs a tokio runtime: build it inside of one")
                 .with_source(error)
         })?;
-        let clients = match &self.server {
-            Server::Url(url) => connect(&config(url)?, self.connections, self.deadline)?,
-            Server::Clients(clients) => clients.clone(),
-        };
-        let announces = true;
-        let backend = Fred::new(
-            &clients,
-            self.deadline,
-            &self.namespace,
-            self.log_capacity,
-            announces,
-        );
+        let (clients, subscriber) = self.clients(place.listens)?;
+        let backend = Fred::new(&clients, self.deadline, &self.namespace, self.log_capacity);
         // The node's own copy may hold what the shared log has trimmed since.
         let log = Log::with_capacity(self.log_capacity.saturating_mul(2));
-        let node = Node::start(Box::new(backend), &self.namespace, log, runtime, alone);
+        let node = Node::start(
+            Box::new(backend),
+            &self.namespace,
+            log,
+            runtime,
+            place.alone,
+        );
+        let listener = subscriber.map(|subscriber| {
+            let news = channel(&self.namespace);
+            Listener::start(subscriber, news, Arc::downgrade(&node), &node.runtime)
+        });
         Ok(RedisStore {
             node,
-            wait,
+            wait: place.wait,
             collapse: self.collapse,
+            _listener: listener.map(Arc::new),
         })
+    }
+
+    /// Makes the clients, and one more to listen for news.
+    fn clients(&self, listens: bool) -> Result<(Vec<Client>, Option<SubscriberClient>), Error> {
+        let settings = match &self.server {
+            Server::Url(url) => Settings::new(config(url)?, self.deadline),
+            Server::Clients(clients) => {
+                let one = clients.first().filter(|_| listens);
+                let subscriber = one.map(|client| Settings::of(client).subscriber());
+                return Ok((clients.clone(), subscriber));
+            }
+        };
+        let clients = (0..self.connections).map(|_| settings.client()).collect();
+        Ok((clients, listens.then(|| settings.subscriber())))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -242,48 +268,81 @@ fn without_credentials(url: &str) -> String {
     }
 }
 
-/// Makes clients that connect, and reconnect, for ever.
-fn connect(config: &Config, connections: usize, deadline: Duration) -> Result<Vec<Client>, Error> {
-    let performance = PerformanceConfig {
-        // By default fred waits for ever.
-        default_command_timeout: deadline,
-        ..PerformanceConfig::default()
-    };
-    let attempt = Duration::from_millis(500);
-    let connection = ConnectionConfig {
-        connection_timeout: attempt,
-        internal_command_timeout: attempt,
-        max_command_attempts: 2,
-        // By default commands queue without a bound while there is no connection.
-        max_command_buffer_len: 1024,
-        unresponsive: UnresponsiveConfig {
-            max_timeout: Some(Duration::from_secs(1)),
-            interval: Duration::from_millis(250),
-        },
-        tcp: TcpConfig {
-            nodelay: Some(true),
-            ..TcpConfig::default()
-        },
-        reconnect_errors: vec![
-            ReconnectError::ClusterDown,
-            ReconnectError::Loading,
-            ReconnectError::ReadOnly,
-            ReconnectError::MasterDown,
-        ],
-        ..ConnectionConfig::default()
-    };
-    let clients = (0..connections).map(|_| {
+/// How fred is set up: to connect, and reconnect, for ever, and to wait for nothing longer than it has
+/// to.
+struct Settings {
+    config: Config,
+    performance: PerformanceConfig,
+    connection: ConnectionConfig,
+    policy: Option<ReconnectPolicy>,
+}
+
+impl Settings {
+    fn new(config: Config, deadline: Duration) -> Self {
+        let attempt = Duration::from_millis(500);
+        Self {
+            config,
+            performance: PerformanceConfig {
+                // By default fred waits for ever.
+                default_command_timeout: deadline,
+                ..PerformanceConfig::default()
+            },
+            connection: ConnectionConfig {
+                connection_timeout: attempt,
+                internal_command_timeout: attempt,
+                max_command_attempts: 2,
+                // By default commands queue without a bound while there is no connection.
+                max_command_buffer_len: 1024,
+                unresponsive: UnresponsiveConfig {
+                    max_timeout: Some(Duration::from_secs(1)),
+                    interval: Duration::from_millis(250),
+                },
+                tcp: TcpConfig {
+                    nodelay: Some(true),
+                    ..TcpConfig::default()
+                },
+                reconnect_errors: vec![
+                    ReconnectError::ClusterDown,
+                    ReconnectError::Loading,
+                    ReconnectError::ReadOnly,
+                    ReconnectError::MasterDown,
+                ],
+                ..ConnectionConfig::default()
+            },
+            policy: Some(reconnect_policy()),
+        }
+    }
+
+    /// Those of a client that somebody else has set up.
+    fn of(client: &Client) -> Self {
+        Self {
+            config: client.client_config(),
+            performance: client.perf_config(),
+            connection: client.connection_config().clone(),
+            policy: Some(reconnect_policy()),
+        }
+    }
+
+    fn client(&self) -> Client {
         let client = Client::new(
-            config.clone(),
-            Some(performance.clone()),
-            Some(connection.clone()),
-            Some(reconnect_policy()),
+            self.config.clone(),
+            Some(self.performance.clone()),
+            Some(self.connection.clone()),
+            self.policy.clone(),
         );
         // Its task ends with the client.
         drop(client.connect());
         client
-    });
-    Ok(clients.collect())
+    }
+
+    fn subscriber(self) -> SubscriberClient {
+        SubscriberClient::new(
+            self.config,
+            Some(self.performance),
+            Some(self.connection),
+            self.policy,
+        )
+    }
 }
 
 fn reconnect_policy() -> ReconnectPolicy {

@@ -44,7 +44,6 @@ impl Fred {
         deadline: Duration,
         namespace: &str,
         capacity: usize,
-        announces: bool,
     ) -> Self {
         let options = Options {
             timeout: Some(deadline),
@@ -61,10 +60,7 @@ impl Fred {
             script: Script::from_lua(FOLLOW),
             log: Log {
                 key: log_key(namespace),
-                channel: match announces {
-                    true => channel(namespace),
-                    false => String::new(),
-                },
+                channel: channel(namespace),
                 capacity,
             },
         }

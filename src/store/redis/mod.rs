@@ -12,13 +12,15 @@
 //! - `builder` reads the settings and makes fred's clients;
 //! - `node` keeps this node in step with the log: `rounds` shares the questions, `breaker` says when
 //!   not to ask, `lease` how old the answers are;
+//! - `push` has it look at the log when there is news;
+//! - `claims` has one node call a handler for all;
 //! - `entries` looks up and stores, in the form of `wire`;
 //! - `backend` says what is asked of Redis, and `client` asks it, through fred.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, Claim, Store, Stored, Usage};
+use super::{Answer, Claim, Store, StoreHealth, Stored, Usage};
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
@@ -31,15 +33,18 @@ mod client;
 mod entries;
 mod lease;
 mod node;
+mod push;
 mod rounds;
 pub(crate) mod wire;
 
+pub(super) use builder::Place;
 pub use builder::RedisStoreBuilder;
 
 use backend::Failure;
 use entries::Permit;
 use node::Counts;
 pub(super) use node::Node;
+use push::Listener;
 
 /// A store in Redis: standalone, behind Sentinel, or a Cluster.
 ///
@@ -90,6 +95,8 @@ pub struct RedisStore {
     wait: Duration,
     /// How long nodes wait for one of them to call a handler.
     collapse: Option<Duration>,
+    /// Ends with the last clone.
+    _listener: Option<Arc<Listener>>,
 }
 
 impl RedisStore {
@@ -205,6 +212,10 @@ impl Store for RedisStore {
             }
             _ => Answer::Now(Claim::Granted(None)),
         }
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.node.health(Duration::ZERO)
     }
 
     /// Returns nothing: counting what is in Redis would mean to look at all of it.

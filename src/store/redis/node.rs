@@ -16,6 +16,7 @@ use super::lease::Lease;
 use super::rounds::{Group, Round, Rounds};
 use crate::clock;
 use crate::invalidate::{Epoch, Invalidation, Log, Mirror, SharedPosition};
+use crate::store::{StoreHealth, StoreState};
 
 /// An answer that speaks of an epoch which is over by now is asked for again, so often.
 const TRIES: usize = 3;
@@ -40,6 +41,8 @@ pub(in crate::store) struct Node {
     pub(in crate::store) lease: Lease,
     /// By how many milliseconds the server's clock is ahead of ours.
     ahead_ms: AtomicI64,
+    /// How many microseconds the latest question took; zero before the first.
+    latency_us: AtomicU64,
     pub(super) runtime: Handle,
     /// Whether this node goes on with its own memory while Redis is down.
     alone: bool,
@@ -82,6 +85,7 @@ impl Node {
             breaker: Breaker::new(now()),
             lease: Lease::default(),
             ahead_ms: AtomicI64::new(i64::MIN),
+            latency_us: AtomicU64::new(0),
             runtime,
             alone,
             up: Notify::new(),
@@ -112,9 +116,32 @@ impl Node {
         }
     }
 
-    /// Returns how many invalidations this node could not record yet.
-    pub(super) fn pending(&self) -> usize {
-        self.rounds.pending()
+    /// Reports how it goes. `bound` is how far this node may lag behind others.
+    pub(in crate::store) fn health(&self, bound: Duration) -> StoreHealth {
+        // Relaxed: figures, each for itself.
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (down, pending) = (self.is_down(), self.rounds.pending());
+        let (state, detail) = match (down, pending) {
+            (true, _) => (StoreState::Down, Some("Redis does not answer".to_owned())),
+            (false, 0) => (StoreState::Up, None),
+            (false, _) => (
+                StoreState::Degraded,
+                Some("invalidations are being recorded".to_owned()),
+            ),
+        };
+        let latency = count(&self.latency_us);
+        StoreHealth {
+            state,
+            detail,
+            breaker_open: down,
+            epoch_changes: count(&self.counts.epochs),
+            staleness_bound: bound,
+            pending_invalidations: pending as u64,
+            unacknowledged_invalidations: count(&self.counts.unacknowledged),
+            values_refused: count(&self.counts.unfit),
+            values_left_out: count(&self.counts.left_out),
+            latency: (latency > 0).then(|| Duration::from_micros(latency)),
+        }
     }
 
     /// Returns when it is, by the clocks that a lease goes by.
@@ -222,6 +249,9 @@ impl Node {
         // As of sending: by so much the server's clock may have been behind what it says.
         let ahead = followed.now_ms.saturating_sub(milliseconds(sent.0));
         self.ahead_ms.store(ahead, Ordering::Relaxed);
+        let took = now().saturating_duration_since(sent.0).as_micros();
+        let took = u64::try_from(took).unwrap_or(u64::MAX).max(1);
+        self.latency_us.store(took, Ordering::Relaxed);
         self.lease.renew(sent);
         let epoch = followed.delta.head.epoch;
         if known.is_some_and(|known| known.epoch != epoch) {
@@ -283,11 +313,15 @@ async fn probe(node: Weak<Node>) {
         let outage = node.breaker.open_for(now()).unwrap_or_default();
         // Others may have been unable to record something before they went down, or away.
         let end = node.mirror.head().filter(|_| outage >= OUTAGE);
+        let first = node.mirror.head().is_none();
         let groups = node.rounds.take_pending();
         if node.ask(groups, end.map(|known| known.epoch)).await.is_ok() {
             node.breaker.close(now());
             node.up.notify_waiters();
-            tracing::info!(?outage, "Redis answers");
+            match first {
+                true => tracing::info!("connected to Redis"),
+                false => tracing::info!(?outage, "Redis is back"),
+            }
             return;
         }
         if now().saturating_duration_since(reconnected) >= BETWEEN_RECONNECTIONS {

@@ -167,3 +167,15 @@ async fn another_target_is_for_those_who_come() {
     say(&mut open, "c").await;
     assert_eq!(read(&mut open, 1).await, "c");
 }
+
+#[tokio::test]
+async fn an_abandoned_connection_is_silent_for_ever_and_the_next_is_not() {
+    let proxy = echo("a").await;
+    let mut open = connect(&proxy).await;
+    assert_eq!(read(&mut open, 1).await, "a");
+    proxy.abandon();
+    proxy.heal();
+    say(&mut open, "hello").await;
+    assert!(is_silent(&mut open).await);
+    assert_eq!(read(&mut connect(&proxy).await, 1).await, "a");
+}
