@@ -487,7 +487,7 @@ impl Asked {
         let core = self.core();
         let subject = stored.subject();
         // This request began before it called the handler, and so errs on the safe side.
-        let began = self.began.instant;
+        let began = self.began;
         if mutant::is(Mutant::NothingStored)
             || !core.store.log().may_store(stored.position, subject, began)
         {
@@ -505,6 +505,9 @@ impl Asked {
                 core.in_background_with(core.store.put(self.key.clone(), stored), leader);
             }
             known => self.store_variant(stored, nominated, known.as_deref(), leader),
+        }
+        if let Some(warming) = &self.warming {
+            warming.is_stored();
         }
         true
     }
