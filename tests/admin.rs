@@ -844,6 +844,12 @@ async fn bad_input_is_refused_with_what_to_change() {
         assert_eq!(answer.status, status, "{method} {uri}: {}", answer.body);
         let error = answer.error();
         assert!(error.contains(hint), "{method} {uri}: {error}");
+        // RFC 9110 §15.5.6.
+        assert_eq!(
+            status == 405,
+            answer.headers.contains_key("allow"),
+            "{method} {uri}"
+        );
     }
     assert_eq!(bench.handle.stats().invalidations, 0);
     assert!(!bench.handle.is_bypassed());
