@@ -25,8 +25,10 @@ use crate::store::{MemoryStore, Store};
 use crate::telemetry::{Listener, Outlet, RouteId, Stats};
 
 mod observe;
+mod warm_up;
 
 pub use observe::{Health, HealthStatus};
+pub use warm_up::WarmUp;
 
 /// A layer that caches the GET responses of the services it wraps.
 ///
@@ -98,6 +100,7 @@ pub struct CacheLayerBuilder {
     collapse_budget: usize,
     empty_body: Option<EmptyBody>,
     measure_latency: bool,
+    hot_keys: Option<usize>,
     outlet: Outlet,
 }
 
@@ -118,6 +121,7 @@ impl Default for CacheLayerBuilder {
             collapse_budget: COLLAPSE_BUDGET,
             empty_body: None,
             measure_latency: false,
+            hot_keys: None,
             outlet: Outlet::default(),
         }
     }
@@ -236,6 +240,16 @@ impl CacheLayerBuilder {
         self
     }
 
+    /// Watches for the keys that are asked for most, to tell of so many, 256 at the most. By default
+    /// nobody does.
+    ///
+    /// One request in 16 is looked at, so that a hit costs next to nothing more. It takes at most
+    /// 400 kB of memory.
+    pub fn hot_keys(mut self, most: usize) -> Self {
+        self.hot_keys = Some(most);
+        self
+    }
+
     /// Sets the meter that is given the [metrics](crate::metrics). By default one of the global
     /// provider, which has to be set before the cache is built; it carries the cache's
     /// [name](Self::name) as `cache.name`. One meter is for one cache.
@@ -269,6 +283,9 @@ impl CacheLayerBuilder {
         let routes = self.routes.build()?;
         let stats = Stats::new(routes.rows().clone());
         stats.listen(Listener::Latencies, self.measure_latency);
+        if let Some(most) = self.hot_keys {
+            stats.watch_keys(most);
+        }
         let core = Core {
             max_body: if capacity == 0 {
                 usize::MAX

@@ -163,7 +163,7 @@ pub use exchange::{
 pub use future::ResponseFuture;
 pub use invalidate::{Evict, Invalidation, Log, Pattern, Position};
 pub use key::{Key, KeyRef};
-pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus};
+pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus, WarmUp};
 pub use policy::{Policy, Routes};
 pub use service::Cache;
 pub use store::{
@@ -172,4 +172,4 @@ pub use store::{
 };
 #[cfg(feature = "redis")]
 pub use store::{NearCache, RedisStore, RedisStoreBuilder, TieredStore, TieredStoreBuilder};
-pub use telemetry::{CacheStats, OutcomeStats, RouteStats};
+pub use telemetry::{CacheStats, HotKey, OutcomeStats, RouteStats};

@@ -506,6 +506,9 @@ impl Asked {
             }
             known => self.store_variant(stored, nominated, known.as_deref(), leader),
         }
+        if let Some(warming) = &self.warming {
+            warming.is_stored();
+        }
         true
     }
 

@@ -42,6 +42,7 @@ pub(crate) mod request;
 mod respond;
 mod share;
 mod sweep;
+mod warming;
 mod write;
 
 use basis::Basis;
@@ -53,6 +54,7 @@ pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
 pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 pub(crate) use respond::pass;
+pub(crate) use warming::Warming;
 pub(crate) use write::invalidate_and_pass;
 
 /// What all services and handles of one cache share.
@@ -122,6 +124,7 @@ pub(crate) struct Asked {
     /// What the lookup found to select among, if the key has variants.
     variants: Option<Arc<Variants>>,
     began: Now,
+    warming: Option<Warming>,
     /// Whether its client has its answer: what comes after that is for the store alone.
     answered: AtomicBool,
 }
@@ -356,6 +359,7 @@ impl Place {
             ttl,
             variants: None,
             began,
+            warming: parts.extensions.get().cloned(),
             answered: AtomicBool::new(false),
         }
     }
@@ -567,6 +571,7 @@ impl Asked {
                 began: Some(self.began.instant),
                 by_store: false,
                 filled_by: stored.and_then(StoredResponse::fill),
+                subject: Some(self.subject.borrow()),
             };
             let row = &self.route.row;
             core.stats

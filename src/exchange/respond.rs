@@ -105,6 +105,7 @@ impl Ask<'_> {
             began: Some(self.began.instant),
             by_store: stored.is_some(),
             filled_by: stored.and_then(StoredResponse::fill),
+            subject: stored.map(StoredResponse::subject),
         };
         let (core, row) = (self.core, &self.route.row);
         core.stats

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::CacheHandle;
 use crate::exchange::Core;
 use crate::store::{StoreHealth, StoreState};
-use crate::telemetry::{self, CacheStats, Listener, Report, Source};
+use crate::telemetry::{self, CacheStats, HotKey, Listener, Report, Source};
 
 /// How a cache is; from [`CacheHandle::health`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +92,20 @@ impl CacheHandle {
     /// [`CacheLayerBuilder::measure_latency`](crate::CacheLayerBuilder::measure_latency).
     pub fn measure_latency(&self, on: bool) {
         self.core.stats.listen(Listener::Latencies, on);
+    }
+
+    /// Returns the keys that were asked for most lately, the hottest first; none unless somebody
+    /// [watches](crate::CacheLayerBuilder::hot_keys) for them.
+    #[must_use]
+    pub fn hot_keys(&self) -> Vec<HotKey> {
+        self.core.stats.hot_keys()
+    }
+
+    /// Begins to watch for the keys that are asked for most; see
+    /// [`CacheLayerBuilder::hot_keys`](crate::CacheLayerBuilder::hot_keys). Without effect where that
+    /// has been begun already.
+    pub fn watch_hot_keys(&self, most: usize) {
+        self.core.stats.watch_keys(most);
     }
 }
 

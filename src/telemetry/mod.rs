@@ -2,15 +2,16 @@
 //! who listens.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
-use crate::invalidate::InvalidationKind;
+use crate::invalidate::{InvalidationKind, SubjectRef};
 use crate::status::Outcome;
 
 mod counters;
+mod hot;
 mod latency;
 mod metrics;
 #[cfg(not(feature = "otel"))]
@@ -23,6 +24,7 @@ mod snapshot;
 pub(crate) mod trace;
 
 pub(crate) use counters::{Event, RouteId, Row, Rows};
+pub use hot::HotKey;
 pub(crate) use latency::{Operation, Timed};
 pub(crate) use metrics::Report;
 pub(crate) use otel::Outlet;
@@ -30,6 +32,7 @@ pub(crate) use prometheus::render;
 pub use snapshot::{CacheStats, OutcomeStats, RouteStats};
 
 use counters::Reasons;
+use hot::HotKeys;
 #[cfg(feature = "admin")]
 pub(crate) use latency::BOUNDS as DURATION_BOUNDS;
 use latency::Latencies;
@@ -46,6 +49,7 @@ pub(crate) struct Stats {
     waiting: AtomicU64,
     latencies: Latencies,
     durations: Durations,
+    hot_keys: OnceLock<HotKeys>,
     /// Who wants to know more than can be counted in passing: a set of [`Listener`]s.
     listeners: AtomicU8,
 }
@@ -59,6 +63,8 @@ pub(crate) enum Listener {
     /// Those of OpenTelemetry, where a reader takes them.
     #[cfg(feature = "otel")]
     OpenTelemetry = 2,
+    /// The keys that are asked for most.
+    HotKeys = 4,
 }
 
 /// Those who want to know how long things take.
@@ -76,13 +82,15 @@ pub(crate) trait Source: Send + Sync + 'static {
 
 /// What is known of a request when it is answered, beside its route and its outcome.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Account {
+pub(crate) struct Account<'a> {
     /// When its lookup began.
     pub(crate) began: Option<Instant>,
     /// Whether the store answered it, without the handler.
     pub(crate) by_store: bool,
     /// The number of the fill that made what is replayed.
     pub(crate) filled_by: Option<NonZeroU64>,
+    /// What was asked for, as invalidations match it.
+    pub(crate) subject: Option<SubjectRef<'a>>,
 }
 
 impl Stats {
@@ -95,6 +103,7 @@ impl Stats {
             waiting: AtomicU64::new(0),
             latencies: Latencies::default(),
             durations: Durations::default(),
+            hot_keys: OnceLock::new(),
             listeners: AtomicU8::new(0),
         }
     }
@@ -124,7 +133,7 @@ impl Stats {
         clock: &Clock,
         row: &Row,
         outcome: Outcome,
-        account: &Account,
+        account: &Account<'_>,
     ) {
         if let Some(began) = account.began
             && self.is_timed()
@@ -135,7 +144,20 @@ impl Stats {
             };
             self.took(timed, clock.instant().saturating_duration_since(began));
         }
+        if let (Some(keys), Some(subject)) = (self.hot_keys.get(), account.subject) {
+            keys.note(subject.path(), subject.query(), account.by_store);
+        }
         trace::answered(row, outcome, account.filled_by);
+    }
+
+    /// Begins to watch for the keys that are asked for most, to tell of so many; once.
+    pub(crate) fn watch_keys(&self, most: usize) {
+        self.hot_keys.get_or_init(|| HotKeys::new(most));
+        self.listen(Listener::HotKeys, true);
+    }
+
+    pub(crate) fn hot_keys(&self) -> Vec<HotKey> {
+        self.hot_keys.get().map(HotKeys::top).unwrap_or_default()
     }
 
     /// Whether anybody wants to know how long things take.

@@ -124,3 +124,33 @@ impl Durations {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::metrics::MeterProvider;
+    use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+
+    use super::super::{Report, Rows};
+    use super::*;
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        fn read(&self, _: &mut dyn FnMut(&Report<'_>)) {}
+    }
+
+    fn is_timed(provider: &SdkMeterProvider) -> bool {
+        let stats = Stats::new(Rows::default());
+        let outlet = Outlet::from(provider.meter("test"));
+        outlet.attach("cache", &stats, Nothing);
+        stats.is_timed()
+    }
+
+    #[test]
+    fn nothing_is_timed_where_nobody_reads() {
+        assert!(!is_timed(&SdkMeterProvider::builder().build()));
+        let reader = PeriodicReader::builder(InMemoryMetricExporter::default()).build();
+        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        assert!(is_timed(&provider));
+    }
+}

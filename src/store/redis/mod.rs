@@ -35,6 +35,8 @@ mod lease;
 mod node;
 mod push;
 mod rounds;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wire;
 
 pub(super) use builder::Place;
