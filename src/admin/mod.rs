@@ -53,8 +53,8 @@
 //!
 //! # Cost
 //!
-//! Making the router begins to [measure durations](CacheHandle::measure_latency); all else costs
-//! nothing while nobody asks. `/entries` and a dry run look at every stored response: on threads for
+//! Making the router begins to [measure durations](CacheHandle::measure_latency) and to
+//! [watch for hot keys](CacheHandle::watch_hot_keys); all else costs nothing while nobody asks. `/entries` and a dry run look at every stored response: on threads for
 //! blocking work, two of them at a time at the most, while requests go on.
 
 use std::sync::Arc;
@@ -103,18 +103,23 @@ type Admitted = axum::extract::State<Arc<Shared>>;
 /// One is enough for one person; the other keeps a slow listing from holding up a purge.
 const SCANS: usize = 2;
 
+/// As many as a person looks at, unless the builder was told otherwise.
+const HOT_KEYS: usize = 16;
+
 impl Admin {
     /// Returns the administration of a cache, for those who have access.
     pub fn new(handle: CacheHandle, access: Access) -> Self {
         Self { handle, access }
     }
 
-    /// Returns the router, and begins to [measure durations](CacheHandle::measure_latency) for it.
+    /// Returns the router, and begins to [measure durations](CacheHandle::measure_latency) and to
+    /// [watch for hot keys](CacheHandle::watch_hot_keys) for it.
     ///
     /// Serve it by itself, or nest it with
     /// [`Router::nest_service`](axum::Router::nest_service) outside of what is cached.
     pub fn router(self) -> Router {
         self.handle.measure_latency(true);
+        self.handle.watch_hot_keys(HOT_KEYS);
         let shared = Arc::new(Shared {
             handle: self.handle,
             access: self.access,
