@@ -12,8 +12,8 @@ use redis::Redis;
 use support::{Bench, Gate, MINUTE, Origin, request, respond};
 use tower_response_cache::testing::store_contract;
 use tower_response_cache::{
-    CacheLayer, Evict, Invalidation, MemoryStore, NearCache, Policy, RedisStore, RedisStoreBuilder,
-    Routes, Store, TieredStore,
+    CacheLayer, EntryFilter, EntryState, Evict, Invalidation, MemoryStore, NearCache, Policy,
+    RedisStore, RedisStoreBuilder, Routes, Store, TieredStore,
 };
 
 /// Longer than the default: tests share the machine with each other.
@@ -591,4 +591,27 @@ async fn memory_goes_on_alone_only_where_that_was_asked_for() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tiered_store_lists_what_is_near_and_redis_alone_cannot_list() {
+    let redis = Redis::start();
+    let listed = |node: &Node| node.bench.handle.entries(&EntryFilter::new());
+    let (one, other) = (
+        Node::tiered(&redis, NearCache::Strict).await,
+        Node::tiered(&redis, NearCache::Strict).await,
+    );
+    one.get("/things/1").await;
+    let page = listed(&one).unwrap();
+    assert_eq!((page.matched, page.entries[0].uri()), (1, "/things/1"));
+    assert_eq!(listed(&other).unwrap().matched, 0);
+    other.get_until("/things/1", "HIT").await;
+    assert_eq!(listed(&other).unwrap().matched, 1);
+    one.put("/things/1").await;
+    // What another node wrote is known here with the next answer of Redis.
+    other.get("/things/2").await;
+    let page = listed(&other).unwrap();
+    let of = |uri: &str| page.entries.iter().find(|entry| entry.uri() == uri);
+    assert!(of("/things/1").is_none_or(|entry| entry.state() == EntryState::Invalidated));
+    assert_eq!(listed(&Node::on(&redis).await), None);
 }
