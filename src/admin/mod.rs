@@ -55,9 +55,9 @@
 //!
 //! Making the router begins to [measure durations](CacheHandle::measure_latency), which costs every
 //! request another reading of the clock, and to [watch for hot keys](CacheHandle::watch_hot_keys),
-//! for which one request in 16 is looked at. All else costs nothing while nobody asks. `/entries`
-//! and a dry run look at every stored response, on a thread for blocking work: about a microsecond
-//! each.
+//! for which one request in 16 is looked at. All else costs nothing while nobody asks. `/entries` and a
+//! dry run look at every stored response: on threads for blocking work, two of them at a time at the
+//! most, while requests go on.
 
 use std::sync::Arc;
 

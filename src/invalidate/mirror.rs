@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::invalidation::Invalidation;
 use super::log::Log;
 use super::position::Position;
+use crate::mutant::{self, Mutant};
 
 /// Names one life of a shared log. Positions of one mean nothing in another.
 pub(crate) type Epoch = [u8; 16];
@@ -108,13 +109,16 @@ impl Mirror {
         let mut state = shared.write();
         let local = u64::from(shared.head().position);
         let (base, floor) = match before {
-            Some(origin) if local == origin.base + origin.head.number => {
-                (origin.base, origin.floor.max(delta.floor))
+            Some(origin)
+                if local == origin.base + origin.head.number
+                    || mutant::is(Mutant::RebaseLeftOut) =>
+            {
+                (origin.base, origin.floor.max(forgotten(delta)))
             }
             // Something was recorded here alone, so that local positions count on from there; what
             // is known of the shared log's past stands at positions that now mean something else.
             Some(_) => (local + 1, head.number),
-            None => (local + 1, delta.floor),
+            None => (local + 1, forgotten(delta)),
         };
         if before.is_none_or(|origin| (origin.base, origin.floor) != (base, floor)) {
             state.record(everything, Position::from(base + floor));
@@ -129,7 +133,11 @@ impl Mirror {
     /// Returns what a position of the shared log is on this node.
     pub(crate) fn local(&self, shared: SharedPosition) -> Local {
         match self.origin() {
-            Some(origin) if origin.head.epoch != shared.epoch => Local::Lost,
+            Some(origin)
+                if origin.head.epoch != shared.epoch && !mutant::is(Mutant::EpochIgnored) =>
+            {
+                Local::Lost
+            }
             Some(origin) if shared.number > origin.head.number => Local::Ahead,
             Some(origin) if shared.number >= origin.floor => {
                 Local::At(Position::from(origin.base + shared.number))
@@ -155,6 +163,13 @@ impl Mirror {
 
     fn lock(&self) -> MutexGuard<'_, Option<Origin>> {
         self.origin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn forgotten(delta: &Delta) -> u64 {
+    match mutant::is(Mutant::SharedFloorIgnored) {
+        true => 0,
+        false => delta.floor,
     }
 }
 

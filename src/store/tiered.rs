@@ -10,6 +10,7 @@ use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log, Verdict};
 use crate::key::{Key, KeyRef};
+use crate::mutant::{self, Mutant};
 
 /// Memory over Redis: what this node has seen is answered from its own memory, without moving the
 /// body again.
@@ -85,6 +86,7 @@ impl NearCache {
     /// How long a write waits: a hundredth more than the lease, for clocks that do not run alike.
     fn wait(self) -> Duration {
         match self {
+            Self::LeaseAndWait(_) if mutant::is(Mutant::WritersDoNotWait) => Duration::ZERO,
             Self::LeaseAndWait(lease) => lease + lease / 100 + Duration::from_millis(1),
             Self::Strict | Self::Lease(_) => Duration::ZERO,
         }
@@ -147,11 +149,19 @@ impl TieredStoreBuilder {
                 self.mode
             )));
         }
-        let far = self.redis.start(&Place {
+        let far = self.redis.clone().start(&self.place())?;
+        self.over(far)
+    }
+
+    pub(in crate::store) fn place(&self) -> Place {
+        Place {
             alone: self.alone,
             wait: self.mode.wait(),
-            listens: lease.is_some(),
-        })?;
+            listens: self.mode.lease().is_some(),
+        }
+    }
+
+    pub(in crate::store) fn over(self, far: RedisStore) -> Result<TieredStore, Error> {
         let near = self.memory.build_with(far.log().share())?;
         Ok(TieredStore {
             near: Arc::new(near),
@@ -254,6 +264,7 @@ fn promoted(memory: &MemoryStore, key: Key, found: Option<Stored>) -> Option<Sto
 fn is_valid(stored: &Stored, log: &Log) -> bool {
     match stored {
         Stored::Response(response) => response.verdict(log) != Verdict::Invalid,
+        Stored::Value(value) => value.verdict(log) == Verdict::Valid,
         Stored::Variants(_) => true,
     }
 }
@@ -262,6 +273,7 @@ fn is_valid(stored: &Stored, log: &Log) -> bool {
 fn is_of_use(stored: &Stored, log: &Log, now: Instant) -> bool {
     let fresh = match stored {
         Stored::Response(response) => response.stale_by(now).is_none(),
+        Stored::Value(value) => value.is_fresh(now),
         Stored::Variants(_) => true,
     };
     fresh && is_valid(stored, log)
@@ -296,6 +308,11 @@ impl Store for TieredStore {
     fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
         let _ = self.near.remove(key);
         self.far.remove(key)
+    }
+
+    /// Adds in Redis alone: a count in memory would be one node's.
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        self.far.increment(key, by, ttl)
     }
 
     fn log(&self) -> &Log {

@@ -182,13 +182,16 @@ impl Stats {
     /// for what is over the last.
     #[cfg(feature = "admin")]
     pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
-        let outcomes = latency::SERIES.iter().enumerate();
-        let outcomes = outcomes.filter_map(|(series, attribute)| match attribute {
-            Some(("cache.outcome", outcome)) => Some((*outcome, series)),
-            _ if series == Timed::Hit.series() => Some(("hit", series)),
-            _ => None,
-        });
-        outcomes.map(|(outcome, series)| (outcome, self.latencies.of(series).buckets().to_vec()))
+        let hit = Timed::Hit.series();
+        let all = latency::SERIES.iter().enumerate();
+        all.filter_map(move |(series, attribute)| {
+            let outcome = match attribute {
+                _ if series == hit => "hit",
+                Some(("cache.outcome", outcome)) => outcome,
+                _ => return None,
+            };
+            Some((outcome, self.latencies.of(series).buckets().to_vec()))
+        })
     }
 
     pub(crate) fn listen(&self, listener: Listener, on: bool) {

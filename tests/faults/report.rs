@@ -13,11 +13,15 @@ pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
 
 /// What else may come to it. A machine that is busy delays each step that a request takes, of which
 /// there are so many more with a store than without.
-const SLACK: Duration = Duration::from_millis(250);
-const STEPS: u32 = 3;
+const SLACK: Duration = Duration::from_millis(300);
+const STEPS: u32 = 4;
 
 /// Within what time after a repair hits must be back.
 const RECOVERY: Duration = Duration::from_secs(2);
+
+/// When most reads without a cache take longer, the machine has no time for anything else: then it
+/// cannot be told what keeps hits away.
+const BUSY: Duration = Duration::from_millis(10);
 
 /// The span over which a share of hits is taken.
 const WINDOW: Duration = Duration::from_millis(300);
@@ -77,6 +81,7 @@ impl Report {
         let record = &scene.record;
         let mut samples = record.samples.lock().unwrap().clone();
         samples.sort_unstable_by_key(|sample| sample.began);
+        let yardstick = record.yardstick.lock().unwrap().clone();
         let faults = record.faults.lock().unwrap();
         let mut complaints = faults.told.clone();
         if faults.count() > complaints.len() as u64 {
@@ -84,15 +89,19 @@ impl Report {
         }
         complaints.extend(slow(scene, &samples));
         let recoveries = recoveries(record, &samples);
-        let late = recoveries
-            .iter()
-            .filter(|&(_, took)| took.is_none_or(|took| took > RECOVERY));
+        let is_late = |took: Option<Duration>| took.is_none_or(|took| took > RECOVERY);
+        let is_busy = |repair: &Repair| {
+            let span = (repair.at, repair.calm_until);
+            without_cache(&yardstick, &[span]).median > BUSY
+        };
+        let late = recoveries.iter();
+        let late = late.filter(|(repair, took)| is_late(*took) && !is_busy(repair));
         complaints.extend(late.map(|(repair, took)| {
             let at = record.at(repair.at);
             format!("hits were back {took:?} after the repair at {at}")
         }));
         let mut report = Self {
-            yardstick: record.yardstick.lock().unwrap().clone(),
+            yardstick,
             stale: faults.stale,
             pending: *record.pending.lock().unwrap(),
             samples,
@@ -121,9 +130,7 @@ impl Report {
 
     /// The times of reads without a cache that began within one of these spans.
     pub(crate) fn without_cache(&self, spans: &[(Instant, Instant)]) -> Times {
-        let within = |at| spans.iter().any(|&(from, to)| (from..to).contains(at));
-        let those = self.yardstick.iter().filter(|(at, _)| within(at));
-        Times::of(those.map(|&(_, took)| took))
+        without_cache(&self.yardstick, spans)
     }
 
     fn summarize(
@@ -176,6 +183,12 @@ impl fmt::Display for Report {
     }
 }
 
+fn without_cache(yardstick: &[(Instant, Duration)], spans: &[(Instant, Instant)]) -> Times {
+    let within = |at| spans.iter().any(|&(from, to)| (from..to).contains(at));
+    let those = yardstick.iter().filter(|(at, _)| within(at));
+    Times::of(those.map(|&(_, took)| took))
+}
+
 /// The share of hits, from 0 to 1.
 fn share<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
     let (mut hits, mut all) = (0, 0);
@@ -195,7 +208,8 @@ fn slow(scene: &Scene, samples: &[Sample]) -> Vec<String> {
             Kind::Write if node.waits => DEADLINE + LEASE,
             Kind::Write => DEADLINE,
         };
-        store + SLACK + STEPS * record.without_cache(sample.began, sample.took)
+        let busy = STEPS * record.without_cache(sample.began, sample.took);
+        store + SLACK + busy + record.suspended(sample)
     };
     let slow = samples.iter().filter_map(|sample| {
         let node = &scene.nodes[sample.node].0;

@@ -156,21 +156,18 @@ fn an_answer_that_was_overtaken_hides_nothing_of_the_later_one() {
         floor: 0,
         recorded: recorded.to_vec(),
     };
-    let globs = [glob(1, "/a/*/x"), glob(2, "/b/*/x"), glob(3, "/c/*/x")];
+    let globs = [glob(1, "/a/*/x"), glob(2, "/b/*/x")];
     let mirror = mirror();
     mirror.catch_up(None, &answer(0, &[]));
     let asked = mirror.head();
     // The first and the second were asked for at the same time, and the answers changed places.
-    assert!(mirror.catch_up(asked, &answer(3, &globs[1..])));
+    assert!(mirror.catch_up(asked, &answer(2, &globs[1..])));
     assert!(mirror.catch_up(asked, &answer(1, &globs[..1])));
     for (number, path, expected) in [
         (0, "/a/1/x", Verdict::Invalid),
         (1, "/a/1/x", Verdict::Valid),
         (1, "/b/1/x", Verdict::Invalid),
         (2, "/b/1/x", Verdict::Valid),
-        (1, "/c/1/x", Verdict::Invalid),
-        (2, "/c/1/x", Verdict::Invalid),
-        (3, "/c/1/x", Verdict::Valid),
     ] {
         assert_eq!(
             verdict(&mirror, at(A, number), path),

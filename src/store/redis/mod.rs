@@ -35,6 +35,8 @@ mod lease;
 mod node;
 mod push;
 mod rounds;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wire;
 
 pub(super) use builder::Place;
@@ -175,6 +177,16 @@ impl Store for RedisStore {
         }
         let (node, key) = (self.node.clone(), key.to_owned());
         Answer::Later(Box::pin(async move { Ok(node.remove(key).await?) }))
+    }
+
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        if self.node.is_down() {
+            return Answer::Now(Err(Failure::NotTried.into()));
+        }
+        let (node, key) = (self.node.clone(), key.to_owned());
+        Answer::Later(Box::pin(
+            async move { Ok(node.increment(key, by, ttl).await?) },
+        ))
     }
 
     fn log(&self) -> &Log {

@@ -16,6 +16,7 @@ use super::lease::Lease;
 use super::rounds::{Group, Round, Rounds};
 use crate::clock;
 use crate::invalidate::{Epoch, Invalidation, Log, Mirror, SharedPosition};
+use crate::mutant::{self, Mutant};
 use crate::store::{StoreHealth, StoreState};
 
 /// An answer that speaks of an epoch which is over by now is asked for again, so often.
@@ -26,7 +27,7 @@ const FIRST_PROBE: Duration = Duration::from_millis(20);
 const BETWEEN_PROBES: Duration = Duration::from_millis(200);
 
 /// Connections that bring nothing for so long are given up.
-const BETWEEN_RECONNECTIONS: Duration = Duration::from_secs(2);
+const BETWEEN_RECONNECTIONS: Duration = Duration::from_secs(1);
 
 /// After an outage of this length everything from before it is given up.
 const OUTAGE: Duration = Duration::from_secs(1);
@@ -252,7 +253,10 @@ impl Node {
         let took = now().saturating_duration_since(sent.0).as_micros();
         let took = u64::try_from(took).unwrap_or(u64::MAX).max(1);
         self.latency_us.store(took, Ordering::Relaxed);
-        self.lease.renew(sent);
+        self.lease.renew(match mutant::is(Mutant::LeaseFromAnswer) {
+            true => Self::times(),
+            false => sent,
+        });
         let epoch = followed.delta.head.epoch;
         if known.is_some_and(|known| known.epoch != epoch) {
             Counts::add(&self.counts.epochs);

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::backend::Failure;
 use crate::invalidate::{Intent, Invalidation, Log};
+use crate::mutant::{self, Mutant};
 
 /// So many questions are under way at a time. Whoever comes meanwhile shares the next one: Redis
 /// has no more to do than this for each of its round trips, whatever the traffic.
@@ -30,6 +31,8 @@ struct State {
     running: usize,
     next: Option<Arc<Round>>,
     pending: VecDeque<Group>,
+    #[cfg(mutants)]
+    latest: std::sync::Weak<Round>,
 }
 
 /// Invalidations that were asked for together.
@@ -52,11 +55,17 @@ impl Rounds {
     /// have it [run](Self::take).
     pub(super) fn join(&self, group: Option<Group>) -> (Arc<Round>, bool) {
         let mut state = self.lock();
+        #[cfg(mutants)]
+        if let Some(running) = state.joined(group.is_none()) {
+            return (running, false);
+        }
         state.pending.extend(group);
         if let Some(next) = &state.next {
             return (next.clone(), false);
         }
         let round = Arc::new(Round::default());
+        #[cfg(mutants)]
+        state.latest.clone_from(&Arc::downgrade(&round));
         state.next = Some(round.clone());
         let runs = state.running < MOST_RUNNING;
         state.running += usize::from(runs);
@@ -82,6 +91,9 @@ impl Rounds {
 
     /// Keeps groups to be recorded later, before those that came since.
     pub(super) fn give_back(&self, groups: VecDeque<Group>, log: &Log) {
+        if mutant::is(Mutant::PendingNotSentAgain) {
+            return;
+        }
         let mut state = self.lock();
         for group in groups.into_iter().rev() {
             state.pending.push_front(group);
@@ -104,6 +116,14 @@ impl State {
         self.pending.iter().map(|group| group.what.len()).sum()
     }
 
+    /// What must not be joined: a question that has been sent.
+    #[cfg(mutants)]
+    fn joined(&self, asks_only: bool) -> Option<Arc<Round>> {
+        let is_missing = mutant::is(Mutant::RunningRoundJoined) && asks_only;
+        let running = is_missing.then(|| self.latest.upgrade())??;
+        running.end.get().is_none().then_some(running)
+    }
+
     fn bound(&mut self, log: &Log) {
         if self.pending() > MOST_PENDING {
             let everything = Group::held(&[Invalidation::everything()], log);
@@ -119,9 +139,10 @@ impl State {
 impl Group {
     /// Keeps what these match out of use on this node from now on.
     pub(super) fn held(what: &[Invalidation], log: &Log) -> Self {
+        let held = !mutant::is(Mutant::PendingNotHeld);
         Self {
             what: what.into(),
-            intent: Some(log.begin_write(what)),
+            intent: held.then(|| log.begin_write(what)),
         }
     }
 

@@ -275,6 +275,18 @@ fn it_pauses_its_clients() {
     });
 }
 
+/// As a virtual machine is, or a process that is swapped out.
+#[test]
+fn it_is_well_and_nodes_are_suspended() {
+    let redis = Redis::start();
+    Site::new("suspended").run(&nodes(&redis), |harm| {
+        for _ in 0..1 + harm.random.below(10) {
+            harm.suspend_a_node(20, 400);
+            harm.wait(0, 300);
+        }
+    });
+}
+
 /// A stall long enough to see what requests take while the store is given up.
 #[test]
 fn while_it_is_stalled_requests_take_what_they_take_without_a_cache() {
