@@ -8,6 +8,7 @@
 //! `X-Cache`; change a price and read again. The program prints the commands to try.
 //!
 //! - `--listen ADDR` takes another address than 127.0.0.1:3000.
+//! - `REDIS_URL=redis://localhost` in the environment shares what is stored with other nodes.
 //! - `CACHE_BYPASS=true` in the environment switches the cache off, to compare.
 
 use std::collections::BTreeMap;
@@ -36,7 +37,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{interval, sleep};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::IntervalStream;
-use tower_response_cache::{CacheLayer, Evict, MemoryStore, Policy, Routes};
+use tower_response_cache::{
+    CacheLayer, Evict, MemoryStore, Policy, RedisStore, Routes, Store, TieredStore,
+};
 
 /// How long the pretended database takes.
 const DATABASE: Duration = Duration::from_millis(300);
@@ -62,9 +65,9 @@ async fn main() -> ExitCode {
 // ---------------------------------------------------------------------------------- the cache ---
 
 /// What is cached, for how long, and what a write makes old. This is all there is to it.
-fn cache() -> Result<CacheLayer, tower_response_cache::Error> {
+fn cache(store: Arc<dyn Store>) -> Result<CacheLayer, tower_response_cache::Error> {
     CacheLayer::builder()
-        .store(MemoryStore::new(64 * 1024 * 1024))
+        .shared_store(store)
         .routes(
             Routes::new()
                 // One product and the list: a minute, or until a write evicts them.
@@ -87,6 +90,18 @@ fn cache() -> Result<CacheLayer, tower_response_cache::Error> {
         .build()
 }
 
+/// Memory, over Redis where there is one for several nodes to share.
+fn store() -> Result<Arc<dyn Store>, tower_response_cache::Error> {
+    let memory = MemoryStore::builder().max_bytes(64 * 1024 * 1024);
+    Ok(match std::env::var("REDIS_URL") {
+        Err(_) => Arc::new(memory.build()?),
+        Ok(url) => {
+            let redis = RedisStore::builder().url(url).namespace("quickstart");
+            Arc::new(TieredStore::builder().memory(memory).redis(redis).build()?)
+        }
+    })
+}
+
 /// Short search words are what everybody types, so their results are kept longer. The search for
 /// nothing is not worth a place in the cache.
 fn search_ttl(request: &Parts) -> Option<Duration> {
@@ -99,16 +114,9 @@ fn search_ttl(request: &Parts) -> Option<Duration> {
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    if std::env::var_os("REDIS_URL").is_some() {
-        return Err(
-            "REDIS_URL is set, but the Redis store comes with the feature `redis`, which \
-                    this build does not have; unset it to run with the memory store"
-                .into(),
-        );
-    }
-    let cache = cache()?;
+    let cache = cache(store()?)?;
     // The switch for the day when someone suspects the cache. It can be turned while serving.
-    let bypass = std::env::var("CACHE_BYPASS").is_ok_and(|value| value == "true");
+    let bypass = bypass()?;
     cache.handle().set_bypass(bypass);
 
     let app = Router::new()
@@ -134,6 +142,16 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         () = async { last_call.await; sleep(Duration::from_secs(2)).await } => {}
     }
     Ok(())
+}
+
+/// Whoever sets the switch wants it to count: a value that is not understood is an error.
+fn bypass() -> Result<bool, String> {
+    let value = std::env::var_os("CACHE_BYPASS").unwrap_or_default();
+    match value.to_str() {
+        Some("" | "false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        _ => Err(format!("CACHE_BYPASS is {value:?}: expected true or false")),
+    }
 }
 
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {

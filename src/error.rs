@@ -24,6 +24,10 @@ pub enum ErrorKind {
     Pattern,
     /// A store that did not answer, refused, or answered nonsense.
     Store,
+    /// A handler's own value that cannot be stored: it could not be encoded, or is too large.
+    Value,
+    /// A store that is not asked, because it failed a moment ago; it has told of that already.
+    Unavailable,
 }
 
 impl Error {
@@ -40,9 +44,20 @@ impl Error {
         Self::new(ErrorKind::Pattern, message)
     }
 
+    #[cfg(feature = "values")]
+    pub(crate) fn value(message: impl Into<Box<str>>) -> Self {
+        Self::new(ErrorKind::Value, message)
+    }
+
     /// Makes the error a [`Store`](crate::Store) of your own reports.
     pub fn store(message: impl Into<Box<str>>) -> Self {
         Self::new(ErrorKind::Store, message)
+    }
+
+    /// Makes the error of a store that is not asked at present. The layer counts it and says no more,
+    /// for there may be thousands a second.
+    pub fn unavailable(message: impl Into<Box<str>>) -> Self {
+        Self::new(ErrorKind::Unavailable, message)
     }
 
     /// Adds the error that caused this one.

@@ -14,6 +14,7 @@ use crate::body::{BoxError, CacheBody};
 use crate::directive::Invalidate;
 use crate::exchange::{self, Begun, Core, Journey};
 use crate::status::{BypassReason, Outcome};
+use crate::telemetry::RouteId;
 
 pin_project! {
     /// The future of [`Cache`](crate::Cache)'s response.
@@ -34,7 +35,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<F, B, E> {
         Done { response: Option<Response<CacheBody<B>>> },
-        Passing { #[pin] future: F, bypass: BypassReason },
+        Passing { #[pin] future: F, bypass: BypassReason, route: RouteId },
         Journey { journey: Journey<B, E> },
     }
 }
@@ -45,7 +46,11 @@ impl<F, B, E> ResponseFuture<F, B, E> {
             Begun::Done(response) => State::Done {
                 response: Some(response),
             },
-            Begun::Passing(future, bypass) => State::Passing { future, bypass },
+            Begun::Passing(future, bypass, route) => State::Passing {
+                future,
+                bypass,
+                route,
+            },
             Begun::Journey(journey) => State::Journey { journey },
         };
         Self { state, core }
@@ -74,17 +79,22 @@ where
                     };
                 }
                 StateProjection::Journey { journey } => return journey.as_mut().poll(cx),
-                StateProjection::Passing { future, bypass } => {
+                StateProjection::Passing {
+                    future,
+                    bypass,
+                    route,
+                } => {
                     let response = ready!(future.poll(cx))?;
-                    let bypass = *bypass;
+                    let (bypass, route) = (*bypass, *route);
                     if response.extensions().get::<Invalidate>().is_none() {
                         return Poll::Ready(Ok(exchange::pass(
                             this.core,
+                            route,
                             Outcome::Bypass(bypass),
                             response,
                         )));
                     }
-                    exchange::invalidate_and_pass(this.core.clone(), bypass, response)
+                    exchange::invalidate_and_pass(this.core.clone(), route, bypass, response)
                 }
             };
             this.state.set(State::Journey { journey });

@@ -53,6 +53,15 @@ impl Key {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// Takes the bytes of a key that was made in another process.
+    #[cfg(feature = "redis")]
+    pub(crate) fn from_bytes(bytes: Box<[u8]>) -> Self {
+        Self {
+            hash: seed().hash_one(&*bytes),
+            bytes,
+        }
+    }
 }
 
 impl<'a> KeyRef<'a> {
@@ -72,6 +81,25 @@ impl<'a> KeyRef<'a> {
     #[must_use]
     pub fn digest(self) -> [u8; 32] {
         Sha256::digest(self.bytes).into()
+    }
+
+    /// Returns the parts that were written, to show them: `None` for one that is absent.
+    pub(crate) fn parts(self) -> impl Iterator<Item = Option<&'a [u8]>> {
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk()?;
+            let length = u32::from_le_bytes(*length);
+            let (part, behind) = match length {
+                u32::MAX => (None, behind),
+                // A key that was not written part by part has its remains told as one.
+                length => match behind.split_at_checked(length as usize) {
+                    Some((part, behind)) => (Some(part), behind),
+                    None => (Some(rest), &[][..]),
+                },
+            };
+            rest = behind;
+            Some(part)
+        })
     }
 
     /// Copies the key. Costs one allocation.
@@ -296,6 +324,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_comes_apart_into_its_parts() {
+        let parts = [Some("a"), None, Some(""), Some("bc")];
+        let key = key(&parts);
+        let apart: Vec<_> = key.borrow().parts().collect();
+        assert_eq!(apart, parts.map(|part| part.map(str::as_bytes)));
+        let torn = KeyRef::with_hash(&[9, 0, 0, 0, b'x'], 0);
+        let apart: Vec<_> = torn.parts().collect();
+        assert_eq!(apart, [Some(&[9, 0, 0, 0, b'x'][..])]);
+    }
+
+    #[test]
     fn a_key_is_the_same_on_the_stack_and_on_the_heap() {
         for long in [0, 240, 248, 249, 252, 253, 300] {
             let text = "x".repeat(long);
@@ -317,6 +356,15 @@ mod tests {
         let two = KeyRef::with_hash(b"two", 7).to_owned();
         assert_ne!(one, two);
         assert_ne!(one.borrow(), two.borrow());
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn a_key_that_was_elsewhere_is_the_same_key() {
+        let here = key(&[Some("a"), None]);
+        let back = Key::from_bytes(here.as_bytes().into());
+        assert_eq!(back, here);
+        assert_eq!(back.borrow().hash64(), here.borrow().hash64());
     }
 
     #[test]

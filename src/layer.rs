@@ -1,7 +1,7 @@
 //! The layer, its builder and its handle.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -13,14 +13,22 @@ use crate::clock::Clock;
 use crate::entry::PreparedList;
 use crate::error::Error;
 use crate::exchange::request::FieldRules;
-use crate::exchange::{self, Core, EmptyBody, Explanation, Place, WouldEvict};
+use crate::exchange::{
+    self, Core, EmptyBody, EntryFilter, EntryPage, Explanation, Place, WouldEvict,
+};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Pattern};
 use crate::policy::{Policy, Route, Routes};
 use crate::service::Cache;
 use crate::status::{CacheStatusWriter, Show};
 use crate::store::{MemoryStore, Store};
-use crate::telemetry::{CacheStats, Stats};
+use crate::telemetry::{Listener, Outlet, RouteId, Stats};
+
+mod observe;
+mod warm_up;
+
+pub use observe::{Health, HealthStatus};
+pub use warm_up::WarmUp;
 
 /// A layer that caches the GET responses of the services it wraps.
 ///
@@ -91,6 +99,9 @@ pub struct CacheLayerBuilder {
     store_deadline: Duration,
     collapse_budget: usize,
     empty_body: Option<EmptyBody>,
+    measure_latency: bool,
+    hot_keys: Option<usize>,
+    outlet: Outlet,
 }
 
 /// Bytes that all running fills together may hold, unless the builder is told otherwise.
@@ -109,6 +120,9 @@ impl Default for CacheLayerBuilder {
             store_deadline: Duration::from_millis(50),
             collapse_budget: COLLAPSE_BUDGET,
             empty_body: None,
+            measure_latency: false,
+            hot_keys: None,
+            outlet: Outlet::default(),
         }
     }
 }
@@ -217,6 +231,35 @@ impl CacheLayerBuilder {
         self
     }
 
+    /// Sets whether durations are measured, for [`CacheHandle::prometheus`] to show. By default they
+    /// are not: a hit reads the clock once more for it.
+    ///
+    /// [`CacheHandle::measure_latency`] changes it later.
+    pub fn measure_latency(mut self, on: bool) -> Self {
+        self.measure_latency = on;
+        self
+    }
+
+    /// Watches for the keys that are asked for most, to tell of so many, 256 at the most. By default
+    /// nobody does.
+    ///
+    /// One request in 16 is looked at, so that a hit costs next to nothing more. It takes at most
+    /// 400 kB of memory.
+    pub fn hot_keys(mut self, most: usize) -> Self {
+        self.hot_keys = Some(most);
+        self
+    }
+
+    /// Sets the meter that is given the [metrics](crate::metrics). By default one of the global
+    /// provider, which has to be set before the cache is built; it carries the cache's
+    /// [name](Self::name) as `cache.name`. One meter is for one cache.
+    #[cfg(feature = "otel")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
+    pub fn meter(mut self, meter: opentelemetry::metrics::Meter) -> Self {
+        self.outlet = meter.into();
+        self
+    }
+
     /// Builds the layer.
     ///
     /// # Errors
@@ -237,6 +280,12 @@ impl CacheLayerBuilder {
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let capacity = usize::try_from(store.usage().capacity).unwrap_or(usize::MAX);
+        let routes = self.routes.build()?;
+        let stats = Stats::new(routes.rows().clone());
+        stats.listen(Listener::Latencies, self.measure_latency);
+        if let Some(most) = self.hot_keys {
+            stats.watch_keys(most);
+        }
         let core = Core {
             max_body: if capacity == 0 {
                 usize::MAX
@@ -244,7 +293,7 @@ impl CacheLayerBuilder {
                 capacity / 8
             },
             store,
-            routes: self.routes.build()?,
+            routes,
             fields: self.fields.measured(),
             targets: self.targets,
             clock: self.clock,
@@ -254,14 +303,18 @@ impl CacheLayerBuilder {
             empty_body: self.empty_body,
             flights: Arc::new(Flights::default()),
             bypass: AtomicBool::new(false),
-            stats: Stats::default(),
+            stats,
             prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
+            #[cfg(feature = "values")]
+            values: crate::values::Shared::default(),
+            warned: AtomicU64::new(0),
         };
-        Ok(CacheLayer {
-            core: Arc::new(core),
-            route: None,
-        })
+        let core = Arc::new(core);
+        let source = Arc::downgrade(&core);
+        self.outlet
+            .attach(core.show.writer.name(), &core.stats, source);
+        Ok(CacheLayer { core, route: None })
     }
 }
 
@@ -270,7 +323,7 @@ impl CacheLayerBuilder {
 /// Cheap to clone; all clones and all services of the cache share one state.
 #[derive(Clone, Debug)]
 pub struct CacheHandle {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl CacheHandle {
@@ -295,7 +348,8 @@ impl CacheHandle {
     /// # }
     /// ```
     pub fn layer(&self, policy: Policy) -> Result<CacheLayer, Error> {
-        let route = Route::new("layer", policy, &[])?;
+        let row = self.core.stats.row(RouteId::LAYER);
+        let route = Route::new("layer", policy, &[], row)?;
         Ok(CacheLayer {
             core: self.core.clone(),
             route: Some(Arc::new(route)),
@@ -391,6 +445,35 @@ impl CacheHandle {
         self.core.would_evict(&what.into())
     }
 
+    /// Lists stored responses, those that an invalidation has overtaken included; `None` where the
+    /// store cannot list what it holds. A tiered store lists what is near.
+    ///
+    /// It looks at every stored response: for use by hand, not on a request's path, and where there
+    /// are very many, on a thread that may block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, EntryFilter};
+    ///
+    /// # fn main() -> Result<(), tower_response_cache::Error> {
+    /// let handle = CacheLayer::builder().build()?.handle();
+    /// let page = handle.entries(&EntryFilter::new().containing("/products")).unwrap();
+    /// assert_eq!(page.matched, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn entries(&self, filter: &EntryFilter) -> Option<EntryPage> {
+        self.core.entries(filter)
+    }
+
+    /// Returns how often requests took how long, by outcome.
+    #[cfg(feature = "admin")]
+    pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
+        self.core.stats.durations()
+    }
+
     /// Switches the cache off or on again. While it is off every read goes to the handler; writes
     /// still invalidate, so nothing is out of date when it is switched on again.
     pub fn set_bypass(&self, bypass: bool) {
@@ -401,15 +484,6 @@ impl CacheHandle {
     /// Returns whether the cache is switched off.
     #[must_use]
     pub fn is_bypassed(&self) -> bool {
-        self.core.bypass.load(Ordering::Relaxed)
-    }
-
-    /// Returns what the cache has done and what it holds.
-    #[must_use]
-    pub fn stats(&self) -> CacheStats {
-        CacheStats {
-            usage: self.core.store.usage(),
-            ..self.core.stats.snapshot()
-        }
+        self.core.is_bypassed()
     }
 }

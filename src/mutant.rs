@@ -2,13 +2,10 @@
 //!
 //! There are none in an ordinary build: [`is`] is then a constant that the compiler folds away. With
 //! `--cfg mutants` the environment variable `MUTANT` names the guard that is missing; `tests/mutants`
-//! runs the simulation once for each of them.
+//! runs the simulations once for each of them.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(mutants),
-    allow(dead_code, reason = "one is asked for only where it can be")
-)]
+#[allow(dead_code, reason = "one is asked for only where it can be")]
 pub(crate) enum Mutant {
     /// A response counts from when it is stored, not from when its handler was called.
     PositionAtCommit,
@@ -48,6 +45,28 @@ pub(crate) enum Mutant {
     AnsweredPostTagsIgnored,
     /// Nothing is stored at all.
     NothingStored,
+
+    // Of several nodes that share a log: looked for by the simulation in src/store/redis/tests.
+    //
+    /// A server with another replication id goes on with the log it finds.
+    HistoryIgnored,
+    /// A server's log is doubted only where it has less than a node knows of.
+    OnlyRegressNoticed,
+    /// Positions of one epoch count in another.
+    EpochIgnored,
+    /// What the shared log forgets does not count any more.
+    SharedFloorIgnored,
+    /// A question is joined that was sent before.
+    RunningRoundJoined,
+    /// What could not be recorded may be used until it is.
+    PendingNotHeld,
+    /// What could not be recorded is not sent again.
+    PendingNotSentAgain,
+    /// Positions count on from where they were after something was recorded on one node alone.
+    RebaseLeftOut,
+    /// A lease begins when its question is answered.
+    LeaseFromAnswer,
+    WritersDoNotWait,
 }
 
 /// Whether a guard is missing.
@@ -66,9 +85,9 @@ pub(crate) fn is(mutant: Mutant) -> bool {
         LazyLock::new(|| std::env::var("MUTANT").unwrap_or_default());
     thread_local! {
         // Comparing names each time would take longer than the schedules.
-        static KNOWN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+        static KNOWN: std::cell::Cell<u128> = const { std::cell::Cell::new(0) };
     }
-    let (known, missing) = (1 << (2 * mutant as u64), 2 << (2 * mutant as u64));
+    let (known, missing) = (1 << (2 * mutant as u32), 2 << (2 * mutant as u32));
     let mut bits = KNOWN.get();
     if bits & known == 0 {
         let is_missing = *MISSING == format!("{mutant:?}");

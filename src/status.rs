@@ -103,6 +103,29 @@ pub(crate) enum BypassReason {
 }
 
 impl Outcome {
+    /// Returns the outcome in a word, for labels and logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale(_) => "stale",
+            Self::Revalidated { .. } => "revalidated",
+            Self::Miss { .. } => "miss",
+            Self::Unsatisfied => "unsatisfied",
+            Self::Bypass(_) => "bypass",
+        }
+    }
+
+    /// Returns why it came to that, in a word. A hit needs no reason.
+    pub(crate) fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Hit => None,
+            Self::Stale(staleness) => Some(staleness.as_str()),
+            Self::Revalidated { why, .. } | Self::Miss { why, .. } => Some(why.as_str()),
+            Self::Unsatisfied => Some("only-if-cached"),
+            Self::Bypass(reason) => Some(reason.as_str()),
+        }
+    }
+
     /// Returns the same outcome for a request that shared it with another.
     pub(crate) fn collapsed(self) -> Self {
         match self {
@@ -156,15 +179,15 @@ impl Outcome {
             Self::Hit => status.handled = Some(Handled::Hit),
             Self::Stale(Staleness::WhileRevalidating) => {
                 status.handled = Some(Handled::Hit);
-                status.detail = Some("stale-while-revalidate");
+                status.detail = Some(Staleness::WhileRevalidating.as_str());
             }
             Self::Stale(Staleness::IfError) => {
                 status.handled = Some(Handled::Forwarded(Forward::Stale));
-                status.detail = Some("stale-if-error");
+                status.detail = Some(Staleness::IfError.as_str());
             }
             Self::Stale(Staleness::Accepted) => {
                 status.handled = Some(Handled::Hit);
-                status.detail = Some("max-stale");
+                status.detail = Some(Staleness::Accepted.as_str());
             }
             Self::Revalidated { why, collapsed } => {
                 status.handled = Some(Handled::Forwarded(why.forward()));
@@ -174,7 +197,7 @@ impl Outcome {
             }
             Self::Stale(Staleness::IfSlow) => {
                 status.handled = Some(Handled::Forwarded(Forward::Stale));
-                status.detail = Some("soft-timeout");
+                status.detail = Some(Staleness::IfSlow.as_str());
             }
             Self::Miss {
                 why,
@@ -197,7 +220,49 @@ impl Outcome {
     }
 }
 
+impl Staleness {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::WhileRevalidating,
+        Self::IfError,
+        Self::IfSlow,
+        Self::Accepted,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::WhileRevalidating => "stale-while-revalidate",
+            Self::IfError => "stale-if-error",
+            Self::IfSlow => "soft-timeout",
+            Self::Accepted => "max-stale",
+        }
+    }
+}
+
 impl Miss {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Uri,
+        Self::Vary,
+        Self::Stale,
+        Self::Invalidated,
+        Self::Request,
+        Self::Partial,
+        Self::Authorization,
+        Self::Cookie,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Uri => "uri-miss",
+            Self::Vary => "vary-miss",
+            Self::Stale => "stale",
+            Self::Invalidated => "invalidated",
+            Self::Request => "request",
+            Self::Partial => "partial",
+            Self::Authorization => "authorization",
+            Self::Cookie => "cookie",
+        }
+    }
+
     fn forward(self) -> Forward {
         match self {
             Self::Uri => Forward::UriMiss,
@@ -405,6 +470,11 @@ impl CacheStatusWriter {
         writer.bypasses =
             BypassReason::ALL.map(|reason| writer.value(&Outcome::Bypass(reason).cache_status()));
         writer
+    }
+
+    /// Returns the cache's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns the field's value, in one allocation.

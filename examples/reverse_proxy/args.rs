@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use clap::Parser;
 use http::Uri;
 use http::uri::{Authority, Scheme};
+use tower_response_cache::NearCache;
 
 use crate::rules::{EvictRule, TtlRule};
 
@@ -58,43 +60,74 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) store_set_cookie: bool,
 
-    /// How far a near cache may lag behind Redis: strict or lease:MS.
-    #[arg(long, value_name = "MODE", value_parser = redis_only)]
-    pub(crate) near_cache: Option<String>,
+    /// How far the memory of a tiered store may lag behind what other nodes invalidate.
+    ///
+    /// strict asks Redis about every hit; lease:MS answers from memory for so many milliseconds after
+    /// each answer of Redis; lease-wait:MS does the same, and has writes wait instead.
+    #[arg(long, value_name = "MODE", default_value = "lease:100", value_parser = near_cache)]
+    pub(crate) near_cache: NearCache,
 
-    /// The address of the admin endpoints; a loopback address unless there is a token.
-    #[arg(long, value_name = "ADDR", value_parser = admin_only)]
-    pub(crate) admin: Option<String>,
+    /// The name under which several proxies share what they store in Redis.
+    #[arg(long, value_name = "NAME", default_value = "tower-response-cache")]
+    pub(crate) namespace: String,
 
-    /// The token that the admin endpoints ask for.
+    /// The address of the admin endpoints and the inspector page.
+    ///
+    /// Without --admin-token it has to be a loopback address, and whoever is on this machine has
+    /// access.
+    #[arg(long, value_name = "ADDR", value_parser = admin)]
+    pub(crate) admin: Option<SocketAddr>,
+
+    /// The token that the admin endpoints ask for, of 16 characters or more.
     #[arg(long, value_name = "TOKEN", requires = "admin")]
     pub(crate) admin_token: Option<String>,
 }
 
-/// The stores that this build offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where responses are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreChoice {
     Memory,
     None,
+    /// At this URL.
+    Redis(String),
+    /// In memory, over what is at this URL.
+    Tiered(String),
 }
 
 fn store(value: &str) -> Result<StoreChoice, String> {
-    match value {
-        "memory" => Ok(StoreChoice::Memory),
-        "none" => Ok(StoreChoice::None),
-        _ if value.starts_with("redis://") || value.starts_with("tiered+redis://") => {
-            redis_only(value).map(|_| StoreChoice::None)
-        }
-        _ => Err("expected memory, none, redis://… or tiered+redis://…".into()),
+    let choice = match (value, value.strip_prefix("tiered+")) {
+        ("memory", _) => return Ok(StoreChoice::Memory),
+        ("none", _) => return Ok(StoreChoice::None),
+        (_, Some(url)) if names_redis(url) => StoreChoice::Tiered(url.into()),
+        (url, None) if names_redis(url) => StoreChoice::Redis(url.into()),
+        _ => return Err("expected memory, none, redis://… or tiered+redis://…".into()),
+    };
+    Ok(choice)
+}
+
+fn names_redis(url: &str) -> bool {
+    ["redis", "unix"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme) && url.contains("://"))
+}
+
+fn near_cache(value: &str) -> Result<NearCache, String> {
+    if value == "strict" {
+        return Ok(NearCache::Strict);
     }
+    let milliseconds = |text: &str| text.parse().map(Duration::from_millis).ok();
+    let mode = match value.split_once(':') {
+        Some(("lease", text)) => milliseconds(text).map(NearCache::Lease),
+        Some(("lease-wait", text)) => milliseconds(text).map(NearCache::LeaseAndWait),
+        _ => None,
+    };
+    mode.ok_or_else(|| "expected strict, lease:MS or lease-wait:MS".into())
 }
 
-fn redis_only(_: &str) -> Result<String, String> {
-    Err("this comes with the feature `redis`, which this build does not have".into())
-}
-
-fn admin_only(_: &str) -> Result<String, String> {
-    Err("this comes with the feature `admin`, which this build does not have".into())
+fn admin(value: &str) -> Result<SocketAddr, String> {
+    value
+        .parse()
+        .map_err(|_| "expected an address and a port, such as 127.0.0.1:9901".into())
 }
 
 fn from_one(value: &str) -> Result<usize, String> {
@@ -154,6 +187,30 @@ mod tests {
     }
 
     #[test]
+    fn every_store_and_mode_has_its_form() {
+        let store = |value| {
+            parse(&["--origin", "http://a", "--store", value])
+                .unwrap()
+                .store
+        };
+        let url = || "redis://localhost:6380".to_owned();
+        assert_eq!(store("memory"), StoreChoice::Memory);
+        assert_eq!(store("redis://localhost:6380"), StoreChoice::Redis(url()));
+        assert_eq!(
+            store("tiered+redis://localhost:6380"),
+            StoreChoice::Tiered(url())
+        );
+        let mode = |value| {
+            let args = parse(&["--origin", "http://a", "--near-cache", value]);
+            args.unwrap().near_cache
+        };
+        let short = Duration::from_millis(20);
+        assert_eq!(mode("strict"), NearCache::Strict);
+        assert_eq!(mode("lease:20"), NearCache::Lease(short));
+        assert_eq!(mode("lease-wait:20"), NearCache::LeaseAndWait(short));
+    }
+
+    #[test]
     fn a_bad_value_is_refused_with_its_flag_and_itself() {
         for (flag, value, hint) in [
             ("--origin", "https://a", "http://host:port"),
@@ -161,10 +218,10 @@ mod tests {
             ("--origin", "http://me:secret@a", "user name"),
             ("--origin", "a b", "invalid"),
             ("--store", "disk", "expected memory"),
-            ("--store", "redis://localhost", "feature `redis`"),
-            ("--store", "tiered+redis://localhost", "feature `redis`"),
-            ("--near-cache", "strict", "feature `redis`"),
-            ("--admin", "127.0.0.1:9", "feature `admin`"),
+            ("--store", "tiered+memory", "expected memory"),
+            ("--near-cache", "lax", "lease:MS"),
+            ("--near-cache", "lease:soon", "lease:MS"),
+            ("--admin", "localhost:9", "an address and a port"),
             ("--threads", "0", "from 1 up"),
             ("--max-bytes", "0", "from 1 up"),
             ("--ttl", "/a", "PATTERN=SECONDS"),

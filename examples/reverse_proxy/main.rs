@@ -8,6 +8,9 @@
 //! curl -i http://127.0.0.1:8080/products      # X-Cache: HIT
 //! ```
 //!
+//! With `--admin 127.0.0.1:9901` it shows at that address what the cache does, in a browser and to
+//! programs. `CACHE_BYPASS=true` in the environment begins with the cache switched off.
+//!
 //! With `--origin-decides` it is a plain RFC 9111 shared cache. Without `--ttl` or
 //! `--origin-decides` nothing is cached. `--help` explains every option.
 //!
@@ -19,6 +22,7 @@
 //! - `origin` sends the request on and turns an origin that fails into a 502 or 504, which the
 //!   cache may answer with a stale response instead.
 
+mod admin;
 mod args;
 mod connector;
 mod fields;
@@ -30,13 +34,16 @@ mod tunnel;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use http_body_util::{Either, Empty};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tower::Layer;
-use tower_response_cache::{CacheLayer, MemoryStore, NoStore, Routes};
+use tower_response_cache::{
+    CacheLayer, MemoryStore, NoStore, RedisStore, Routes, Store, TieredStore,
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, StoreChoice};
@@ -46,6 +53,8 @@ use crate::origin::Origin;
 fn main() -> ExitCode {
     let args = Args::parse();
     let routes = rules::routes(&args).unwrap_or_else(|error| error.exit());
+    // Looked at now, so that a mistake is told like any other in the command line.
+    admin::access(&args).unwrap_or_else(|error| error.exit());
     log_to_stderr();
     match runtime(args.threads).and_then(|runtime| runtime.block_on(run(args, routes))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,12 +69,12 @@ async fn run(args: Args, routes: Routes) -> io::Result<()> {
     let builder = CacheLayer::builder()
         .routes(routes)
         .empty_request_body::<RequestBody>(|| Either::Right(Empty::new()));
-    let builder = match args.store {
-        StoreChoice::Memory => builder.store(MemoryStore::new(args.max_bytes)),
-        StoreChoice::None => builder.store(NoStore::new()),
-    };
-    let cache = builder.build().map_err(io::Error::other)?;
-    let service = cache.layer(Origin::new(args.origin));
+    let store = store(&args).map_err(io::Error::other)?;
+    let cache = builder
+        .shared_store(store)
+        .build()
+        .map_err(io::Error::other)?;
+    cache.handle().set_bypass(bypass()?);
 
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
         io::Error::new(
@@ -76,9 +85,41 @@ async fn run(args: Args, routes: Routes) -> io::Result<()> {
     let address = listener.local_addr()?;
     let stop = server::stop_signal()?;
     // A closed stdout is no reason to stop serving.
+    if let Some(admin) = admin::serve(&args, cache.handle()).await? {
+        let _ = writeln!(io::stdout(), "admin on http://{admin}");
+    }
+    let service = cache.layer(Origin::new(args.origin));
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     server::serve(listener, service, stop).await;
     Ok(())
+}
+
+fn store(args: &Args) -> Result<Arc<dyn Store>, tower_response_cache::Error> {
+    let redis = |url: &str| RedisStore::builder().url(url).namespace(&args.namespace);
+    Ok(match &args.store {
+        StoreChoice::Memory => Arc::new(MemoryStore::new(args.max_bytes)),
+        StoreChoice::None => Arc::new(NoStore::new()),
+        StoreChoice::Redis(url) => Arc::new(redis(url).build()?),
+        StoreChoice::Tiered(url) => Arc::new(
+            TieredStore::builder()
+                .memory(MemoryStore::builder().max_bytes(args.max_bytes))
+                .redis(redis(url))
+                .near_cache(args.near_cache)
+                .build()?,
+        ),
+    })
+}
+
+/// Returns whether the environment has the cache begin switched off.
+fn bypass() -> io::Result<bool> {
+    let value = std::env::var_os("CACHE_BYPASS").unwrap_or_default();
+    match value.to_str() {
+        Some("" | "false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        _ => Err(io::Error::other(format!(
+            "CACHE_BYPASS is {value:?}: expected true or false"
+        ))),
+    }
 }
 
 /// One thread runs everything on itself, which spares the wake-ups between threads.

@@ -7,6 +7,12 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::invalidate::SubjectRef;
 
+#[cfg(feature = "redis")]
+mod layout;
+
+#[cfg(feature = "redis")]
+pub(crate) use layout::{Layout, field_name, take_field, take_length};
+
 /// A header section, the path and query an invalidation is matched against, and a short body, in one
 /// buffer of exactly their size. For a small response each allocation of its own, and each pointer
 /// to one, would be a good part of what it takes.
@@ -16,6 +22,9 @@ pub(super) struct Packed {
     /// the query and the body.
     bytes: Bytes,
     fields: u16,
+    /// How many more bytes are kept in memory for these, where they are part of what another process
+    /// sent.
+    around: u16,
     head_end: u32,
     path_end: u32,
     /// [`NONE`] where there is no query, which differs from an empty one.
@@ -45,6 +54,7 @@ impl Packed {
             bytes: bytes.into(),
             // A header map has no more than 32,768.
             fields: u16::try_from(headers.len()).unwrap_or(u16::MAX),
+            around: 0,
             head_end,
             path_end,
             query_end,
@@ -53,7 +63,7 @@ impl Packed {
 
     /// Returns the bytes this takes on the heap.
     pub(super) fn size(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + usize::from(self.around)
     }
 
     pub(super) fn head(&self) -> Head<'_> {
@@ -105,7 +115,7 @@ fn position(bytes: usize) -> u32 {
 }
 
 /// Appends a length: seven bits a byte, the lowest first, the last byte without its highest bit.
-fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
+pub(crate) fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         bytes.push(length as u8 | 0x80);
         length >>= 7;
@@ -113,7 +123,8 @@ fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
     bytes.push(length as u8);
 }
 
-fn length_size(length: usize) -> usize {
+/// Returns how many bytes a length takes.
+pub(crate) fn length_size(length: usize) -> usize {
     (length.max(1).ilog2() / 7) as usize + 1
 }
 

@@ -19,7 +19,7 @@ pub struct Variants {
 
 /// More names than this for one key come from an origin that makes them up: each costs work in every
 /// lookup.
-const MOST_NAMES: usize = 32;
+pub(crate) const MOST_NAMES: usize = 32;
 
 /// One of the responses stored for a key.
 #[derive(Clone, Debug)]

@@ -17,6 +17,7 @@ use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::CacheDirective;
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
+use crate::flight::Leader;
 use crate::invalidate::{Position, Subject};
 use crate::mutant::{self, Mutant};
 use crate::policy::{Identity, OriginSays, SetCookie};
@@ -37,6 +38,8 @@ pub(super) struct Plan {
     reuse: Reuse,
     pub(super) subject: Subject,
     pub(super) nominated: Vec<HeaderName>,
+    /// When the handler was called.
+    pub(super) requested: Instant,
     /// The length the head announces.
     pub(super) expected: Option<u64>,
     /// Whether to give it an entity tag if it has none.
@@ -97,6 +100,10 @@ pub(super) struct Interval {
     pub(super) received: Now,
 }
 
+/// A header section of more fields is not worth storing, and room for a few more could not be added: a
+/// header map holds 24,576.
+const MOST_FIELDS: usize = 4096;
+
 /// Decides whether a response to `asked` is stored.
 pub(super) fn admit(
     asked: &Asked,
@@ -117,6 +124,9 @@ pub(super) fn admit(
     }
     if policy.set_cookie == SetCookie::NotStored && head.headers.contains_key(header::SET_COOKIE) {
         return Err(Refusal::SetCookie);
+    }
+    if head.headers.len() > MOST_FIELDS {
+        return Err(Refusal::TooLarge);
     }
     let nominated = match Vary::of(&head.headers) {
         Vary::Absent => Vec::new(),
@@ -144,6 +154,7 @@ pub(super) fn admit(
         reuse: reuse(asked, &storable, &directives),
         subject: subject(asked, &head.headers, directive).ok_or(Refusal::Tags)?,
         nominated,
+        requested: interval.requested.instant,
         expected,
         etag: policy.generate_etag,
     })
@@ -463,6 +474,16 @@ impl Asked {
     /// Stores a response, unless it has been overtaken by an invalidation already, or may have come
     /// from a replica that lags behind a write; returns whether it did.
     pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) -> bool {
+        self.store_until(stored, nominated, None)
+    }
+
+    /// Does what [`store`](Self::store) does, and keeps a flight going until it is done.
+    pub(super) fn store_until(
+        &self,
+        stored: &Arc<StoredResponse>,
+        nominated: &[HeaderName],
+        leader: Option<Arc<Leader>>,
+    ) -> bool {
         let core = self.core();
         let subject = stored.subject();
         // This request began before it called the handler, and so errs on the safe side.
@@ -481,9 +502,12 @@ impl Asked {
         match known {
             None if nominated.is_empty() => {
                 let stored = Stored::Response(stored.clone());
-                core.in_background(core.store.put(self.key.clone(), stored));
+                core.in_background_with(core.store.put(self.key.clone(), stored), leader);
             }
-            known => self.store_variant(stored, nominated, known.as_deref()),
+            known => self.store_variant(stored, nominated, known.as_deref(), leader),
+        }
+        if let Some(warming) = &self.warming {
+            warming.is_stored();
         }
         true
     }
@@ -494,6 +518,7 @@ impl Asked {
         stored: &Arc<StoredResponse>,
         nominated: &[HeaderName],
         known: Option<&Variants>,
+        leader: Option<Arc<Leader>>,
     ) {
         let core = self.core();
         let mut variants = known.cloned().unwrap_or_default();
@@ -501,9 +526,10 @@ impl Asked {
         let variant = self.variant(stored, &variants.names);
         let key = variant.key.clone();
         let outnumbered = variants.add(variant, self.route.policy.max_variants);
-        core.in_background(core.store.put(key, Stored::Response(stored.clone())));
+        let response = Stored::Response(stored.clone());
+        core.in_background_with(core.store.put(key, response), leader.clone());
         let variants = Stored::Variants(Arc::new(variants));
-        core.in_background(core.store.put(self.key.clone(), variants));
+        core.in_background_with(core.store.put(self.key.clone(), variants), leader);
         for variant in superseded.into_iter().chain(outnumbered) {
             core.in_background(core.store.remove(variant.key.borrow()));
         }

@@ -16,6 +16,7 @@ use crate::semantics::validation::{self, Validators};
 use crate::semantics::{storable, validation::freshen};
 use crate::status::Miss;
 use crate::store::Stored;
+use crate::telemetry::Operation;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -82,7 +83,9 @@ impl Fetch {
             if !validation::may_stand_in(&asked.headers, etag, None) && etag.is_none() {
                 continue;
             }
-            let found = core.bounded(core.store.get(variant.key.borrow())).await;
+            let found = core
+                .bounded(Operation::Get, core.store.get(variant.key.borrow()))
+                .await;
             if let Ok(Some(Stored::Response(stored))) = found {
                 let coding = stored.head().get(&header::CONTENT_ENCODING);
                 if validation::may_stand_in(&asked.headers, stored.head().etag(), coding)

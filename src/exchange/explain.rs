@@ -7,14 +7,15 @@ use std::time::Duration;
 use http::request::Parts;
 
 use super::basis::Basis;
+use super::list::hexadecimal;
 use super::lookup::{self, Ask, Found, Lookup};
 use super::request::{self, Kind, Signals};
 use super::respond::Client;
 use super::{Core, Place, admissible, credentials, write_key};
-use crate::entry::StoredResponse;
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
-use crate::key::{KeyBuilder, KeyRef};
+use crate::key::KeyBuilder;
 use crate::status::{BypassReason, Miss, Outcome, Told};
+use crate::telemetry::{Operation, RouteId};
 
 /// What would happen to a request, and why; from
 /// [`CacheHandle::explain`](crate::CacheHandle::explain).
@@ -80,7 +81,7 @@ impl Place {
             return Err(BypassReason::Disabled);
         }
         let uri = request::original_uri(parts);
-        let route = self.route(uri.path())?;
+        let route = self.route(uri.path(), &mut { RouteId::NONE })?;
         let signals = Signals::scan(&parts.headers, &core.fields);
         if signals.flags.body {
             return Err(BypassReason::Content);
@@ -89,8 +90,8 @@ impl Place {
         let mut key = KeyBuilder::default();
         write_key(route, uri, &signals, parts, &mut key)?;
         let found = lookup::find(core, key.key(), &parts.headers);
-        let found = core.bounded(found).await.map_err(|error| {
-            core.store_failed(&error);
+        let found = core.bounded(Operation::Get, found).await.map_err(|error| {
+            core.store_failed(Operation::Get, &error);
             BypassReason::Store
         })?;
         let ask = Ask {
@@ -106,7 +107,7 @@ impl Place {
         let explanation = ask.explain(found);
         Ok(Explanation {
             route: Some(route.template.to_string()),
-            key: Some(hexadecimal(key.key())),
+            key: Some(hexadecimal(&key.key().digest())),
             ..explanation
         })
     }
@@ -158,6 +159,11 @@ impl Ask<'_> {
 }
 
 impl Explanation {
+    /// Whether the answer would come from the store.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(&*self.x_cache, "HIT" | "STALE")
+    }
+
     fn of(core: &Core, outcome: Outcome, told: Told) -> Self {
         let text = |value: http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
         Self {
@@ -194,13 +200,6 @@ impl fmt::Display for Explanation {
     }
 }
 
-fn hexadecimal(key: KeyRef<'_>) -> String {
-    key.digest()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 impl Core {
     /// Shows what an invalidation would hit; `None` where the store cannot list what it holds.
     pub(crate) fn would_evict(&self, what: &Invalidation) -> Option<WouldEvict> {
@@ -208,7 +207,7 @@ impl Core {
         let log = Log::with_capacity(1);
         log.append(std::slice::from_ref(what));
         let mut would = WouldEvict::default();
-        let listed = self.store.visit(&mut |stored: &StoredResponse| {
+        let listed = self.store.visit(&mut |_, stored| {
             would.examined += 1;
             let subject = stored.subject();
             if log.verdict(Position::from(0), subject) != Verdict::Valid {

@@ -1,5 +1,6 @@
 //! A miss: one call of the handler for everyone who waits, and what becomes of its response.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -11,6 +12,7 @@ use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use tower_service::Service;
+use tracing::Instrument;
 
 use super::admit::{self, Interval, Plan, Refusal};
 use super::basis::Basis;
@@ -27,8 +29,9 @@ use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
 use crate::semantics::{invalidation, preconditions};
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
-use crate::store::Answer;
-use crate::telemetry::Event;
+use crate::store::{Answer, Claim};
+use crate::telemetry::trace::{self, FillSpan};
+use crate::telemetry::{Event, Operation, Timed};
 
 /// How often a request looks for a flight to join before it goes alone. Each turn means that the
 /// flight it had joined was overtaken by a write or left by its leader.
@@ -57,13 +60,14 @@ where
     B::Error: Into<BoxError>,
 {
     let core = asked.core().clone();
-    let found = match core.bounded(Answer::Later(waiting)).await {
+    let waiting = core.bounded(Operation::Get, Answer::Later(waiting));
+    let found = match waiting.instrument(trace::lookup(&asked.route.row)).await {
         Ok(found) => found,
         Err(error) => {
-            core.store_failed(&error);
+            core.store_failed(Operation::Get, &error);
             let response = Inner::Ready(inner).call(request).await?;
             let outcome = Outcome::Bypass(BypassReason::Store);
-            return Ok(respond::pass(&core, outcome, response));
+            return Ok(respond::pass(&core, asked.route.row.id, outcome, response));
         }
     };
     asked.variants.clone_from(&found.variants);
@@ -81,8 +85,9 @@ where
         Lookup::Fetch(why, basis) => (why, basis),
     };
     if asked.directives.only_if_cached {
-        return Ok(respond::gateway_timeout(&core, Outcome::Unsatisfied));
+        return Ok(asked.gateway_timeout(Outcome::Unsatisfied));
     }
+    asked.ask().found_nothing();
     fetch(asked, inner, request, why, basis).await
 }
 
@@ -153,12 +158,7 @@ where
                 let policy = &asked.route.policy;
                 let finish =
                     policy.collapsing.finish_abandoned || policy.staleness.soft_timeout.is_some();
-                let fetch = Fetch {
-                    asked,
-                    why,
-                    basis,
-                    leader: Some(Arc::new(leader)),
-                };
+                let fetch = Fetch::new(asked, why, basis, Some(leader));
                 let led = fetch.lead(Call { inner, request });
                 return Detached::new(Box::pin(led), finish).await;
             }
@@ -173,12 +173,7 @@ where
         }
     }
     let outlives_its_client = asked.outlives_its_client(&basis);
-    let fetch = Fetch {
-        asked,
-        why,
-        basis,
-        leader: None,
-    };
+    let fetch = Fetch::new(asked, why, basis, None);
     let led = fetch.lead(Call { inner, request });
     match outlives_its_client {
         true => Detached::new(Box::pin(led), true).await,
@@ -187,6 +182,16 @@ where
 }
 
 impl Asked {
+    /// Reports that the response to a call which began then is stored.
+    fn stored_since(&self, requested: std::time::Instant) {
+        let core = self.core();
+        self.route.row.count(Event::Stored);
+        if core.stats.is_timed() {
+            let took = core.clock.instant().saturating_duration_since(requested);
+            core.stats.took(Timed::Fill, took);
+        }
+    }
+
     /// Whether a call that nobody shares goes on without its client: when that is given a stale
     /// response after the soft timeout, something has to refresh it.
     fn outlives_its_client(&self, basis: &Basis) -> bool {
@@ -206,6 +211,7 @@ pub(super) struct Fetch {
     pub(super) basis: Basis,
     /// The flight that others wait for.
     pub(super) leader: Option<Arc<Leader>>,
+    pub(super) span: FillSpan,
 }
 
 /// A handler's response and the time it took.
@@ -228,13 +234,39 @@ impl<E> From<Elapsed> for Failure<E> {
 }
 
 impl Fetch {
+    pub(super) fn new(asked: Arc<Asked>, why: Miss, basis: Basis, leader: Option<Leader>) -> Self {
+        Self {
+            asked,
+            why,
+            basis,
+            leader: leader.map(Arc::new),
+            span: FillSpan::none(),
+        }
+    }
+
     /// Calls the handler and answers the client that asked.
     ///
     /// # Cancel safety
     ///
     /// Dropped before the response's head is there, it drops the handler's future and frees those
     /// who wait; [`Detached`] keeps it running instead.
-    pub(super) async fn lead<S, Q, B>(
+    pub(super) fn lead<S, Q, B>(
+        mut self,
+        call: Call<S, Q>,
+    ) -> impl Future<Output = Result<Response<CacheBody<B>>, S::Error>>
+    where
+        S: Service<Request<Q>, Response = Response<B>> + Clone,
+        Q: 'static,
+        B: Body + Send + 'static,
+        B::Data: Buf,
+        B::Error: Into<BoxError>,
+    {
+        self.span = FillSpan::open(&self.asked.route.row, self.why);
+        let span = self.span.span.clone();
+        self.call_and_answer(call).instrument(span)
+    }
+
+    async fn call_and_answer<S, Q, B>(
         mut self,
         mut call: Call<S, Q>,
     ) -> Result<Response<CacheBody<B>>, S::Error>
@@ -245,6 +277,9 @@ impl Fetch {
         B::Data: Buf,
         B::Error: Into<BoxError>,
     {
+        if let Some(response) = self.found_by_another_node().await {
+            return Ok(response);
+        }
         // Before the handler is called: what is invalidated from here on is newer than its answer.
         let position = match &self.leader {
             Some(leader) => leader.position(),
@@ -285,6 +320,32 @@ impl Fetch {
         }
     }
 
+    /// Has one node call the handler for all of them, and answers from what another has stored.
+    async fn found_by_another_node<B>(&self) -> Option<Response<CacheBody<B>>> {
+        let leader = self.leader.as_ref()?;
+        let asked = &self.asked;
+        match asked
+            .core()
+            .store
+            .claim(asked.flight_key().borrow())
+            .get()
+            .await
+        {
+            Claim::Granted(right) => {
+                if let Some(right) = right {
+                    leader.holds(right);
+                }
+                None
+            }
+            Claim::Elsewhere => {
+                let landed = Arc::new(asked.stored_elsewhere().await?);
+                let response = asked.replay(&landed.stored, landed.outcome, Told::default());
+                leader.land(Landing::Stored(landed));
+                Some(response)
+            }
+        }
+    }
+
     async fn send<S, Q, B>(&self, call: Call<S, Q>) -> Result<Received<B>, Failure<S::Error>>
     where
         S: Service<Request<Q>, Response = Response<B>> + Clone,
@@ -298,6 +359,12 @@ impl Fetch {
         };
         let (head, body) = response.map_err(Failure::Error)?.into_parts();
         let received = core.clock.now();
+        if core.stats.is_timed() {
+            let took = received
+                .instant
+                .saturating_duration_since(requested.instant);
+            core.stats.took(Timed::Origin, took);
+        }
         let asked_for = head.extensions.get::<Invalidate>().cloned();
         if let Some(Invalidate(invalidations)) =
             asked_for.filter(|_| invalidation::invalidates(head.status))
@@ -344,8 +411,7 @@ impl Fetch {
     }
 
     fn timed_out<B>(&self) -> Response<CacheBody<B>> {
-        let core = self.asked.core();
-        respond::gateway_timeout(core, self.miss(Some("hard-timeout")))
+        self.asked.gateway_timeout(self.miss(Some("hard-timeout")))
     }
 
     /// Answers from a stored response that the handler called unmodified in words that must not
@@ -386,7 +452,8 @@ impl Fetch {
             body,
             trailers: None,
         };
-        let stored = Arc::new(plan.into_stored(captured, position, &Basis::Nothing)?);
+        let stored = plan.into_stored(captured, position, &Basis::Nothing)?;
+        let stored = Arc::new(stored.filled_by(self.span.number));
         asked.store(&stored, &nominated);
         let outcome = Outcome::Miss {
             why: Miss::Partial,
@@ -458,6 +525,7 @@ impl Fetch {
             asked,
             basis,
             leader,
+            span,
             ..
         } = self;
         let core = asked.core().clone();
@@ -494,13 +562,17 @@ impl Fetch {
                     false => position,
                 };
                 let nominated = plan.nominated.clone();
-                if let Some(stored) = plan.into_stored(captured, position, &basis)
-                    && asked.store(&Arc::new(stored), &nominated)
+                // The flight goes on until it is stored, so that whoever no longer finds the flight
+                // finds the response.
+                let requested = plan.requested;
+                let stored = plan.into_stored(captured, position, &basis);
+                let stored = stored.map(|stored| Arc::new(stored.filled_by(span.number)));
+                if let Some(stored) = stored
+                    && asked.store_until(&stored, &nominated, leader)
                 {
-                    asked.core().stats.count(Event::Stored);
+                    span.stored(stored.size());
+                    asked.stored_since(requested);
                 }
-                // Only now, so that whoever no longer finds the flight finds the response.
-                drop(leader);
             })
         };
         let fill = Fill::new(body, limits, commit);
@@ -523,7 +595,7 @@ impl Fetch {
         let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
         let mut response = Response::from_parts(head, body);
         respond::strip(response.headers_mut());
-        core.tell(response.headers_mut(), outcome.stored(), told);
+        asked.tell(response.headers_mut(), outcome.stored(), told);
         asked.conditionally(conditions, response)
     }
 
@@ -557,11 +629,12 @@ impl Fetch {
             ..Told::default()
         };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return respond::pass(core, outcome, Response::from_parts(head, body));
+            asked.answered(outcome, None);
+            return Response::from_parts(head, CacheBody::pass(body));
         }
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
-        core.tell(response.headers_mut(), outcome, told);
+        asked.tell(response.headers_mut(), outcome, told);
         asked.conditionally(conditions, response)
     }
 

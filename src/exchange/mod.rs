@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Buf;
@@ -16,9 +16,9 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::body::{BoxError, Budget, CacheBody};
-use crate::clock::{Clock, Now};
+use crate::clock::{self, Clock, Now};
 use crate::entry::{PreparedList, StoredResponse, Variants};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
@@ -26,7 +26,7 @@ use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_val
 use crate::semantics::cache_control::CacheControl;
 use crate::status::{BypassReason, Miss, Outcome, Show, Staleness};
 use crate::store::{Answer, Store};
-use crate::telemetry::{Event, Stats};
+use crate::telemetry::{Account, Operation, RouteId, Stats, Timed, trace};
 
 mod admit;
 mod again;
@@ -34,6 +34,7 @@ mod basis;
 mod detached;
 mod explain;
 mod forward;
+mod list;
 mod lookup;
 mod nested;
 mod refresh;
@@ -41,6 +42,7 @@ pub(crate) mod request;
 mod respond;
 mod share;
 mod sweep;
+mod warming;
 mod write;
 
 use basis::Basis;
@@ -50,7 +52,9 @@ use request::{FieldRules, Flags, Kind, Signals};
 pub(crate) use again::EmptyBody;
 pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
+pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 pub(crate) use respond::pass;
+pub(crate) use warming::Warming;
 pub(crate) use write::invalidate_and_pass;
 
 /// What all services and handles of one cache share.
@@ -75,6 +79,11 @@ pub(crate) struct Core {
     pub(crate) prepared: PreparedList,
     /// Whether a background sweep runs.
     pub(crate) sweeping: AtomicBool,
+    /// What the handlers' own values share.
+    #[cfg(feature = "values")]
+    pub(crate) values: crate::values::Shared,
+    /// The second of the last warning about the store.
+    pub(crate) warned: AtomicU64,
 }
 
 /// What one layered service adds to the [`Core`].
@@ -92,7 +101,7 @@ pub(crate) enum Begun<F, B, E> {
     /// It is answered.
     Done(Response<CacheBody<B>>),
     /// It goes to the inner service as it is.
-    Passing(F, BypassReason),
+    Passing(F, BypassReason, RouteId),
     /// It takes some waiting.
     Journey(Journey<B, E>),
 }
@@ -102,7 +111,7 @@ pub(crate) type Journey<B, E> =
 
 /// A read that the cache was asked for: all that is needed once the request itself has gone to
 /// the handler.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Asked {
     place: Place,
     route: Arc<Route>,
@@ -118,6 +127,9 @@ pub(crate) struct Asked {
     /// What the lookup found to select among, if the key has variants.
     variants: Option<Arc<Variants>>,
     began: Now,
+    warming: Option<Warming>,
+    /// Whether its client has its answer: what comes after that is for the store alone.
+    answered: AtomicBool,
 }
 
 /// Begins the journey of a request. `inner` is the service that was found ready.
@@ -139,8 +151,9 @@ where
     let (mut parts, body) = request.into_parts();
     let has_body = !body.is_end_stream() && body.size_hint().exact() != Some(0);
     match place.ask(&parts, has_body) {
-        Course::Pass(bypass) => {
-            Begun::Passing(inner.call(Request::from_parts(parts, body)), bypass)
+        Course::Pass(bypass, route) => {
+            let passed = inner.call(Request::from_parts(parts, body));
+            Begun::Passing(passed, bypass, route)
         }
         Course::Write => {
             let write = write::Write::new(place, &parts);
@@ -203,7 +216,7 @@ fn reserves_nothing<S: 'static>() -> bool {
 
 /// What is to be done with a request.
 enum Course<B> {
-    Pass(BypassReason),
+    Pass(BypassReason, RouteId),
     Write,
     Replay(Response<CacheBody<B>>),
     ReplayAndRefresh(Response<CacheBody<B>>, Box<Asked>, Arc<StoredResponse>),
@@ -213,24 +226,30 @@ enum Course<B> {
 
 impl Place {
     fn ask<B>(&self, parts: &Parts, has_body: bool) -> Course<B> {
+        let mut under = RouteId::NONE;
         match Kind::of(&parts.method) {
             Kind::Read => self
-                .ask_for_read(parts, has_body)
-                .unwrap_or_else(Course::Pass),
+                .ask_for_read(parts, has_body, &mut under)
+                .unwrap_or_else(|reason| Course::Pass(reason, under)),
             Kind::Write => Course::Write,
-            Kind::OtherSafe => Course::Pass(BypassReason::Method),
-            Kind::Tunnel => Course::Pass(BypassReason::Method),
+            Kind::OtherSafe => Course::Pass(BypassReason::Method, under),
+            Kind::Tunnel => Course::Pass(BypassReason::Method, under),
         }
     }
 
-    fn ask_for_read<B>(&self, parts: &Parts, has_body: bool) -> Result<Course<B>, BypassReason> {
+    /// `under` is told the route as soon as it is found.
+    fn ask_for_read<B>(
+        &self,
+        parts: &Parts,
+        has_body: bool,
+        under: &mut RouteId,
+    ) -> Result<Course<B>, BypassReason> {
         let core = &*self.core;
-        // Relaxed: a switch thrown by hand, which orders nothing.
-        if core.bypass.load(Ordering::Relaxed) {
+        if core.is_bypassed() {
             return Err(BypassReason::Disabled);
         }
         let uri = request::original_uri(parts);
-        let route = self.route(uri.path())?;
+        let route = self.route(uri.path(), under)?;
         let signals = Signals::scan(&parts.headers, &core.fields);
         if signals.flags.body || has_body {
             return Err(BypassReason::Content);
@@ -253,7 +272,7 @@ impl Place {
         let found = match lookup::find(&self.core, key.key(), &parts.headers) {
             Answer::Now(Ok(found)) => found,
             Answer::Now(Err(error)) => {
-                core.store_failed(&error);
+                core.store_failed(Operation::Get, &error);
                 return Err(BypassReason::Store);
             }
             Answer::Later(waiting) => return Ok(Course::Wait(Box::new(asked()), waiting)),
@@ -275,9 +294,13 @@ impl Place {
                 Course::Replay(ask.replay(&stored, outcome))
             }
             Lookup::Fetch(..) if ask.only_if_cached() => {
+                ask.answered(Outcome::Unsatisfied, None);
                 Course::Replay(respond::gateway_timeout(core, Outcome::Unsatisfied))
             }
-            Lookup::Fetch(why, basis) => Course::Fetch(asked(), why, basis),
+            Lookup::Fetch(why, basis) => {
+                ask.found_nothing();
+                Course::Fetch(asked(), why, basis)
+            }
         })
     }
 
@@ -285,7 +308,7 @@ impl Place {
     /// for that (RFC 9110 §9.3.3).
     fn as_get(&self, parts: &Parts) -> Option<Asked> {
         let uri = request::original_uri(parts);
-        let route = self.route(uri.path()).ok()?;
+        let route = self.route(uri.path(), &mut { RouteId::NONE }).ok()?;
         let signals = Signals::scan(&parts.headers, &self.core.fields);
         let ttl = admissible(route, &signals, parts).ok()?;
         let mut key = KeyBuilder::default();
@@ -299,11 +322,12 @@ impl Place {
     }
 
     /// Finds the route of a read, and takes the request by if it has none.
-    fn route(&self, path: &str) -> Result<&Arc<Route>, BypassReason> {
+    fn route(&self, path: &str, under: &mut RouteId) -> Result<&Arc<Route>, BypassReason> {
         let route = match &self.route {
             Some(route) => route,
             None => lookup::route(&self.core.routes, path)?,
         };
+        *under = route.row.id;
         match route.policy.bypass {
             true => Err(BypassReason::Policy),
             false => Ok(route),
@@ -337,6 +361,8 @@ impl Place {
             ttl,
             variants: None,
             began,
+            warming: parts.extensions.get().cloned(),
+            answered: AtomicBool::new(false),
         }
     }
 }
@@ -402,12 +428,31 @@ impl Core {
         self.store.log().verdict(position, subject)
     }
 
+    pub(crate) fn is_bypassed(&self) -> bool {
+        // Relaxed: a switch thrown by hand, which orders nothing.
+        self.bypass.load(Ordering::Relaxed)
+    }
+
     /// Waits for a store no longer than its deadline.
-    async fn bounded<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
+    pub(crate) async fn bounded<T>(
+        &self,
+        operation: Operation,
+        answer: Answer<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.within(self.store_deadline, operation, answer).await
+    }
+
+    async fn within<T>(
+        &self,
+        deadline: Duration,
+        operation: Operation,
+        answer: Answer<Result<T, Error>>,
+    ) -> Result<T, Error> {
         match answer {
             Answer::Now(answer) => answer,
             Answer::Later(answer) => {
-                match tokio::time::timeout(self.store_deadline, answer).await {
+                let answer = tokio::time::timeout(deadline, answer);
+                match self.timed(operation, answer).await {
                     Ok(answer) => answer,
                     Err(_) => Err(Error::store("the store did not answer in time")),
                 }
@@ -415,22 +460,47 @@ impl Core {
         }
     }
 
+    /// Waits for a store, and reports how long that took if anybody wants to know.
+    async fn timed<T>(&self, operation: Operation, answer: impl Future<Output = T>) -> T {
+        if !self.stats.is_timed() {
+            return answer.await;
+        }
+        let asked = self.clock.instant();
+        let answer = answer.await;
+        let took = self.clock.instant().saturating_duration_since(asked);
+        self.stats.took(Timed::Store(operation), took);
+        answer
+    }
+
     /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
-    fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
+    pub(crate) fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
+        self.in_background_with(answer, ());
+    }
+
+    /// Does the same, and drops something when it is done.
+    pub(crate) fn in_background_with<T>(
+        self: &Arc<Self>,
+        answer: Answer<Result<(), Error>>,
+        until_done: T,
+    ) where
+        T: Send + 'static,
+    {
         match answer {
             Answer::Now(Ok(())) => {}
-            Answer::Now(Err(error)) => self.store_failed(&error),
+            Answer::Now(Err(error)) => self.store_failed(Operation::Change, &error),
             Answer::Later(answer) => match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => {
                     let core = self.clone();
                     runtime.spawn(async move {
-                        if let Err(error) = answer.await {
-                            core.store_failed(&error);
+                        if let Err(error) = core.timed(Operation::Change, answer).await {
+                            core.store_failed(Operation::Change, &error);
                         }
+                        drop(until_done);
                     });
                 }
                 Err(_) => {
-                    self.store_failed(&Error::store("no runtime to finish a store's work on"))
+                    let error = Error::store("no runtime to finish a store's work on");
+                    self.store_failed(Operation::Change, &error);
                 }
             },
         }
@@ -438,18 +508,50 @@ impl Core {
 
     /// Records invalidations, and has what they hit swept up.
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
-        let recorded = self.bounded(kept_going(self.store.invalidate(what))).await;
+        let deadline = self.store_deadline + self.store.acknowledges_after();
+        let recording = kept_going(self.store.invalidate(what));
+        let operation = Operation::Invalidate;
+        let recorded = self.within(deadline, operation, recording).await;
         match &recorded {
-            Ok(()) => self.stats.count(Event::Invalidation),
-            Err(error) => self.store_failed(error),
+            Ok(()) => self.recorded(what),
+            Err(error) => self.store_failed(Operation::Invalidate, error),
         }
         sweep::soon(self);
         recorded
     }
 
-    fn store_failed(&self, error: &Error) {
-        self.stats.count(Event::StoreError);
-        tracing::warn!(%error, "the store failed; the request goes on without it");
+    /// Reports invalidations that are recorded.
+    fn recorded(&self, what: &[Invalidation]) {
+        for one in what {
+            self.stats.invalidated(one.kind(), one.is_soft());
+            trace::invalidated(one);
+        }
+    }
+
+    pub(crate) fn store_failed(&self, operation: Operation, error: &Error) {
+        self.stats.store_failed(operation);
+        let operation = operation.as_str();
+        match error.kind() {
+            // It has told of that itself, once.
+            ErrorKind::Unavailable => {}
+            _ if self.may_warn() => {
+                tracing::warn!(%error, operation, "the store failed; the request goes on without it");
+            }
+            _ => {
+                tracing::debug!(%error, operation, "the store failed; the request goes on without it");
+            }
+        }
+    }
+
+    /// Whether a second has gone by since the last warning: there may be thousands of failures.
+    fn may_warn(&self) -> bool {
+        let since = self
+            .clock
+            .instant()
+            .saturating_duration_since(clock::origin());
+        let second = since.as_secs() + 1;
+        // Relaxed: orders nothing.
+        self.warned.swap(second, Ordering::Relaxed) != second
     }
 }
 
@@ -465,6 +567,26 @@ impl Asked {
 
     fn now(&self) -> Now {
         self.core().clock.now()
+    }
+
+    /// Reports what became of this request, once, and what it was answered from.
+    fn answered(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
+        // Relaxed: it guards nothing but a count.
+        if self.answered.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let core = self.core();
+        if core.stats.answered(&self.route.row, outcome) {
+            let account = Account {
+                began: Some(self.began.instant),
+                by_store: false,
+                filled_by: stored.and_then(StoredResponse::fill),
+                subject: Some(self.subject.borrow()),
+            };
+            let row = &self.route.row;
+            core.stats
+                .tell_listeners(&core.clock, row, outcome, &account);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! a stale answer, and what to do when the handler fails.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Buf;
 use http::header::{self, HeaderName};
@@ -26,6 +27,7 @@ use crate::semantics::cache_control::Scope;
 use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{reuse, storable};
 use crate::status::{Miss, Outcome, Staleness, Told};
+use crate::telemetry::{Event, trace};
 
 /// What the handler's answer says about what is stored.
 pub(super) enum Validated<B> {
@@ -65,12 +67,15 @@ pub(super) fn in_background<S, Q, B>(
     let Join::Lead(leader) = asked.join() else {
         return;
     };
-    let fetch = Fetch {
-        asked: Arc::new(asked),
-        why: Miss::Stale,
-        basis: Basis::Stale(stale),
-        leader: Some(Arc::new(leader)),
-    };
+    asked.route.row.count(Event::Refreshed);
+    asked.answered.store(true, Ordering::Relaxed);
+    let span = trace::refresh(&asked.route.row);
+    let fetch = Fetch::new(
+        Arc::new(asked),
+        Miss::Stale,
+        Basis::Stale(stale),
+        Some(leader),
+    );
     let refresh = async move {
         let call = Call {
             inner: Inner::Ready(inner),
@@ -81,7 +86,7 @@ pub(super) fn in_background<S, Q, B>(
             response.into_body().read_on().await;
         }
     };
-    runtime.spawn(refresh.in_current_span());
+    runtime.spawn(refresh.instrument(span));
 }
 
 impl Fetch {
@@ -185,7 +190,7 @@ impl Fetch {
         let updated = plan
             .into_stored(captured, position, &Basis::Nothing)
             .ok_or(Refusal::Stream)?;
-        let updated = Arc::new(updated);
+        let updated = Arc::new(updated.filled_by(self.span.number));
         self.asked.store(&updated, &nominated);
         Ok((updated, nominated))
     }
@@ -224,7 +229,7 @@ impl Fetch {
         };
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
-        asked.core().tell(response.headers_mut(), outcome, told);
+        asked.tell(response.headers_mut(), outcome, told);
         response
     }
 
@@ -232,8 +237,8 @@ impl Fetch {
     /// (RFC 9111 §5.2.2.2).
     fn disconnected<B>(&self) -> Response<CacheBody<B>> {
         self.free();
-        let core = self.asked.core();
-        respond::gateway_timeout(core, self.miss(Some("origin-unreachable")))
+        self.asked
+            .gateway_timeout(self.miss(Some("origin-unreachable")))
     }
 
     /// Answers with what is stored where the handler failed, if that is permitted.

@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderName};
 use http::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::lookup::{self, Ask, Lookup, variant_key};
+use super::lookup::{self, Ask, Found, Lookup, variant_key};
 use super::{Asked, respond};
 use crate::body::CacheBody;
 use crate::entry::StoredResponse;
@@ -18,7 +18,7 @@ use crate::semantics::preconditions::Precondition;
 use crate::semantics::vary;
 use crate::status::{Miss, Outcome, Told};
 use crate::store::Answer;
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Operation};
 
 /// What waiting for another request's flight came to.
 pub(super) enum Waited<B> {
@@ -86,6 +86,17 @@ impl Asked {
             Answer::Now(Ok(found)) => found,
             Answer::Now(Err(_)) | Answer::Later(_) => return None,
         };
+        self.fresh_among(found)
+    }
+
+    /// Looks again, for what another node has stored.
+    pub(super) async fn stored_elsewhere(&self) -> Option<Landed> {
+        let core = self.core();
+        let found = lookup::find(core, self.key.borrow(), &self.headers);
+        self.fresh_among(core.bounded(Operation::Get, found).await.ok()?)
+    }
+
+    fn fresh_among(&self, found: Found) -> Option<Landed> {
         let ask = Ask {
             began: self.now(),
             ..self.ask()
@@ -122,7 +133,8 @@ impl Asked {
 
     pub(super) async fn wait_for<B>(&self, flight: &Flight, give_up: Option<Instant>) -> Waited<B> {
         let core = self.core();
-        core.stats.count(Event::Collapsed);
+        self.route.row.count(Event::Collapsed);
+        let _waiting = core.stats.wait();
         let landing = flight.landing();
         let landing = match give_up {
             Some(give_up) => tokio::time::timeout_at(give_up, landing).await,
@@ -175,8 +187,7 @@ impl Asked {
             streaming.headers.clone(),
             CacheBody::filling(reader),
         );
-        self.core()
-            .tell(response.headers_mut(), outcome, Told::default());
+        self.tell(response.headers_mut(), outcome, Told::default());
         Waited::Answered(self.conditionally(&self.headers, response))
     }
 

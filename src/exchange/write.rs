@@ -23,6 +23,7 @@ use crate::mutant::{self, Mutant};
 use crate::policy::Evicted;
 use crate::semantics::invalidation;
 use crate::status::{BypassReason, Miss, Outcome, Told};
+use crate::telemetry::RouteId;
 
 /// A request with an unsafe method.
 pub(super) struct Write {
@@ -159,7 +160,8 @@ impl Write {
             detail,
             ..Told::default()
         };
-        self.core.tell(response.headers_mut(), outcome, told);
+        self.core.passed(RouteId::NONE, outcome);
+        self.core.show.stamp(response.headers_mut(), outcome, told);
         response
     }
 
@@ -226,12 +228,7 @@ impl Write {
         head.headers = response.headers().clone();
         head.extensions = response.extensions().clone();
         let plan = admit::admit(&asked, &head, &response.body().size_hint(), interval).ok()?;
-        let fetch = Fetch {
-            asked: Arc::new(asked),
-            why: Miss::Uri,
-            basis: Basis::Nothing,
-            leader: None,
-        };
+        let fetch = Fetch::new(Arc::new(asked), Miss::Uri, Basis::Nothing, None);
         Some((fetch, plan, own))
     }
 }
@@ -240,7 +237,7 @@ impl Write {
 /// succeeded.
 struct Pending {
     write: Write,
-    /// Dropped last, so that what was announced is recorded before it ends.
+    /// Ends after what was announced has been handed to the store.
     intent: Option<Intent>,
     done: bool,
 }
@@ -259,7 +256,10 @@ impl Drop for Pending {
             let core = &self.write.core;
             self.write.hold();
             core.in_background(core.store.invalidate(&self.write.evicted));
+            core.recorded(&self.write.evicted);
             sweep::soon(core);
+            // The store holds to it from here on, recorded or not.
+            self.forget_intent();
         }
     }
 }
@@ -271,6 +271,7 @@ fn path_and_query(uri: &Uri) -> &str {
 /// Records what a handler asked for on a request that was passed by, then passes its response on.
 pub(crate) fn invalidate_and_pass<B, E>(
     core: Arc<Core>,
+    route: RouteId,
     bypass: BypassReason,
     response: Response<B>,
 ) -> Journey<B, E>
@@ -285,6 +286,11 @@ where
             // A failure is counted; the response does not wait for the store to come back.
             let _ = core.invalidate(&what).await;
         }
-        Ok(respond::pass(&core, Outcome::Bypass(bypass), response))
+        Ok(respond::pass(
+            &core,
+            route,
+            Outcome::Bypass(bypass),
+            response,
+        ))
     })
 }

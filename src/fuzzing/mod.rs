@@ -15,6 +15,8 @@ mod structured;
 mod tests;
 mod uris;
 mod vary;
+#[cfg(feature = "redis")]
+mod wire;
 
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +31,8 @@ pub use ranges::ranges;
 pub use structured::structured;
 pub use uris::uris;
 pub use vary::vary;
+#[cfg(feature = "redis")]
+pub use wire::wire;
 
 /// No header section of interest has more; so work grows with the length of lines alone.
 const MAX_LINES: usize = 32;

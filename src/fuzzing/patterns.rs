@@ -6,6 +6,7 @@ use crate::invalidate::{Evict, Invalidation, Log, Pattern, Subject, TagTemplate,
 /// - A pattern that is shown and parsed is the same; it matches what a naive matcher matches.
 /// - Text that is escaped matches itself.
 /// - Text that a template captured is text: the pattern is that with the text escaped in its place.
+/// - What is sent to another node arrives there, or more does.
 /// - A log that forgets nothing judges as its patterns match, and one that forgets no less strictly.
 pub fn patterns(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else {
@@ -27,6 +28,8 @@ pub fn patterns(input: &[u8]) {
             }
             Err(_) => Record::of_tag(line, path),
         };
+        #[cfg(feature = "redis")]
+        assert_member(&record, path, query);
         records.push(record);
     }
     assert_log(&records, path, query);
@@ -71,6 +74,23 @@ impl Record {
             },
         }
     }
+}
+
+/// Sends an invalidation to another node: it arrives as it is, or as one that matches no less.
+#[cfg(feature = "redis")]
+fn assert_member(record: &Record, path: &str, query: Option<&str>) {
+    let sent = record.invalidation.to_member();
+    let received = Invalidation::from_member(&sent);
+    assert!(sent.len() <= 512, "{received}");
+    if record.invalidation.to_string().len() < 500 {
+        assert_eq!(received, record.invalidation);
+    }
+    let log = Log::with_capacity(1);
+    let position = log.position();
+    log.append(&[received]);
+    let subject = Subject::new(path, query, Vec::from_iter(record.tag.clone()));
+    let verdict = log.verdict(position, subject.borrow());
+    assert_eq!(strictest(verdict, record.verdict), verdict);
 }
 
 fn assert_pattern(text: &str, pattern: &Pattern, path: &str, query: Option<&str>) {

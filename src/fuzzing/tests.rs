@@ -31,7 +31,8 @@ fn mixed(seeds: &[Vec<u8>], first: Index, pieces: &[Piece]) -> Vec<u8> {
 }
 
 macro_rules! seeds_and_mixtures {
-    ($($name:ident,)*) => {$(
+    ($($(#[$when:meta])? $name:ident,)*) => {$(
+        $(#[$when])?
         #[test]
         fn $name() {
             let seeds = seeds(stringify!($name));
@@ -55,4 +56,6 @@ seeds_and_mixtures! {
     structured,
     uris,
     vary,
+    #[cfg(feature = "redis")]
+    wire,
 }

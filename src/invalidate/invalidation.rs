@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Shape};
 
 /// One thing to invalidate: a URI, a pattern, a tag, or everything.
 ///
@@ -18,6 +18,28 @@ pub struct Invalidation {
 pub(super) enum Target {
     Pattern(Pattern),
     Tag(Box<str>),
+}
+
+/// What an invalidation is meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InvalidationKind {
+    Uri,
+    Pattern,
+    Tag,
+    Everything,
+}
+
+impl InvalidationKind {
+    pub(crate) const ALL: [Self; 4] = [Self::Uri, Self::Pattern, Self::Tag, Self::Everything];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Uri => "uri",
+            Self::Pattern => "pattern",
+            Self::Tag => "tag",
+            Self::Everything => "everything",
+        }
+    }
 }
 
 impl Invalidation {
@@ -58,6 +80,23 @@ impl Invalidation {
     pub fn soft(mut self) -> Self {
         self.soft = true;
         self
+    }
+
+    /// Returns whether this only marks what matches as stale.
+    pub(crate) fn is_soft(&self) -> bool {
+        self.soft
+    }
+
+    /// Returns what this is meant for. A pattern without wildcards is that of a URI.
+    pub(crate) fn kind(&self) -> InvalidationKind {
+        match &self.target {
+            Target::Tag(_) => InvalidationKind::Tag,
+            Target::Pattern(pattern) => match pattern.shape() {
+                Shape::Path(_) | Shape::PathQuery(..) => InvalidationKind::Uri,
+                Shape::Everything => InvalidationKind::Everything,
+                _ => InvalidationKind::Pattern,
+            },
+        }
     }
 
     fn hard(target: Target) -> Self {

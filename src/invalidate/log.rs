@@ -76,6 +76,19 @@ impl Log {
         self.len() == 0
     }
 
+    /// Returns another handle to the same log.
+    #[cfg(feature = "redis")]
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Judges what was made at `position`, or found valid then.
     pub(crate) fn verdict(&self, position: Position, subject: SubjectRef<'_>) -> Verdict {
         self.verdict_at(position, subject).0

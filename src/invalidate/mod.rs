@@ -35,6 +35,10 @@ mod intent;
 mod invalidation;
 mod keys;
 mod log;
+#[cfg(feature = "redis")]
+mod member;
+#[cfg(feature = "redis")]
+mod mirror;
 mod order;
 mod pattern;
 mod position;
@@ -44,6 +48,7 @@ mod state;
 mod subject;
 mod table;
 mod template;
+mod values;
 
 pub use evict::Evict;
 pub use invalidation::Invalidation;
@@ -54,5 +59,13 @@ pub use position::Position;
 pub(crate) use canonical::canonical;
 pub(crate) use evict::{CompiledEvict, TagTemplate, Terms};
 pub(crate) use intent::Intent;
+pub(crate) use invalidation::InvalidationKind;
+#[cfg(feature = "redis")]
+pub(crate) use mirror::{Delta, Epoch, Local, Mirror, SharedPosition};
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};
+#[cfg_attr(
+    not(feature = "values"),
+    allow(unused_imports, reason = "values are made by features only")
+)]
+pub(crate) use values::Namespace;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::canonical::{canonical, canonical_query};
 
-/// What a stored response answers to: its path and query in canonical form, and its tags.
+/// What a stored response answers to: its path and query in canonical form, and its tags. What a
+/// stored value answers to: its namespace, its key and its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     path: Box<str>,
@@ -26,6 +27,23 @@ impl Subject {
         Self {
             path: canonical(path).into(),
             query: query.map(|query| canonical_query(query).into()),
+            tags: tags.into(),
+        }
+    }
+
+    /// Makes a subject of a path and a query that are in canonical form.
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "values")),
+        allow(dead_code, reason = "values are made by features only")
+    )]
+    pub(super) fn canonical(
+        path: &str,
+        query: Option<&str>,
+        tags: impl Into<Box<[Box<str>]>>,
+    ) -> Self {
+        Self {
+            path: path.into(),
+            query: query.map(Into::into),
             tags: tags.into(),
         }
     }
@@ -82,6 +100,13 @@ impl<'a> SubjectRef<'a> {
     /// Returns the tags.
     pub(crate) fn tags(self) -> &'a [Box<str>] {
         self.tags
+    }
+
+    /// Returns whether path and query are in canonical form, outside of which nothing matches them.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_canonical(self) -> bool {
+        let is_canonical = |query| canonical_query(query) == query;
+        canonical(self.path) == self.path && self.query.is_none_or(is_canonical)
     }
 
     pub(crate) fn to_owned(self) -> Subject {

@@ -9,6 +9,7 @@ use super::Policy;
 use crate::error::Error;
 use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate, Terms, canonical};
 use crate::semantics::no_vary_search::NoVarySearch;
+use crate::telemetry::{RouteId, Row, Rows};
 
 /// The routes of a cache: a policy for each kind of read, and what each kind of write evicts.
 ///
@@ -68,16 +69,20 @@ impl Routes {
     }
 
     pub(crate) fn build(self) -> Result<RouteTable, Error> {
-        let mut table = RouteTable::default();
-        let mut templates = Vec::new();
+        let templates = self.reads.iter().map(|(template, _)| template.as_str());
+        let mut table = RouteTable {
+            rows: Rows::new(templates),
+            ..RouteTable::default()
+        };
         for (template, policy) in self.reads {
             let names = captures(&template)?;
-            let route = Arc::new(Route::new(&template, policy, &names)?);
+            let row = table.rows.row(RouteId::nth(table.read_templates.len()));
+            let route = Arc::new(Route::new(&template, policy, &names, row)?);
             table
                 .reads
                 .insert(template.as_str(), route)
-                .map_err(|error| conflict("route", &template, &templates, &error))?;
-            templates.push(template);
+                .map_err(|error| conflict("route", &template, &table.read_templates, &error))?;
+            table.read_templates.push(template);
         }
         for (template, rules) in grouped(self.writes) {
             let names = captures(&template)?;
@@ -98,7 +103,8 @@ impl Routes {
             table.write_templates.push(template);
         }
         if let Some(policy) = self.otherwise {
-            table.otherwise = Some(Arc::new(Route::new("otherwise", policy, &[])?));
+            let row = table.rows.row(RouteId::OTHERWISE);
+            table.otherwise = Some(Arc::new(Route::new("otherwise", policy, &[], row)?));
         }
         Ok(table)
     }
@@ -108,6 +114,8 @@ impl Routes {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) template: Box<str>,
+    /// Where requests are counted that come under it.
+    pub(crate) row: Arc<Row>,
     pub(crate) policy: Policy,
     tags: Vec<TagTemplate>,
 }
@@ -116,6 +124,8 @@ pub(crate) struct Route {
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
     reads: Templates<Arc<Route>>,
+    read_templates: Vec<String>,
+    rows: Rows,
     writes: Templates<Vec<CompiledEvict>>,
     write_templates: Vec<String>,
     otherwise: Option<Arc<Route>>,
@@ -160,7 +170,12 @@ pub(crate) type Evicted = SmallVec<[Invalidation; 4]>;
 pub(crate) type Tags = SmallVec<[Box<str>; 4]>;
 
 impl Route {
-    pub(crate) fn new(template: &str, mut policy: Policy, names: &[String]) -> Result<Self, Error> {
+    pub(crate) fn new(
+        template: &str,
+        mut policy: Policy,
+        names: &[String],
+        row: &Arc<Row>,
+    ) -> Result<Self, Error> {
         if let Some(value) = &policy.no_vary_search {
             let says = NoVarySearch::parse(value).ok_or_else(|| {
                 Error::config(format!(
@@ -178,6 +193,7 @@ impl Route {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             template: template.into(),
+            row: row.clone(),
             policy,
             tags,
         })
@@ -189,6 +205,11 @@ impl Route {
 }
 
 impl RouteTable {
+    /// Returns where requests are counted, route by route.
+    pub(crate) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
     /// Returns the route of a read.
     pub(crate) fn read(&self, path: &str) -> Option<&Arc<Route>> {
         match self.reads.at(path) {

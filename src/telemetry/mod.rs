@@ -1,109 +1,236 @@
-//! Turns outcomes into numbers. Other modules report an [`Event`]; only this one counts.
+//! Turns what happens into numbers. Other modules report; only this one counts, measures, and knows
+//! who listens.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+use crate::clock::Clock;
+use crate::invalidate::{InvalidationKind, SubjectRef};
 use crate::status::Outcome;
 
-/// Something worth counting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Event {
-    Hit,
-    Stale,
-    Revalidated,
-    Miss,
-    Bypass,
-    Unsatisfied,
-    Collapsed,
-    Stored,
-    Invalidation,
-    StoreError,
+mod counters;
+mod hot;
+mod latency;
+mod metrics;
+#[cfg(not(feature = "otel"))]
+#[path = "no_otel.rs"]
+mod otel;
+#[cfg(feature = "otel")]
+mod otel;
+mod prometheus;
+mod snapshot;
+pub(crate) mod trace;
+
+pub(crate) use counters::{Event, RouteId, Row, Rows};
+pub use hot::HotKey;
+pub(crate) use latency::{Operation, Timed};
+pub(crate) use metrics::Report;
+pub(crate) use otel::Outlet;
+pub(crate) use prometheus::render;
+pub use snapshot::{CacheStats, OutcomeStats, RouteStats};
+
+use counters::Reasons;
+use hot::HotKeys;
+#[cfg(feature = "admin")]
+pub(crate) use latency::BOUNDS as DURATION_BOUNDS;
+use latency::Latencies;
+use otel::Durations;
+
+/// All that one cache counts and measures.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    rows: Rows,
+    refusals: Reasons,
+    /// Hard and soft ones of each kind.
+    invalidations: [[AtomicU64; 2]; InvalidationKind::ALL.len()],
+    store_errors: [AtomicU64; Operation::ALL.len()],
+    waiting: AtomicU64,
+    latencies: Latencies,
+    durations: Durations,
+    hot_keys: OnceLock<HotKeys>,
+    /// Who wants to know more than can be counted in passing: a set of [`Listener`]s.
+    listeners: AtomicU8,
 }
 
-const EVENTS: usize = Event::StoreError as usize + 1;
+/// Someone who wants more than counts.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(crate) enum Listener {
+    /// Our own histograms.
+    Latencies = 1,
+    /// Those of OpenTelemetry, where a reader takes them.
+    #[cfg(feature = "otel")]
+    OpenTelemetry = 2,
+    /// The keys that are asked for most.
+    HotKeys = 4,
+}
 
-/// The counters of one cache.
-#[derive(Debug, Default)]
-pub(crate) struct Stats([AtomicU64; EVENTS]);
+/// Those who want to know how long things take.
+const TIMED: u8 = 1 | 2;
 
-impl From<Outcome> for Event {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Hit => Self::Hit,
-            Outcome::Stale(_) => Self::Stale,
-            Outcome::Revalidated { .. } => Self::Revalidated,
-            Outcome::Miss { .. } => Self::Miss,
-            Outcome::Unsatisfied => Self::Unsatisfied,
-            Outcome::Bypass(_) => Self::Bypass,
-        }
-    }
+/// What metrics are read from: a cache, for as long as it is there.
+pub(crate) trait Source: Send + Sync + 'static {
+    /// Shows how things stand.
+    #[cfg_attr(
+        not(feature = "otel"),
+        expect(dead_code, reason = "nobody collects what nobody exports")
+    )]
+    fn read(&self, see: &mut dyn FnMut(&Report<'_>));
+}
+
+/// What is known of a request when it is answered, beside its route and its outcome.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Account<'a> {
+    /// When its lookup began.
+    pub(crate) began: Option<Instant>,
+    /// Whether the store answered it, without the handler.
+    pub(crate) by_store: bool,
+    /// The number of the fill that made what is replayed.
+    pub(crate) filled_by: Option<NonZeroU64>,
+    /// What was asked for, as invalidations match it.
+    pub(crate) subject: Option<SubjectRef<'a>>,
 }
 
 impl Stats {
-    pub(crate) fn count(&self, event: impl Into<Event>) {
-        let event = event.into();
-        // Relaxed: a count, which orders nothing.
-        self.0[event as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn get(&self, event: Event) -> u64 {
-        self.0[event as usize].load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn snapshot(&self) -> CacheStats {
-        CacheStats {
-            hits: self.get(Event::Hit),
-            stale_hits: self.get(Event::Stale),
-            revalidated: self.get(Event::Revalidated),
-            misses: self.get(Event::Miss),
-            bypassed: self.get(Event::Bypass),
-            only_if_cached: self.get(Event::Unsatisfied),
-            collapsed: self.get(Event::Collapsed),
-            stored: self.get(Event::Stored),
-            invalidations: self.get(Event::Invalidation),
-            store_errors: self.get(Event::StoreError),
-            usage: crate::store::Usage::default(),
+    pub(crate) fn new(rows: Rows) -> Self {
+        Self {
+            rows,
+            refusals: Reasons::default(),
+            invalidations: Default::default(),
+            store_errors: Default::default(),
+            waiting: AtomicU64::new(0),
+            latencies: Latencies::default(),
+            durations: Durations::default(),
+            hot_keys: OnceLock::new(),
+            listeners: AtomicU8::new(0),
         }
+    }
+
+    pub(crate) fn row(&self, route: RouteId) -> &Arc<Row> {
+        self.rows.row(route)
+    }
+
+    /// Counts a request that is answered, and returns whether anybody wants to know more of it.
+    #[inline]
+    pub(crate) fn answered(&self, row: &Row, outcome: Outcome) -> bool {
+        row.count(outcome);
+        if let Outcome::Miss {
+            detail: Some(reason),
+            ..
+        } = outcome
+        {
+            self.refusals.count(reason);
+        }
+        // Relaxed: who begins to listen may miss what is under way.
+        self.listeners.load(Ordering::Relaxed) != 0 || trace::is_on()
+    }
+
+    /// Tells those who want to know more of a request that is answered.
+    pub(crate) fn tell_listeners(
+        &self,
+        clock: &Clock,
+        row: &Row,
+        outcome: Outcome,
+        account: &Account<'_>,
+    ) {
+        if let Some(began) = account.began
+            && self.is_timed()
+        {
+            let timed = match account.by_store {
+                true => Timed::Hit,
+                false => Timed::Miss(outcome),
+            };
+            self.took(timed, clock.instant().saturating_duration_since(began));
+        }
+        if let (Some(keys), Some(subject)) = (self.hot_keys.get(), account.subject) {
+            keys.note(subject.path(), subject.query(), account.by_store);
+        }
+        trace::answered(row, outcome, account.filled_by);
+    }
+
+    /// Begins to watch for the keys that are asked for most, to tell of so many; once.
+    pub(crate) fn watch_keys(&self, most: usize) {
+        self.hot_keys.get_or_init(|| HotKeys::new(most));
+        self.listen(Listener::HotKeys, true);
+    }
+
+    pub(crate) fn hot_keys(&self) -> Vec<HotKey> {
+        self.hot_keys.get().map(HotKeys::top).unwrap_or_default()
+    }
+
+    /// Whether anybody wants to know how long things take.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.listeners.load(Ordering::Relaxed) & TIMED != 0
+    }
+
+    /// Records how long something took.
+    pub(crate) fn took(&self, timed: Timed, took: Duration) {
+        if self.listeners.load(Ordering::Relaxed) & Listener::Latencies as u8 != 0 {
+            self.latencies.record(timed, took);
+        }
+        self.durations.record(timed, took);
+    }
+
+    /// Returns how often requests took how long, by outcome: a count for each of the bounds, and one
+    /// for what is over the last.
+    #[cfg(feature = "admin")]
+    pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
+        let hit = Timed::Hit.series();
+        let all = latency::SERIES.iter().enumerate();
+        all.filter_map(move |(series, attribute)| {
+            let outcome = match attribute {
+                _ if series == hit => "hit",
+                Some(("cache.outcome", outcome)) => outcome,
+                _ => return None,
+            };
+            Some((outcome, self.latencies.of(series).buckets().to_vec()))
+        })
+    }
+
+    pub(crate) fn listen(&self, listener: Listener, on: bool) {
+        match on {
+            true => self.listeners.fetch_or(listener as u8, Ordering::Relaxed),
+            false => self
+                .listeners
+                .fetch_and(!(listener as u8), Ordering::Relaxed),
+        };
+    }
+
+    pub(crate) fn invalidated(&self, kind: InvalidationKind, soft: bool) {
+        self.invalidations[kind as usize][usize::from(soft)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn invalidations(&self, kind: InvalidationKind, soft: bool) -> u64 {
+        self.invalidations[kind as usize][usize::from(soft)].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn store_failed(&self, operation: Operation) {
+        self.store_errors[operation as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn store_errors(&self, operation: Operation) -> u64 {
+        self.store_errors[operation as usize].load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request waits, until the guard is dropped.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(&self.waiting)
+    }
+
+    fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
-/// What a cache has done since it was built, and what it holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CacheStats {
-    /// Requests answered from a fresh stored response.
-    pub hits: u64,
-    /// Requests answered from a stale one: while it was refreshed, or because the handler failed.
-    pub stale_hits: u64,
-    /// Requests answered from a stored response that the handler confirmed.
-    pub revalidated: u64,
-    /// Requests answered by the handler, those that shared another request's call included.
-    pub misses: u64,
-    /// Requests for which the cache was not asked, writes included.
-    pub bypassed: u64,
-    /// Requests with `only-if-cached` for which nothing was stored.
-    pub only_if_cached: u64,
-    /// Times a request waited for another request's handler call.
-    pub collapsed: u64,
-    /// Responses stored.
-    pub stored: u64,
-    /// Invalidations recorded, by writes and by hand.
-    pub invalidations: u64,
-    /// Times the store failed; no request fails with it.
-    pub store_errors: u64,
-    /// What the store holds.
-    pub usage: crate::store::Usage,
-}
+/// A request that waits for another one's handler call.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a>(&'a AtomicU64);
 
-impl CacheStats {
-    /// Returns the share of reads the cache was asked for that it answered itself, from 0 to 1.
-    #[must_use]
-    pub fn hit_ratio(&self) -> f64 {
-        let answered = self.hits + self.stale_hits;
-        let asked = answered + self.revalidated + self.misses + self.only_if_cached;
-        match asked {
-            0 => 0.0,
-            asked => answered as f64 / asked as f64,
-        }
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

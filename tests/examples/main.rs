@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod proxy;
+mod proxy_admin;
 mod proxy_failures;
 mod proxy_messages;
 mod quickstart;

@@ -147,6 +147,23 @@ async fn cache_bypass_switches_the_cache_off() {
 }
 
 #[tokio::test]
+async fn cache_bypass_is_off_unless_it_says_true() {
+    for value in ["", "false", "0"] {
+        let shop = Program::start_with("quickstart", &[], &[("CACHE_BYPASS", value)]);
+        assert_eq!(shop.get("/products/1").await.x_cache(), "MISS", "{value:?}");
+    }
+    let shop = Program::start_with("quickstart", &[], &[("CACHE_BYPASS", "1")]);
+    assert_eq!(shop.get("/products/1").await.x_cache(), "BYPASS");
+    let output = run_with("quickstart", &[], &[("CACHE_BYPASS", "perhaps")]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("\"perhaps\": expected true or false"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn an_occupied_port_is_named_with_a_way_out() {
     let occupied = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = occupied.local_addr().unwrap().to_string();
@@ -165,7 +182,20 @@ fn what_cannot_work_is_said_at_the_start() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("'somewhere'"));
 
-    let output = run_with("quickstart", &[], &[("REDIS_URL", "redis://127.0.0.1")]);
+    let output = run_with("quickstart", &[], &[("REDIS_URL", "nonsense")]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("feature `redis`"));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("redis://"), "{error}");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_takes_nothing_from_the_shop() {
+    // A port that nobody listens on: it was free a moment ago.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let shop = Program::start_with("quickstart", &[], &[("REDIS_URL", &url)]);
+    for _ in 0..2 {
+        assert_eq!(shop.get("/products/1").await.status(), 200);
+    }
 }

@@ -23,6 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) struct Program {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// What it said before it listened.
+    pub(crate) said: Vec<String>,
 }
 
 impl Program {
@@ -40,14 +42,25 @@ impl Program {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
         let address = lines
             .by_ref()
             .map_while(Result::ok)
-            .find_map(|line| Some(line.strip_prefix("listening on http://")?.parse().unwrap()))
+            .find_map(|line| match line.strip_prefix("listening on http://") {
+                Some(address) => Some(address.parse().unwrap()),
+                None => {
+                    said.push(line);
+                    None
+                }
+            })
             .expect("the program ended before it listened");
         // Whatever else it says is read, so that it never meets a closed pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        Self {
+            child,
+            address,
+            said,
+        }
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -64,10 +77,14 @@ impl Program {
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
-                .args(["-TERM", &pid])
+                .args(["-s", name, &pid])
                 .status()
                 .unwrap()
                 .success()
@@ -89,27 +106,38 @@ impl Program {
         fields: &[(&str, &str)],
         body: &'static str,
     ) -> Answer {
-        let request = fields
-            .iter()
-            .fold(Request::builder(), |request, &(name, value)| {
-                request.header(name, value)
-            })
-            .method(method)
-            .uri(format!("http://{}{path}", self.address))
-            .body(Full::from(body))
-            .unwrap();
-        let began = Instant::now();
-        let (parts, body) = client().request(request).await.unwrap().into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer {
-            response: Response::from_parts(parts, body),
-            took: began.elapsed(),
-        }
+        send(self.address, method, path, fields, body).await
     }
 
     /// Sends bytes as they are and returns all that comes back until the connection ends.
     pub(crate) async fn raw(&self, request: &str) -> String {
         raw(self.address, request).await
+    }
+}
+
+/// Sends a request and reads the answer.
+pub(crate) async fn send(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &'static str,
+) -> Answer {
+    let request = fields
+        .iter()
+        .fold(Request::builder(), |request, &(name, value)| {
+            request.header(name, value)
+        })
+        .method(method)
+        .uri(format!("http://{address}{path}"))
+        .body(Full::from(body))
+        .unwrap();
+    let began = Instant::now();
+    let (parts, body) = client().request(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer {
+        response: Response::from_parts(parts, body),
+        took: began.elapsed(),
     }
 }
 

@@ -8,9 +8,10 @@
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use self::shard::Shard;
-use self::sweep::Sweep;
+use self::sweep::{Sweep, Swept};
 use super::{Answer, Store, Stored, Usage};
 use crate::clock::Clock;
 use crate::entry::StoredResponse;
@@ -58,6 +59,7 @@ pub struct MemoryStore {
     max_bytes: usize,
     largest_entry: usize,
     evictions: AtomicU64,
+    swept: Swept,
     log: Log,
     clock: Clock,
     sweep: Mutex<Sweep>,
@@ -80,7 +82,8 @@ impl MemoryStore {
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         let builder = Self::builder().max_bytes(max_bytes);
-        builder.with_largest_entry(DEFAULT_LARGEST_ENTRY)
+        let log = builder.log();
+        builder.with_largest_entry(DEFAULT_LARGEST_ENTRY, log)
     }
 
     /// Returns a builder, for more than the number of bytes.
@@ -141,6 +144,12 @@ impl MemoryStoreBuilder {
     ///
     /// If the largest entry would take more than an eighth of the store.
     pub fn build(self) -> Result<MemoryStore, Error> {
+        let log = self.log();
+        self.build_with(log)
+    }
+
+    /// Returns a store that goes by a log of somebody else's.
+    pub(super) fn build_with(self, log: Log) -> Result<MemoryStore, Error> {
         let eighth = self.max_bytes / 8;
         match self.largest_entry {
             Some(largest) if largest > eighth => Err(Error::config(format!(
@@ -148,12 +157,17 @@ impl MemoryStoreBuilder {
                  bytes: allow at most {eighth} or enlarge the store",
                 self.max_bytes
             ))),
-            Some(largest) => Ok(self.with_largest_entry(largest)),
-            None => Ok(self.with_largest_entry(DEFAULT_LARGEST_ENTRY)),
+            Some(largest) => Ok(self.with_largest_entry(largest, log)),
+            None => Ok(self.with_largest_entry(DEFAULT_LARGEST_ENTRY, log)),
         }
     }
 
-    fn with_largest_entry(self, largest: usize) -> MemoryStore {
+    fn log(&self) -> Log {
+        self.log_capacity
+            .map_or_else(Log::default, Log::with_capacity)
+    }
+
+    fn with_largest_entry(self, largest: usize, log: Log) -> MemoryStore {
         let largest_entry = largest.min(self.max_bytes / 8);
         // A seventh more: what a shard sets aside for its own working is far less.
         let shard_bytes = SHARD_BYTES.max(largest_entry.saturating_add(largest_entry / 7));
@@ -165,9 +179,8 @@ impl MemoryStoreBuilder {
             max_bytes: self.max_bytes,
             largest_entry,
             evictions: AtomicU64::new(0),
-            log: self
-                .log_capacity
-                .map_or_else(Log::default, Log::with_capacity),
+            log,
+            swept: Swept::default(),
             clock: self.clock,
             sweep: Mutex::default(),
         }
@@ -191,13 +204,14 @@ impl MemoryStore {
         log.append(what);
         let matches = |stored: &Stored| match stored {
             Stored::Response(stored) => log.verdict(before, stored.subject()) == Verdict::Invalid,
+            Stored::Value(value) => log.verdict(before, value.subject()) == Verdict::Invalid,
             Stored::Variants(_) => false,
         };
         let mut hashes = Vec::new();
         for shard in &self.shards {
             shard.list(&mut hashes);
             for hash in hashes.drain(..) {
-                shard.remove_if(hash, matches);
+                shard.remove_if(hash, self.clock.instant(), matches);
             }
         }
     }
@@ -225,6 +239,18 @@ impl Store for MemoryStore {
         Answer::Now(Ok(()))
     }
 
+    /// Adds under the lock of the counter's shard. Counters take room as entries do, and end by the
+    /// store's own [`clock`](MemoryStoreBuilder::clock).
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        let (shard, now) = (self.shard(key), self.clock.instant());
+        if by == 0 {
+            return Answer::Now(Ok(shard.count(key, now)));
+        }
+        let (count, evicted) = shard.increment(key, by, now.checked_add(ttl), now);
+        self.evictions.fetch_add(evicted, Ordering::Relaxed);
+        Answer::Now(count.ok_or_else(|| Error::store("the count would not fit into 64 bits")))
+    }
+
     fn log(&self) -> &Log {
         &self.log
     }
@@ -243,19 +269,15 @@ impl Store for MemoryStore {
     /// invalidation begins a new one.
     ///
     /// Removes what the log rules out, and what is past use: no longer fresh, nor to be served
-    /// stale, nor worth validating.
+    /// stale, nor worth validating. Counters that have ended, too.
     fn sweep(&self) -> bool {
         self.sweep_some()
     }
 
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
-        let mut hashes = Vec::new();
-        for shard in &self.shards {
-            shard.list(&mut hashes);
-            for hash in hashes.drain(..) {
-                if let Some(Stored::Response(stored)) = shard.peek(hash) {
-                    visitor(&stored);
-                }
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
+        for (key, stored) in self.shards.iter().flat_map(Shard::iter) {
+            if let Stored::Response(stored) = stored {
+                visitor(key.borrow(), &stored);
             }
         }
         true
@@ -267,6 +289,8 @@ impl Store for MemoryStore {
             bytes: self.shards.iter().map(Shard::bytes).sum(),
             capacity: self.max_bytes as u64,
             evictions: self.evictions.load(Ordering::Relaxed),
+            swept_invalidated: self.swept.invalidated.load(Ordering::Relaxed),
+            swept_expired: self.swept.expired.load(Ordering::Relaxed),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reclaiming the room of what nothing may serve any more, a little at a time.
 
 use std::sync::TryLockError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::MemoryStore;
@@ -24,6 +25,31 @@ pub(super) struct Sweep {
     hashes: Vec<u64>,
 }
 
+/// How many values were removed, and why.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    pub(super) invalidated: AtomicU64,
+    pub(super) expired: AtomicU64,
+}
+
+/// Why nothing may serve a value any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Useless {
+    Invalidated,
+    Expired,
+}
+
+impl Swept {
+    fn count(&self, why: Useless) {
+        let count = match why {
+            Useless::Invalidated => &self.invalidated,
+            Useless::Expired => &self.expired,
+        };
+        // Relaxed: a count, which orders nothing.
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl MemoryStore {
     pub(super) fn sweep_some(&self) -> bool {
         let mut sweep = match self.sweep.try_lock() {
@@ -44,21 +70,37 @@ impl MemoryStore {
         let rest = sweep.hashes.len().saturating_sub(STEP);
         let shard = &self.shards[sweep.shard];
         for hash in sweep.hashes.drain(rest..) {
-            shard.remove_if(hash, |stored| self.is_useless(stored, now));
+            let mut why = Useless::Expired;
+            let removed = shard.remove_if(hash, now, |stored| match self.useless(stored, now) {
+                Some(found) => {
+                    why = found;
+                    true
+                }
+                None => false,
+            });
+            if removed {
+                self.swept.count(why);
+            }
         }
         sweep.to_list > 0 || !sweep.hashes.is_empty()
     }
 
-    fn is_useless(&self, stored: &Stored, now: Instant) -> bool {
+    fn useless(&self, stored: &Stored, now: Instant) -> Option<Useless> {
         match stored {
-            Stored::Response(response) => {
-                response.verdict(&self.log) == Verdict::Invalid || is_past_use(response, now)
+            Stored::Response(response) if response.verdict(&self.log) == Verdict::Invalid => {
+                Some(Useless::Invalidated)
             }
+            Stored::Response(response) => is_past_use(response, now).then_some(Useless::Expired),
+            Stored::Value(value) if value.verdict(&self.log) != Verdict::Valid => {
+                Some(Useless::Invalidated)
+            }
+            Stored::Value(value) => (!value.is_fresh(now)).then_some(Useless::Expired),
             // A list of variants leads to nothing when none of them is left.
-            Stored::Variants(variants) => variants.known.iter().all(|variant| {
-                let key = variant.key.borrow();
-                !self.shard(key).contains(key)
-            }),
+            Stored::Variants(variants) => {
+                let is_left = |key| self.shard(key).contains(key);
+                let mut keys = variants.known.iter().map(|variant| variant.key.borrow());
+                (!keys.any(is_left)).then_some(Useless::Expired)
+            }
         }
     }
 }

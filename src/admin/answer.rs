@@ -1,0 +1,95 @@
+//! Answers: JSON, errors among them.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode, Uri};
+use serde_json::{Value, json};
+
+use crate::error::{Error, ErrorKind};
+
+/// An answer in JSON.
+pub(super) struct Json(pub(super) Value);
+
+/// An answer that says what was wrong, and what to change.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    error: String,
+}
+
+pub(super) type Answer = Result<Json, Refusal>;
+
+impl Refusal {
+    pub(super) fn bad_request(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    pub(super) fn unauthorized(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, error)
+    }
+
+    pub(super) fn forbidden(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, error)
+    }
+
+    pub(super) fn internal(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+    }
+
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        let error = error.into();
+        Self { status, error }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let status = match error.kind() {
+            ErrorKind::Pattern | ErrorKind::Config | ErrorKind::Value => StatusCode::BAD_REQUEST,
+            ErrorKind::Store | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Json {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.0.to_string()));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        response
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = Json(json!({ "error": self.error })).into_response();
+        *response.status_mut() = self.status;
+        response
+    }
+}
+
+pub(super) async fn nothing_here(uri: Uri) -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        format!(
+            "there is nothing at {}; there are /health, /stats, /metrics, /entries, /explain, \
+             /purge and /bypass, and a page at /",
+            uri.path()
+        ),
+    )
+}
+
+pub(super) async fn other_method(method: Method, uri: Uri) -> Refusal {
+    let right = match uri.path() {
+        "/purge" | "/bypass" => "POST",
+        _ => "GET",
+    };
+    Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{} takes {right}, not {method}", uri.path()),
+    )
+}

@@ -1,0 +1,198 @@
+//! The parameters of a request, whichever way they come.
+
+use std::str::FromStr;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
+
+use super::answer::Refusal;
+
+/// Names and values from the query and, where there is one, from the body.
+///
+/// Each is taken out once by its name; [`finish`](Self::finish) refuses what is left.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    fields: Vec<(String, String)>,
+    taken: Vec<&'static str>,
+}
+
+/// The most bytes of a body: all that there is to say fits into a few hundred.
+const LONGEST_BODY: usize = 16 << 10;
+
+impl Fields {
+    pub(super) fn of_query(query: Option<&str>) -> Self {
+        let query = query.unwrap_or_default().as_bytes();
+        Self {
+            fields: form_urlencoded::parse(query).into_owned().collect(),
+            taken: Vec::new(),
+        }
+    }
+
+    /// Takes query and body together.
+    pub(super) async fn of_request(request: Request) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let mut fields = Self::of_query(parts.uri.query());
+        let body = read(body).await?;
+        if !body.is_empty() {
+            fields.fields.extend(match format(&parts.headers)? {
+                Format::Form => form_urlencoded::parse(&body).into_owned().collect(),
+                Format::Json => of_json(&body)?,
+            });
+        }
+        Ok(fields)
+    }
+
+    /// Takes what may be given several times.
+    pub(super) fn all(&mut self, name: &'static str) -> Vec<String> {
+        self.taken.push(name);
+        self.fields
+            .extract_if(.., |(given, _)| *given == name)
+            .map(|(_, value)| value)
+            .collect()
+    }
+
+    /// Takes what may be given once.
+    pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, Refusal> {
+        let mut values = self.all(name);
+        match values.len() {
+            0 | 1 => Ok(values.pop()),
+            _ => Err(Refusal::bad_request(format!(
+                "`{name}` is given more than once"
+            ))),
+        }
+    }
+
+    /// Takes what is asked for with an empty value as if it were not asked for: forms send those.
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Refusal> {
+        Ok(self.one(name)?.filter(|value| !value.is_empty()))
+    }
+
+    pub(super) fn parsed<T: FromStr>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, Refusal> {
+        let parse = |value: String| {
+            value.parse().map_err(|_| {
+                Refusal::bad_request(format!("`{name}` is {value:?}: expected {expected}"))
+            })
+        };
+        self.text(name)?.map(parse).transpose()
+    }
+
+    /// Takes a choice among names.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        name: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<Option<T>, Refusal> {
+        let Some(value) = self.text(name)? else {
+            return Ok(None);
+        };
+        match choices.iter().find(|(choice, _)| *choice == value) {
+            Some((_, chosen)) => Ok(Some(*chosen)),
+            None => {
+                let choices: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
+                Err(Refusal::bad_request(format!(
+                    "`{name}` is {value:?}: expected one of {}",
+                    choices.join(", ")
+                )))
+            }
+        }
+    }
+
+    /// Takes a yes or no; the name alone is a yes.
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Refusal> {
+        match self.one(name)?.as_deref() {
+            None => Ok(None),
+            Some("" | "true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(value) => Err(Refusal::bad_request(format!(
+                "`{name}` is {value:?}: expected true or false"
+            ))),
+        }
+    }
+
+    /// Refuses whatever has not been taken: a misspelt `dry_run` must not purge.
+    pub(super) fn finish(self) -> Result<(), Refusal> {
+        match self.fields.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Refusal::bad_request(format!(
+                "there is no parameter {name:?} here; there are {}",
+                self.taken.join(", ")
+            ))),
+        }
+    }
+}
+
+async fn read(body: Body) -> Result<axum::body::Bytes, Refusal> {
+    to_bytes(body, LONGEST_BODY).await.map_err(|_| {
+        Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body could not be read to its end; it may have {LONGEST_BODY} bytes"),
+        )
+    })
+}
+
+enum Format {
+    Form,
+    Json,
+}
+
+fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
+    let Some(given) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(Format::Json);
+    };
+    let given = String::from_utf8_lossy(given.as_bytes());
+    let media_type = given.split(';').next().unwrap_or_default().trim();
+    match media_type.to_ascii_lowercase().as_str() {
+        "application/json" => Ok(Format::Json),
+        "application/x-www-form-urlencoded" => Ok(Format::Form),
+        _ => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!(
+                "a body of {media_type:?} is not understood; send application/json, \
+                 application/x-www-form-urlencoded, or parameters in the query"
+            ),
+        )),
+    }
+}
+
+fn of_json(body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+    let value = serde_json::from_slice(body)
+        .map_err(|error| Refusal::bad_request(format!("the body is not JSON: {error}")))?;
+    let Value::Object(members) = value else {
+        return Err(Refusal::bad_request(
+            "the body is not an object; send for example {\"pattern\": \"/products/**\"}",
+        ));
+    };
+    let mut fields = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        match value {
+            Value::Null => {}
+            Value::Array(values) => {
+                for value in values {
+                    let value = scalar(&name, value)?;
+                    fields.push((name.clone(), value));
+                }
+            }
+            value => {
+                let value = scalar(&name, value)?;
+                fields.push((name, value));
+            }
+        }
+    }
+    Ok(fields)
+}
+
+fn scalar(name: &str, value: Value) -> Result<String, Refusal> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
+        _ => Err(Refusal::bad_request(format!(
+            "{name:?} is neither text, number, true nor false"
+        ))),
+    }
+}

@@ -1,0 +1,186 @@
+//! A log that follows another one, which several nodes share.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::invalidation::Invalidation;
+use super::log::Log;
+use super::position::Position;
+use crate::mutant::{self, Mutant};
+
+/// Names one life of a shared log. Positions of one mean nothing in another.
+pub(crate) type Epoch = [u8; 16];
+
+/// A place in a shared log: which log, and how many invalidations it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SharedPosition {
+    pub(crate) epoch: Epoch,
+    pub(crate) number: u64,
+}
+
+/// What a shared log holds behind a position that this node knew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delta {
+    /// Where the shared log stands.
+    pub(crate) head: SharedPosition,
+    /// Up to here the log may have forgotten what was recorded.
+    pub(crate) floor: u64,
+    /// Each with its number, in any order.
+    pub(crate) recorded: Vec<(u64, Invalidation)>,
+}
+
+/// This node's [`Log`], kept in step with a shared one.
+///
+/// Within one epoch the shared log's number *n* stands at the local position *base* + *n*, so both
+/// order invalidations alike. A new epoch gets a base behind everything before, and begins with an
+/// invalidation of everything: what was stored, or begun, in an earlier epoch is never used again.
+pub(crate) struct Mirror {
+    log: Log,
+    origin: Mutex<Option<Origin>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    head: SharedPosition,
+    base: u64,
+    /// What was made before this number is not used.
+    floor: u64,
+}
+
+/// What a shared position is on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Local {
+    /// This local position.
+    At(Position),
+    /// Behind all that this node has heard of: it has to ask again.
+    Ahead,
+    /// Of another epoch, or so old that the log has forgotten what was recorded since.
+    Lost,
+}
+
+impl Mirror {
+    pub(crate) fn new(log: Log) -> Self {
+        Self {
+            log,
+            origin: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Returns how far this node has followed the shared log.
+    pub(crate) fn head(&self) -> Option<SharedPosition> {
+        self.origin().map(|origin| origin.head)
+    }
+
+    /// Records what the shared log holds that this node did not know of; `asked` is what it knew
+    /// when it asked.
+    ///
+    /// Returns whether it is in step now. It is not if another answer has led it to another epoch
+    /// meanwhile than this one speaks of: then it cannot tell which of the two is over.
+    pub(crate) fn catch_up(&self, asked: Option<SharedPosition>, delta: &Delta) -> bool {
+        let mut origin = self.lock();
+        let known = origin.map(|origin| origin.head.epoch);
+        let asked_of = asked.map(|asked| asked.epoch);
+        let same_epoch = known == Some(delta.head.epoch);
+        if !same_epoch && asked_of != known {
+            return false;
+        }
+        let before = origin.filter(|_| same_epoch);
+        *origin = Some(self.record(before, delta));
+        true
+    }
+
+    /// Records a delta; `before` is what was known of the same epoch.
+    fn record(&self, before: Option<Origin>, delta: &Delta) -> Origin {
+        let shared = self.log.shared();
+        let place = |(number, invalidation): &(u64, Invalidation)| {
+            (*number, shared.place(std::slice::from_ref(invalidation)))
+        };
+        let placed: Vec<_> = delta.recorded.iter().map(place).collect();
+        let everything = shared.place(&[Invalidation::everything()]);
+        let number = before.map_or(0, |origin| origin.head.number);
+        let head = SharedPosition {
+            number: number.max(delta.head.number),
+            ..delta.head
+        };
+        let mut state = shared.write();
+        let local = u64::from(shared.head().position);
+        let (base, floor) = match before {
+            Some(origin)
+                if local == origin.base + origin.head.number
+                    || mutant::is(Mutant::RebaseLeftOut) =>
+            {
+                (origin.base, origin.floor.max(forgotten(delta)))
+            }
+            // Something was recorded here alone, so that local positions count on from there; what
+            // is known of the shared log's past stands at positions that now mean something else.
+            Some(_) => (local + 1, head.number),
+            None => (local + 1, forgotten(delta)),
+        };
+        if before.is_none_or(|origin| (origin.base, origin.floor) != (base, floor)) {
+            state.record(everything, Position::from(base + floor));
+        }
+        for (number, placed) in placed {
+            state.record(placed, Position::from(base + number));
+        }
+        shared.publish(Position::from(base + head.number), &state);
+        Origin { head, base, floor }
+    }
+
+    /// Returns what a position of the shared log is on this node.
+    pub(crate) fn local(&self, shared: SharedPosition) -> Local {
+        match self.origin() {
+            Some(origin)
+                if origin.head.epoch != shared.epoch && !mutant::is(Mutant::EpochIgnored) =>
+            {
+                Local::Lost
+            }
+            Some(origin) if shared.number > origin.head.number => Local::Ahead,
+            Some(origin) if shared.number >= origin.floor => {
+                Local::At(Position::from(origin.base + shared.number))
+            }
+            _ => Local::Lost,
+        }
+    }
+
+    /// Returns the position of the shared log that a local one stands for: the latest that was known
+    /// then. `None` for one of an earlier epoch.
+    pub(crate) fn shared(&self, local: Position) -> Option<SharedPosition> {
+        let origin = self.origin()?;
+        let number = u64::from(local).checked_sub(origin.base)?;
+        (number >= origin.floor).then_some(SharedPosition {
+            epoch: origin.head.epoch,
+            number: number.min(origin.head.number),
+        })
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Origin>> {
+        self.origin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn forgotten(delta: &Delta) -> u64 {
+    match mutant::is(Mutant::SharedFloorIgnored) {
+        true => 0,
+        false => delta.floor,
+    }
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror")
+            .field("log", &self.log)
+            .field("origin", &self.origin())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! What lies between the nodes and the server: messages that are late, out of order, or lost.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::dice::Dice;
+use super::server::{Limits, Server};
+use crate::store::redis::backend::{Ask, Backend, Failure, Followed, Name, Pending};
+use crate::store::redis::node::now;
+
+pub(super) const DEADLINE: Duration = Duration::from_millis(50);
+
+/// How messages fare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weather {
+    /// They come within a few milliseconds.
+    Calm,
+    /// Some come late, some never, and of some that came the answer does not.
+    Rough,
+    /// Nothing is heard of any of them; most were carried out.
+    Silent,
+    /// There is no connection.
+    Cut,
+}
+
+/// The server, and the ways to it.
+#[derive(Debug)]
+pub(super) struct Network {
+    state: Mutex<State>,
+    began: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) server: Server,
+    /// For each node.
+    pub(super) weather: Vec<Weather>,
+    /// What the server had some time ago.
+    past: Vec<Server>,
+    histories: u64,
+    /// By so many milliseconds its clock is ahead.
+    clock_ms: i64,
+    dice: Dice,
+}
+
+/// What becomes of one message.
+struct Fate {
+    there: Duration,
+    back: Option<Duration>,
+    arrives: bool,
+    /// Whether the sender learns at once that it does not.
+    is_noticed: bool,
+}
+
+impl Network {
+    pub(super) fn new(nodes: usize, dice: Dice) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                server: Server::default(),
+                weather: vec![Weather::Calm; nodes],
+                past: vec![Server::default()],
+                histories: 0,
+                clock_ms: 1_000_000,
+                dice,
+            }),
+            began: now(),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// The way that one node has to the server.
+    pub(super) fn line(self: &Arc<Self>, node: usize, limits: Limits) -> Line {
+        Line {
+            network: self.clone(),
+            node,
+            limits,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn remember(&mut self) {
+        self.past.push(self.server.clone());
+        if self.past.len() > 4 {
+            self.past.remove(0);
+        }
+    }
+
+    /// Something happens to the server; returns what.
+    pub(super) fn strike(&mut self) -> &'static str {
+        match self.dice.below(7) {
+            0 => {
+                self.server.log = None;
+                "the log is evicted"
+            }
+            1 => {
+                self.server.log = None;
+                self.server.values.clear();
+                "everything is flushed"
+            }
+            2 => {
+                self.fail_over();
+                self.server.log = None;
+                self.server.values.clear();
+                "the server is restarted with nothing"
+            }
+            3 => {
+                let names: Vec<_> = self.server.values.keys().cloned().collect();
+                for name in names {
+                    if self.dice.percent(50) {
+                        self.server.values.remove(&name);
+                    }
+                }
+                "entries are evicted"
+            }
+            4 => {
+                self.server.refuses = Some("a replica");
+                "the server stops taking writes"
+            }
+            _ => {
+                self.fail_over();
+                "a replica, or a file, takes over"
+            }
+        }
+    }
+
+    /// A server with an earlier log goes on, with the values of the same time or of another.
+    fn fail_over(&mut self) {
+        self.past.push(self.server.clone());
+        let (log, values) = (
+            self.dice.below(self.past.len()),
+            self.dice.below(self.past.len()),
+        );
+        self.histories += 1;
+        self.clock_ms += self.dice.below(2000) as i64 - 1000;
+        self.server = Server {
+            history: self.histories,
+            refuses: None,
+            log: self.past[log].log.clone(),
+            values: self.past[values].values.clone(),
+        };
+        // The others copy from this one, and no longer have what they had.
+        self.past = vec![self.server.clone()];
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.server.refuses = None;
+        self.weather.fill(Weather::Calm);
+    }
+
+    fn fate(&mut self, node: usize) -> Fate {
+        let (weather, dice) = (self.weather[node], &mut self.dice);
+        let mut within = |most: usize| Duration::from_millis(dice.below(most) as u64);
+        let (there, back) = match weather {
+            Weather::Calm => (within(3), within(3)),
+            Weather::Rough | Weather::Silent | Weather::Cut => (within(50), within(40)),
+        };
+        let (arrives, answered) = match weather {
+            Weather::Calm => (true, true),
+            Weather::Rough => (dice.percent(90), dice.percent(90)),
+            Weather::Silent => (dice.percent(80), false),
+            Weather::Cut => (false, false),
+        };
+        Fate {
+            there,
+            back: answered.then_some(back),
+            arrives,
+            is_noticed: weather == Weather::Cut || dice.percent(30),
+        }
+    }
+}
+
+/// The way that one node has to the server.
+pub(super) struct Line {
+    network: Arc<Network>,
+    node: usize,
+    limits: Limits,
+}
+
+impl Line {
+    /// Sends a message. Once sent it may be carried out whether or not anybody waits for it.
+    fn send<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut State, Instant) -> Result<T, Failure> + Send + 'static,
+    ) -> Pending<T> {
+        let (network, node) = (self.network.clone(), self.node);
+        Box::pin(async move {
+            let fate = network.lock().fate(node);
+            let (answer, answered) = oneshot::channel();
+            tokio::spawn(async move {
+                pass(fate.there).await;
+                let acted = fate.arrives.then(|| act(&mut network.lock(), now()));
+                match (acted, fate.back) {
+                    (Some(acted), Some(back)) => {
+                        pass(back).await;
+                        let _ = answer.send(acted);
+                    }
+                    _ if fate.is_noticed => {}
+                    _ => {
+                        sleep(2 * DEADLINE).await;
+                        drop(answer);
+                    }
+                }
+            });
+            match timeout(DEADLINE, answered).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(Failure::Unreachable("the connection broke".into())),
+                Err(_) => Err(Failure::Timeout),
+            }
+        })
+    }
+}
+
+async fn pass(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
+}
+
+impl Backend for Line {
+    fn follow(&self, ask: Ask) -> Pending<Followed> {
+        let (limits, began) = (self.limits, self.network.began);
+        self.send(move |state, now| {
+            let now_ms = state.clock_ms + (now - began).as_millis() as i64;
+            state.server.follow(&ask, limits, now_ms)
+        })
+    }
+
+    fn get(&self, name: Name) -> Pending<Option<Bytes>> {
+        self.send(move |state, now| Ok(state.server.get(&name, now)))
+    }
+
+    fn set(&self, name: Name, value: Bytes, keep: Duration) -> Pending<()> {
+        self.send(move |state, now| state.server.set(name, value, now, keep))
+    }
+
+    fn remove(&self, name: Name) -> Pending<()> {
+        self.send(move |state, _| state.server.remove(&name))
+    }
+
+    fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Pending<bool> {
+        self.send(move |state, now| match state.server.get(&name, now) {
+            Some(_) => Ok(false),
+            None => state.server.set(name, value, now, keep).map(|()| true),
+        })
+    }
+
+    fn reconnect(&self) {}
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! A server, as far as the store knows it: a log that answers like `follow.lua`, and values.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
+use crate::mutant::{self, Mutant};
+use crate::store::redis::backend::{Ask, Failure, Followed, Name};
+
+/// What `follow.lua` is told of the node's settings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) capacity: usize,
+    pub(super) most_told: usize,
+}
+
+/// A server. A clone is what a replica, or a file, has of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Server {
+    /// The replication id: another one after each start and each promotion.
+    pub(super) history: u64,
+    /// Why the log cannot be written to, as on a replica or a full disk.
+    pub(super) refuses: Option<&'static str>,
+    pub(super) log: Option<SortedSet>,
+    pub(super) values: HashMap<Name, (Bytes, Instant)>,
+}
+
+/// The one key of the log.
+#[derive(Clone, Debug)]
+pub(super) struct SortedSet {
+    epoch: Epoch,
+    history: u64,
+    floor: u64,
+    head: u64,
+    /// By score, then by name, as Redis orders them; `H` is one of them.
+    members: BTreeSet<(u64, Vec<u8>)>,
+    scores: HashMap<Vec<u8>, u64>,
+}
+
+const HEAD: &[u8] = b"H";
+
+impl SortedSet {
+    fn new(epoch: Epoch, history: u64) -> Self {
+        let mut log = Self {
+            epoch,
+            history,
+            floor: 0,
+            head: 0,
+            members: BTreeSet::new(),
+            scores: HashMap::new(),
+        };
+        log.add(HEAD.to_vec(), 0);
+        log
+    }
+
+    fn add(&mut self, member: Vec<u8>, score: u64) {
+        if let Some(before) = self.scores.insert(member.clone(), score) {
+            self.members.remove(&(before, member.clone()));
+        }
+        self.members.insert((score, member));
+    }
+
+    fn record(&mut self, groups: &[Box<[Invalidation]>], limits: Limits) {
+        for group in groups {
+            self.head += 1;
+            for one in group {
+                self.add(one.to_member(), self.head);
+            }
+        }
+        if groups.is_empty() {
+            return;
+        }
+        self.add(HEAD.to_vec(), self.head);
+        // Of the four that are always there `H` alone is counted here.
+        let over = self.members.len().saturating_sub(1 + limits.capacity);
+        if over > 0 {
+            self.trim(over + limits.capacity / 16);
+        }
+    }
+
+    fn trim(&mut self, many: usize) {
+        for _ in 0..many {
+            if let Some((score, member)) = self.members.pop_first() {
+                self.scores.remove(&member);
+                self.floor = score;
+            }
+        }
+        self.add(HEAD.to_vec(), self.head);
+    }
+
+    fn tell(&self, known: Option<SharedPosition>, limits: Limits) -> Delta {
+        let mut delta = Delta {
+            head: SharedPosition {
+                epoch: self.epoch,
+                number: self.head,
+            },
+            floor: self.floor,
+            recorded: Vec::new(),
+        };
+        let known = known.filter(|known| known.epoch == self.epoch && known.number > self.floor);
+        let from = known.map_or(self.floor, |known| known.number);
+        let behind = self.members.range((from + 1, Vec::new())..);
+        if behind.clone().count() > limits.most_told {
+            delta.floor = self.head;
+            return delta;
+        }
+        let told = behind.filter(|(_, member)| member != HEAD);
+        delta.recorded = told
+            .map(|(number, member)| (*number, Invalidation::from_member(member)))
+            .collect();
+        delta
+    }
+}
+
+impl Server {
+    /// Does what `follow.lua` does.
+    pub(super) fn follow(
+        &mut self,
+        ask: &Ask,
+        limits: Limits,
+        now_ms: i64,
+    ) -> Result<Followed, Failure> {
+        if let Some(why) = self.refuses {
+            return Err(Failure::Refused(why.into()));
+        }
+        let kept = self.log.take().filter(|log| self.is_of_use(log, ask));
+        let log = kept.unwrap_or_else(|| SortedSet::new(ask.new_epoch, self.history));
+        let log = self.log.insert(log);
+        log.record(&ask.groups, limits);
+        Ok(Followed {
+            delta: log.tell(ask.known, limits),
+            now_ms,
+        })
+    }
+
+    fn is_of_use(&self, log: &SortedSet, ask: &Ask) -> bool {
+        if mutant::is(Mutant::OnlyRegressNoticed) {
+            let known = ask.known.filter(|known| known.epoch == log.epoch);
+            return known.is_none_or(|known| known.number <= log.head);
+        }
+        let same_history = log.history == self.history || mutant::is(Mutant::HistoryIgnored);
+        same_history && ask.end != Some(log.epoch)
+    }
+
+    pub(super) fn get(&self, name: &Name, now: Instant) -> Option<Bytes> {
+        let (value, until) = self.values.get(name)?;
+        (now < *until).then(|| value.clone())
+    }
+
+    pub(super) fn set(
+        &mut self,
+        name: Name,
+        value: Bytes,
+        now: Instant,
+        keep: Duration,
+    ) -> Result<(), Failure> {
+        if let Some(why) = self.refuses {
+            return Err(Failure::Refused(why.into()));
+        }
+        self.values.insert(name, (value, now + keep));
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, name: &Name) -> Result<(), Failure> {
+        match self.refuses {
+            Some(why) => Err(Failure::Refused(why.into())),
+            None => {
+                self.values.remove(name);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,2 @@
+#![no_main]
+tower_response_cache_fuzz::target!(wire);

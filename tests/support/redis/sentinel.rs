@@ -1,0 +1,137 @@
+//! A master with replicas, watched by sentinels that replace it.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use super::{Connection, Redis, Reply, wait_for};
+
+/// The name under which the sentinels know their master.
+pub const SERVICE: &str = "main";
+
+/// A master, two replicas and three sentinels.
+#[derive(Debug)]
+pub struct Sentinel {
+    pub servers: Vec<Redis>,
+    pub sentinels: Vec<Redis>,
+}
+
+impl Sentinel {
+    /// Starts all, with these options for the servers. A master that is silent for so many
+    /// milliseconds is replaced.
+    pub fn start(down_after: u32, options: &[&str]) -> Self {
+        let mut options = options.to_vec();
+        options.extend(["--repl-diskless-sync-delay", "0"]);
+        let master = Redis::with(&options);
+        let port = master.port().to_string();
+        let mut following = options.clone();
+        following.extend(["--replicaof", "127.0.0.1", &port]);
+        let replicas = [Redis::with(&following), Redis::with(&following)];
+        let servers: Vec<_> = [master].into_iter().chain(replicas).collect();
+        for replica in &servers[1..] {
+            wait_for("a replica that follows", || {
+                is_following(replica).then_some(())
+            });
+        }
+        let sentinels = (0..3).map(|_| sentinel(&servers[0], down_after)).collect();
+        let all = Self { servers, sentinels };
+        all.wait_until_agreed();
+        all
+    }
+
+    /// The addresses of the sentinels.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sentinels.iter().map(Redis::address).collect()
+    }
+
+    /// The number of the server that the sentinels call master; none while they do not agree.
+    pub fn master(&self) -> Option<usize> {
+        let mut named = self.sentinels.iter().map(|sentinel| {
+            let command = format!("SENTINEL GET-MASTER-ADDR-BY-NAME {SERVICE}");
+            let address = sentinel.ask(&command).texts();
+            address.get(1).cloned().unwrap_or_default()
+        });
+        let port = named.next()?;
+        let agreed = named.all(|other| other == port);
+        let is_it = |server: &Redis| server.port().to_string() == port;
+        self.servers.iter().position(is_it).filter(|_| agreed)
+    }
+
+    /// Waits until the sentinels know each other and both replicas, agree on the master, and all
+    /// three servers play their part.
+    pub fn wait_until_agreed(&self) {
+        wait_for("sentinels that agree", || {
+            let master = self.master()?;
+            let in_place = |(number, server): (usize, &Redis)| match number == master {
+                true => is_master(server),
+                false => is_following(server),
+            };
+            let agreed = self.servers.iter().enumerate().all(in_place)
+                && self.sentinels.iter().all(sees_all);
+            agreed.then_some(())
+        });
+    }
+
+    /// Has another server made master, and waits until the sentinels call it so. The old one runs on
+    /// and is made a replica when they get to it.
+    pub fn fail_over(&self) {
+        let before = self.master();
+        wait_for("a failover that begins", || {
+            let order = format!("SENTINEL FAILOVER {SERVICE}");
+            let begun = self.sentinels[0].connect().ask(&order).ok()?;
+            (!begun.is_error()).then_some(())
+        });
+        self.wait_for_other_than(before);
+    }
+
+    /// Waits until the sentinels agree on another master.
+    pub fn wait_for_other_than(&self, before: Option<usize>) {
+        wait_for("another master", || {
+            let now = self.master();
+            (now.is_some() && now != before).then_some(())
+        });
+    }
+}
+
+fn sentinel(master: &Redis, down_after: u32) -> Redis {
+    let master = master.port();
+    Redis::made(|port, folder| {
+        let config = folder.join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nlogfile \"\"\n\
+             sentinel monitor {SERVICE} 127.0.0.1 {master} 2\n\
+             sentinel down-after-milliseconds {SERVICE} {down_after}\n\
+             sentinel failover-timeout {SERVICE} 3000\n\
+             sentinel parallel-syncs {SERVICE} 2\n",
+            folder.display()
+        );
+        fs::write(&config, text).unwrap();
+        vec![config.display().to_string(), "--sentinel".to_owned()]
+    })
+}
+
+fn ask(server: &Redis, command: &str) -> Reply {
+    let reply = Connection::open(server.address()).and_then(|mut to| to.ask(command));
+    reply.unwrap_or(Reply::Nil)
+}
+
+fn is_master(server: &Redis) -> bool {
+    let role = ask(server, "ROLE").array();
+    role.first().is_some_and(|role| role.text() == "master")
+}
+
+fn is_following(server: &Redis) -> bool {
+    let role = ask(server, "ROLE").array();
+    role.get(3).is_some_and(|state| state.text() == "connected")
+}
+
+/// Whether a sentinel knows both others and both replicas, and holds the master for sound.
+fn sees_all(sentinel: &Redis) -> bool {
+    let told = ask(sentinel, &format!("SENTINEL MASTER {SERVICE}")).texts();
+    let field = |name: &str| {
+        let at = told.iter().position(|word| word == name);
+        at.and_then(|at| told.get(at + 1))
+            .cloned()
+            .unwrap_or_default()
+    };
+    field("num-other-sentinels") == "2" && field("num-slaves") == "2" && field("flags") == "master"
+}
