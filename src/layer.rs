@@ -306,6 +306,8 @@ impl CacheLayerBuilder {
             stats,
             prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
+            #[cfg(feature = "values")]
+            values: crate::values::Shared::default(),
             warned: AtomicU64::new(0),
         };
         let core = Arc::new(core);
@@ -321,7 +323,7 @@ impl CacheLayerBuilder {
 /// Cheap to clone; all clones and all services of the cache share one state.
 #[derive(Clone, Debug)]
 pub struct CacheHandle {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl CacheHandle {
@@ -482,6 +484,6 @@ impl CacheHandle {
     /// Returns whether the cache is switched off.
     #[must_use]
     pub fn is_bypassed(&self) -> bool {
-        self.core.bypass.load(Ordering::Relaxed)
+        self.core.is_bypassed()
     }
 }

@@ -1,4 +1,4 @@
-//! What is stored: a response as plain data.
+//! What is stored: a response, or a handler's own value, as plain data.
 
 use std::mem;
 use std::num::NonZeroU64;
@@ -17,6 +17,7 @@ mod packed;
 mod parts;
 mod prepared;
 mod times;
+mod value;
 mod variants;
 
 use packed::Packed;
@@ -29,6 +30,7 @@ pub(crate) use packed::{Layout, field_name, length_size, push_length, take_field
 pub(crate) use parts::{Parts, Unplaced};
 pub(crate) use prepared::{Moment, Prepared, PreparedList};
 pub(crate) use times::Times;
+pub use value::StoredValue;
 #[cfg(feature = "redis")]
 pub(crate) use variants::MOST_NAMES;
 pub(crate) use variants::Variant;
@@ -222,27 +224,42 @@ impl StoredResponse {
     /// A response whose age equals its lifetime is stale (RFC 9111 §4.2: fresh means
     /// *freshness_lifetime > current_age*).
     pub(crate) fn stale_by(&self, now: Instant) -> Option<Duration> {
-        self.age(now).checked_sub(self.lifetime())
+        self.stale_by_at(self.age(now))
+    }
+
+    /// Does what [`stale_by`](Self::stale_by) does, for an age that is known.
+    pub(crate) fn stale_by_at(&self, age: Duration) -> Option<Duration> {
+        age.checked_sub(self.lifetime())
     }
 
     /// Asks the log whether anything that matches this response was invalidated after its handler
     /// was called, and remembers up to where nothing was.
     pub(crate) fn verdict(&self, log: &Log) -> Verdict {
-        // Relaxed: whatever is read is a position at which the check had succeeded.
-        let checked = self.checked.load(Ordering::Relaxed);
-        if checked > self.position.into() && mutant::is(Mutant::VerdictCachedForEver) {
-            return Verdict::Valid;
-        }
-        if log.is_quiet_at(checked.into()) {
-            return Verdict::Valid;
-        }
-        let (verdict, position) = log.verdict_at(checked.into(), self.subject());
-        let position = position.into();
-        if verdict == Verdict::Valid && position > checked {
-            self.checked.fetch_max(position, Ordering::Relaxed);
-        }
-        verdict
+        verdict(self.position, &self.checked, log, || self.subject())
     }
+}
+
+/// Asks the log about what was made at `position`, and was last found valid when `checked` says.
+fn verdict<'a>(
+    position: Position,
+    checked: &AtomicU64,
+    log: &Log,
+    subject: impl FnOnce() -> SubjectRef<'a>,
+) -> Verdict {
+    // Relaxed: whatever is read is a position at which the check had succeeded.
+    let known = checked.load(Ordering::Relaxed);
+    if known > position.into() && mutant::is(Mutant::VerdictCachedForEver) {
+        return Verdict::Valid;
+    }
+    if log.is_quiet_at(known.into()) {
+        return Verdict::Valid;
+    }
+    let (verdict, position) = log.verdict_at(known.into(), subject());
+    let position = position.into();
+    if verdict == Verdict::Valid && position > known {
+        checked.fetch_max(position, Ordering::Relaxed);
+    }
+    verdict
 }
 
 impl Rare {

@@ -264,6 +264,7 @@ fn promoted(memory: &MemoryStore, key: Key, found: Option<Stored>) -> Option<Sto
 fn is_valid(stored: &Stored, log: &Log) -> bool {
     match stored {
         Stored::Response(response) => response.verdict(log) != Verdict::Invalid,
+        Stored::Value(value) => value.verdict(log) == Verdict::Valid,
         Stored::Variants(_) => true,
     }
 }
@@ -272,6 +273,7 @@ fn is_valid(stored: &Stored, log: &Log) -> bool {
 fn is_of_use(stored: &Stored, log: &Log, now: Instant) -> bool {
     let fresh = match stored {
         Stored::Response(response) => response.stale_by(now).is_none(),
+        Stored::Value(value) => value.is_fresh(now),
         Stored::Variants(_) => true,
     };
     fresh && is_valid(stored, log)
@@ -306,6 +308,11 @@ impl Store for TieredStore {
     fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
         let _ = self.near.remove(key);
         self.far.remove(key)
+    }
+
+    /// Adds in Redis alone: a count in memory would be one node's.
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        self.far.increment(key, by, ttl)
     }
 
     fn log(&self) -> &Log {

@@ -43,13 +43,16 @@ impl Visit for Seen {
 
 /// Sees all that is told.
 #[derive(Clone, Default)]
-struct Watcher(Arc<Mutex<Vec<(Option<Id>, Seen)>>>);
+struct Watcher(Arc<Mutex<Vec<Told>>>);
+
+/// A span, or an event, which has no identity.
+type Told = (Option<Id>, Seen);
 
 impl Watcher {
     /// Returns what was seen under a name, in the order it began.
     fn all(&self, what: &str) -> Vec<Seen> {
         let seen = self.0.lock().unwrap();
-        let named = |(_, seen): &&(Option<Id>, Seen)| seen.what == what;
+        let named = |(_, seen): &&Told| seen.what == what;
         seen.iter()
             .filter(named)
             .map(|(_, seen)| seen.clone())
@@ -78,7 +81,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Watcher {
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         let mut all = self.0.lock().unwrap();
-        let own = |(known, _): &&mut (Option<Id>, Seen)| known.as_ref() == Some(id);
+        let own = |(known, _): &&mut Told| known.as_ref() == Some(id);
         if let Some((_, seen)) = all.iter_mut().rev().find(own) {
             values.record(seen);
         }

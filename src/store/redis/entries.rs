@@ -116,7 +116,7 @@ impl Node {
             Local::Ahead | Local::Lost => match place(Position::default()) {
                 // Names and keys do not get old.
                 variants @ Stored::Variants(_) => Some(variants),
-                Stored::Response(_) => None,
+                Stored::Response(_) | Stored::Value(_) => None,
             },
         }
     }
@@ -138,6 +138,7 @@ impl Node {
         let at = now();
         let made = match stored {
             Stored::Response(response) => self.mirror.shared(response.position)?,
+            Stored::Value(value) => self.mirror.shared(value.position())?,
             Stored::Variants(_) => self.mirror.head()?,
         };
         let age = age(stored, at);
@@ -152,6 +153,16 @@ impl Node {
     pub(super) async fn send(self: &Arc<Self>, parcel: Parcel) -> Result<(), Failure> {
         let Parcel { name, blob, keep } = parcel;
         self.noted(self.backend.set(name, blob, keep).await)
+    }
+
+    pub(super) async fn increment(
+        self: &Arc<Self>,
+        key: Key,
+        by: i64,
+        ttl: Duration,
+    ) -> Result<i64, Failure> {
+        let name = self.name(key.borrow(), 'e');
+        self.noted(self.backend.increment(name, by, ttl).await)
     }
 
     pub(super) async fn remove(self: &Arc<Self>, key: Key) -> Result<(), Failure> {
@@ -188,6 +199,7 @@ pub(super) struct Parcel {
 fn age(stored: &Stored, at: Instant) -> Duration {
     match stored {
         Stored::Response(response) => response.age(at),
+        Stored::Value(value) => value.age(at),
         Stored::Variants(_) => Duration::ZERO,
     }
 }

@@ -179,6 +179,16 @@ impl Store for RedisStore {
         Answer::Later(Box::pin(async move { Ok(node.remove(key).await?) }))
     }
 
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        if self.node.is_down() {
+            return Answer::Now(Err(Failure::NotTried.into()));
+        }
+        let (node, key) = (self.node.clone(), key.to_owned());
+        Answer::Later(Box::pin(
+            async move { Ok(node.increment(key, by, ttl).await?) },
+        ))
+    }
+
     fn log(&self) -> &Log {
         self.node.log()
     }

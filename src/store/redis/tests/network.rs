@@ -246,6 +246,10 @@ impl Backend for Line {
         self.send(move |state, _| state.server.remove(&name))
     }
 
+    fn increment(&self, name: Name, by: i64, keep: Duration) -> Pending<i64> {
+        self.send(move |state, now| state.server.increment(name, by, now, keep))
+    }
+
     fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Pending<bool> {
         self.send(move |state, now| match state.server.get(&name, now) {
             Some(_) => Ok(false),

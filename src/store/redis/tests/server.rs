@@ -163,6 +163,31 @@ impl Server {
         Ok(())
     }
 
+    pub(super) fn increment(
+        &mut self,
+        name: Name,
+        by: i64,
+        now: Instant,
+        keep: Duration,
+    ) -> Result<i64, Failure> {
+        let refused = |why: &str| Failure::Refused(why.into());
+        let known = self.get(&name, now);
+        let count = known.as_deref().map_or(Ok(0), |text| {
+            let count = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+            count.ok_or_else(|| refused("not a counter"))
+        });
+        let count = i64::checked_add(count?, by).ok_or_else(|| refused("too much"))?;
+        let until = match known {
+            Some(_) => self.values[&name].1,
+            None => now + keep,
+        };
+        if by != 0 {
+            self.remove(&name)?;
+            self.values.insert(name, (count.to_string().into(), until));
+        }
+        Ok(count)
+    }
+
     pub(super) fn remove(&mut self, name: &Name) -> Result<(), Failure> {
         match self.refuses {
             Some(why) => Err(Failure::Refused(why.into())),
