@@ -39,6 +39,7 @@ impl Program {
             .args(args)
             .envs(env.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(stderr(name))
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -171,6 +172,19 @@ pub(crate) fn run_with(name: &str, args: &[&str], env: &[(&str, &str)]) -> Outpu
         std::thread::sleep(Duration::from_millis(5));
     }
     child.wait_with_output().unwrap()
+}
+
+/// Where a program's log goes: among the tests' own, or to a file of its own in this folder.
+fn stderr(name: &str) -> Stdio {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    match std::env::var("PROGRAM_LOGS") {
+        Ok(folder) => {
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = format!("{folder}/{name}-{number}.log");
+            std::fs::File::create(path).unwrap().into()
+        }
+        Err(_) => Stdio::inherit(),
+    }
 }
 
 fn command(name: &str) -> Command {
