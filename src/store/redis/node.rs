@@ -322,6 +322,10 @@ async fn probe(node: Weak<Node>) {
             node.breaker.close(now());
             node.up.notify_waiters();
             tracing::info!(?outage, "Redis answers");
+            // What came while this was under way went without it.
+            if node.rounds.pending() > 0 {
+                node.follow_soon();
+            }
             return;
         }
         if now().saturating_duration_since(reconnected) >= BETWEEN_RECONNECTIONS {
