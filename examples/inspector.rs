@@ -1,7 +1,7 @@
 //! The inspector over a shop that is being visited: what a cache looks like at work.
 //!
 //! ```text
-//! cargo run --release --example inspector --features admin
+//! cargo run --release --example inspector
 //! ```
 //!
 //! Then open the address it prints. The handlers pretend to ask a database; the visitors are part of

@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Pattern,
     /// A store that did not answer, refused, or answered nonsense.
     Store,
+    /// A handler's own value that cannot be stored: it could not be encoded, or is too large.
+    Value,
     /// A store that is not asked, because it failed a moment ago; it has told of that already.
     Unavailable,
 }
@@ -40,6 +42,11 @@ impl Error {
 
     pub(crate) fn pattern(message: impl Into<Box<str>>) -> Self {
         Self::new(ErrorKind::Pattern, message)
+    }
+
+    #[cfg(feature = "values")]
+    pub(crate) fn value(message: impl Into<Box<str>>) -> Self {
+        Self::new(ErrorKind::Value, message)
     }
 
     /// Makes the error a [`Store`](crate::Store) of your own reports.

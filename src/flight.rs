@@ -26,13 +26,13 @@ const MOST_UNCACHEABLE: usize = 4096;
 
 const BETWEEN_PURGES: Duration = Duration::from_secs(1);
 
-/// The handler calls under way, by key.
-#[derive(Debug, Default)]
-pub(crate) struct Flights(Mutex<Table>);
+/// The handler calls under way, by key. `L` is what a call brings.
+#[derive(Debug)]
+pub(crate) struct Flights<L = Landing>(Mutex<Table<L>>);
 
-#[derive(Debug, Default)]
-struct Table {
-    running: HashMap<Key, Arc<Flight>, KeyHasher>,
+#[derive(Debug)]
+struct Table<L> {
+    running: HashMap<Key, Arc<Flight<L>>, KeyHasher>,
     /// Until when.
     uncacheable: HashMap<Key, Instant, KeyHasher>,
     /// When to look again which of them can be forgotten, if there is no more room.
@@ -41,18 +41,18 @@ struct Table {
 
 /// One handler call that others may wait for.
 #[derive(Debug)]
-pub(crate) struct Flight {
+pub(crate) struct Flight<L = Landing> {
     /// The log's position before the handler was called.
     pub(crate) position: Position,
     /// Before the handler was called.
     pub(crate) began: Instant,
     /// Set once, before those who wait are notified.
-    end: OnceLock<End>,
+    end: OnceLock<End<L>>,
     ended: Notify,
 }
 
 /// What a flight comes to.
-pub(crate) type End = Result<Landing, Freed>;
+pub(crate) type End<L = Landing> = Result<L, Freed>;
 
 /// What a flight brought.
 #[derive(Clone, Debug)]
@@ -101,16 +101,26 @@ pub(crate) enum Freed {
 
 /// What a request is to do.
 #[derive(Debug)]
-pub(crate) enum Join {
+pub(crate) enum Join<L: Clone = Landing> {
     /// Call the handler; others will wait.
-    Lead(Leader),
+    Lead(Leader<L>),
     /// Wait for the flight's landing.
-    Wait(Arc<Flight>),
+    Wait(Arc<Flight<L>>),
     /// Call the handler; nobody waits.
     Alone,
 }
 
-impl Flights {
+impl<L> Default for Flights<L> {
+    fn default() -> Self {
+        Self(Mutex::new(Table {
+            running: HashMap::default(),
+            uncacheable: HashMap::default(),
+            next_purge: None,
+        }))
+    }
+}
+
+impl<L: Clone> Flights<L> {
     /// Joins the flight for a key if `joinable` finds nothing against it, or else starts one from
     /// the position that `position` then returns.
     pub(crate) fn join(
@@ -118,8 +128,8 @@ impl Flights {
         key: KeyRef<'_>,
         now: Instant,
         position: impl FnOnce() -> Position,
-        joinable: impl FnOnce(&Flight) -> bool,
-    ) -> Join {
+        joinable: impl FnOnce(&Flight<L>) -> bool,
+    ) -> Join<L> {
         let mut table = self.lock();
         if let Some(flight) = table.running.get(&key.to_owned()) {
             if joinable(flight) {
@@ -128,20 +138,18 @@ impl Flights {
         } else if table.remembers(key, now) {
             return Join::Alone;
         }
-        let flight = Arc::new(Flight {
-            position: position(),
-            began: now,
-            end: OnceLock::new(),
-            ended: Notify::new(),
-        });
         // A flight that was not joinable goes on for those who joined it in time.
-        table.running.insert(key.to_owned(), flight.clone());
-        Join::Lead(Leader {
+        let flight = table.begin(key, position(), now);
+        Join::Lead(self.led(key, flight))
+    }
+
+    fn led(self: &Arc<Self>, key: KeyRef<'_>, flight: Arc<Flight<L>>) -> Leader<L> {
+        Leader {
             flights: self.clone(),
             key: key.to_owned(),
             flight,
             right: OnceLock::new(),
-        })
+        }
     }
 
     /// Forgets that a key's response could not be shared.
@@ -160,13 +168,51 @@ impl Flights {
             table.uncacheable.insert(key.to_owned(), now + UNCACHEABLE);
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+/// For calls whose end is recorded while the flight can still be overtaken.
+#[cfg(feature = "values")]
+impl<L: Clone> Flights<L> {
+    /// Starts a flight from the position that `position` returns, whether or not one is under way.
+    pub(crate) fn lead(
+        self: &Arc<Self>,
+        key: KeyRef<'_>,
+        now: Instant,
+        position: impl FnOnce() -> Position,
+    ) -> Leader<L> {
+        let mut table = self.lock();
+        let flight = table.begin(key, position(), now);
+        self.led(key, flight)
+    }
+
+    /// Keeps the flight for a key from being joined any more, and from [recording](Leader::record)
+    /// what it brings.
+    pub(crate) fn overtake(&self, key: KeyRef<'_>) {
+        let mut table = self.lock();
+        if !table.running.is_empty() {
+            table.running.remove(&key.to_owned());
+        }
+    }
+}
+
+impl<L> Flights<L> {
+    fn lock(&self) -> MutexGuard<'_, Table<L>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl<L> Table<L> {
+    fn begin(&mut self, key: KeyRef<'_>, position: Position, now: Instant) -> Arc<Flight<L>> {
+        let flight = Arc::new(Flight {
+            position,
+            began: now,
+            end: OnceLock::new(),
+            ended: Notify::new(),
+        });
+        self.running.insert(key.to_owned(), flight.clone());
+        flight
+    }
+
     /// Forgets what is past its time, at most once a second: with a flood of keys there would be
     /// nothing to forget, and all of them to look at, for each.
     fn make_room(&mut self, now: Instant) {
@@ -201,13 +247,21 @@ impl Flight {
             Some(Ok(Landing::Stored(..)) | Err(_)) | None => valid(&[]),
         }
     }
+}
+
+impl<L: Clone> Flight<L> {
+    /// Returns what the flight brought, if it has landed.
+    #[cfg(feature = "values")]
+    pub(crate) fn landed(&self) -> Option<&L> {
+        self.end.get()?.as_ref().ok()
+    }
 
     /// Waits until the flight has landed or freed those who wait.
     ///
     /// # Cancel safety
     ///
     /// May be dropped at any time.
-    pub(crate) async fn landing(&self) -> End {
+    pub(crate) async fn landing(&self) -> End<L> {
         // Before the look at the end: a notification in between is not missed.
         let ended = self.ended.notified();
         if self.end.get().is_none() {
@@ -221,7 +275,7 @@ impl Flight {
     }
 
     /// Ends the flight, unless that has been done.
-    fn end(&self, end: End) {
+    fn end(&self, end: End<L>) {
         if self.end.set(end).is_ok() {
             self.ended.notify_waiters();
         }
@@ -230,15 +284,15 @@ impl Flight {
 
 /// The right, and the duty, to end a flight. Dropped while the handler runs, it frees those who wait.
 #[derive(Debug)]
-pub(crate) struct Leader {
-    flights: Arc<Flights>,
+pub(crate) struct Leader<L: Clone = Landing> {
+    flights: Arc<Flights<L>>,
     key: Key,
-    flight: Arc<Flight>,
+    flight: Arc<Flight<L>>,
     /// To call the handler on behalf of other nodes.
     right: OnceLock<Box<dyn Granted>>,
 }
 
-impl Leader {
+impl<L: Clone> Leader<L> {
     /// Returns the log's position before the handler was called.
     pub(crate) fn position(&self) -> Position {
         self.flight.position
@@ -246,7 +300,7 @@ impl Leader {
 
     /// Gives those who wait what the call brought. The flight can be joined until the leader is
     /// dropped.
-    pub(crate) fn land(&self, landing: Landing) {
+    pub(crate) fn land(&self, landing: L) {
         self.flight.end(Ok(landing));
     }
 
@@ -265,7 +319,19 @@ impl Leader {
     }
 }
 
-impl Drop for Leader {
+#[cfg(feature = "values")]
+impl<L: Clone> Leader<L> {
+    /// Records what the call brought, unless the flight was overtaken, and lets none overtake it
+    /// meanwhile: what comes later is recorded later.
+    pub(crate) fn record<R>(&self, record: impl FnOnce() -> R) -> Option<R> {
+        let table = self.flights.lock();
+        let running = table.running.get(&self.key);
+        let is_running = running.is_some_and(|running| Arc::ptr_eq(running, &self.flight));
+        is_running.then(record)
+    }
+}
+
+impl<L: Clone> Drop for Leader<L> {
     fn drop(&mut self) {
         let mut table = self.flights.lock();
         if table

@@ -42,8 +42,11 @@
 //! - [`CacheLayer`] and its [builder](CacheLayerBuilder): the whole cache.
 //! - [`Routes`], [`Policy`] and [`Evict`]: what is cached, for how long, for whom; what writes evict.
 //! - [`CacheHandle`]: invalidate by hand, see what happens, ask why, switch it off.
+//! - `admin` (feature `admin`): all that over HTTP, and an inspector page for the browser.
 //! - [`CacheDirective`] and [`Invalidate`]: what handlers may say themselves.
 //! - [`Store`]: where responses live; [`MemoryStore`] unless you say otherwise.
+//! - `Values`, with feature `values`: a cache for what handlers work out themselves, evicted by the
+//!   same writes.
 //!
 //! # What it does unless told otherwise
 //!
@@ -100,6 +103,7 @@
 //! | `admin` | no | [`admin`]: a router that reports, lists, explains and purges, and an inspector page | the crates `axum`, `base64`, `form_urlencoded`, `serde_json` and `subtle`; nothing while nobody asks |
 //! | `redis` | no | [`RedisStore`] and [`TieredStore`], see [`running_redis`] | `fred` and what it needs, about 60 crates |
 //! | `redis-tls` | no | `rediss://` URLs | `rustls` with `ring` |
+//! | `values` | no | `CacheHandle::values`: handlers' own values beside the stored responses, as JSON, with shared tags, collapsing and counters | the `serde` and `serde_json` crates |
 //! | `testing` | no | `testing`: a manual clock, the store contract, a check of your own router | nothing at run time |
 //!
 //! Without `axum` a router that is nested under two prefixes must be wrapped outside of the nesting:
@@ -150,11 +154,13 @@ mod telemetry;
 #[cfg(any(feature = "testing", test))]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+#[cfg(feature = "values")]
+mod values;
 
 pub use body::CacheBody;
 pub use clock::Clock;
 pub use directive::{CacheDirective, Invalidate, OriginUnreachable};
-pub use entry::{StoredResponse, Variants};
+pub use entry::{StoredResponse, StoredValue, Variants};
 pub use error::{Error, ErrorKind};
 pub use exchange::{
     EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, Explanation, KeyInfo, WouldEvict,
@@ -162,7 +168,7 @@ pub use exchange::{
 pub use future::ResponseFuture;
 pub use invalidate::{Evict, Invalidation, Log, Pattern, Position};
 pub use key::{Key, KeyRef};
-pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus};
+pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus, WarmUp};
 pub use policy::{Policy, Routes};
 pub use service::Cache;
 pub use store::{
@@ -171,4 +177,6 @@ pub use store::{
 };
 #[cfg(feature = "redis")]
 pub use store::{NearCache, RedisStore, RedisStoreBuilder, TieredStore, TieredStoreBuilder};
-pub use telemetry::{CacheStats, OutcomeStats, RouteStats};
+pub use telemetry::{CacheStats, HotKey, OutcomeStats, RouteStats};
+#[cfg(feature = "values")]
+pub use values::{Codec, Json, ValueStats, Values};

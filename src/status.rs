@@ -250,7 +250,7 @@ impl Miss {
         Self::Cookie,
     ];
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Uri => "uri-miss",
             Self::Vary => "vary-miss",
@@ -470,6 +470,11 @@ impl CacheStatusWriter {
         writer.bypasses =
             BypassReason::ALL.map(|reason| writer.value(&Outcome::Bypass(reason).cache_status()));
         writer
+    }
+
+    /// Returns the cache's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns the field's value, in one allocation.

@@ -1,6 +1,5 @@
 //! The admin router through its public API: who may come in, what each address answers, and how bad
 //! input is refused.
-#![cfg(feature = "admin")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

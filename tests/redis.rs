@@ -16,8 +16,12 @@ use tower_response_cache::{
     Routes, Store, TieredStore,
 };
 
+/// Longer than the default: tests share the machine with each other.
+const DEADLINE: Duration = Duration::from_secs(1);
+
 fn store_on(redis: &Redis) -> RedisStoreBuilder {
-    RedisStore::builder().url(format!("redis://{}", redis.address()))
+    let url = format!("redis://{}", redis.address());
+    RedisStore::builder().url(url).deadline(DEADLINE)
 }
 
 /// A name that no other store has: they all may share one server.
@@ -85,7 +89,10 @@ impl Node {
                 Evict::pattern("/things/{id}").and_tag("list"),
             )
             .route("/list", Policy::ttl(MINUTE).tag("list"));
-        let builder = CacheLayer::builder().store(store).routes(routes);
+        let builder = CacheLayer::builder()
+            .store(store)
+            .store_deadline(DEADLINE)
+            .routes(routes);
         Self {
             bench: Bench::with_builder(builder, origin),
         }
@@ -432,10 +439,7 @@ async fn bodies_of_all_sizes_come_back_from_redis() {
         let length = request.uri().path()[1..].parse().unwrap();
         respond(200, &[("etag", "\"x\"")], vec![b'x'; length])
     });
-    let store = store_on(&redis)
-        .deadline(Duration::from_secs(2))
-        .build()
-        .unwrap();
+    let store = store_on(&redis).build().unwrap();
     store.ready().await;
     let node = Node::with_origin(store, origin);
     for length in [0, 1, 4_095, 4_096, 4_097, 65_536, 1 << 20] {
@@ -504,10 +508,7 @@ async fn nobody_waits_for_another_node_about_what_is_not_for_others() {
 async fn a_full_redis_costs_only_what_it_does_not_store() {
     let redis = Redis::with(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
     let origin = Origin::new(|_, _| async { respond(200, &[], vec![b'x'; 100_000]) });
-    let store = store_on(&redis)
-        .deadline(Duration::from_secs(2))
-        .build()
-        .unwrap();
+    let store = store_on(&redis).build().unwrap();
     store.ready().await;
     let node = Node::with_origin(store, origin);
     for number in 0..60 {

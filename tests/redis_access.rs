@@ -239,6 +239,8 @@ async fn exercise(redis: &Redis, name: &str, rights: &[&str]) {
         .iter()
         .map(|right| right.replace("shop", name))
         .collect();
+    // What one has sent another need not send.
+    redis.ask("SCRIPT FLUSH");
     redis.ask(&format!("ACL SETUSER {name} reset {}", rights.join(" ")));
     let url = format!("redis://{name}:password@{}", redis.address());
     let builder = || -> RedisStoreBuilder {

@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::{Bench, Gate, MINUTE, Origin, request, respond, seconds, sent, settle};
@@ -113,34 +113,87 @@ async fn a_response_keeps_its_tags_when_it_is_validated() {
     assert_eq!(bench.get("/a").await.text(), "\"2\"");
 }
 
-/// A store that cannot record anything.
+/// A store that cannot record anything once it is stuck.
 #[derive(Debug)]
-struct Forgetful(MemoryStore);
+struct Forgetful {
+    store: MemoryStore,
+    stuck: Arc<AtomicBool>,
+}
+
+impl Forgetful {
+    fn new(stuck: bool) -> Self {
+        Self {
+            store: MemoryStore::new(1 << 20),
+            stuck: Arc::new(AtomicBool::new(stuck)),
+        }
+    }
+}
 
 impl Store for Forgetful {
     fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
-        self.0.get(key)
+        self.store.get(key)
     }
 
     fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
-        self.0.put(key, stored)
+        self.store.put(key, stored)
     }
 
     fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
-        self.0.remove(key)
+        self.store.remove(key)
     }
 
     fn log(&self) -> &Log {
-        self.0.log()
+        self.store.log()
     }
 
-    fn invalidate(&self, _: &[Invalidation]) -> Answer<Result<(), Error>> {
-        Answer::Later(Box::pin(std::future::pending()))
+    fn invalidate(&self, what: &[Invalidation]) -> Answer<Result<(), Error>> {
+        match self.stuck.load(Ordering::SeqCst) {
+            true => Answer::Later(Box::pin(std::future::pending())),
+            false => self.store.invalidate(what),
+        }
     }
 
     fn usage(&self) -> Usage {
-        self.0.usage()
+        self.store.usage()
     }
+}
+
+/// A second hold hid that a call had begun under the first: a request that began under the second
+/// was given what the first was meant to keep from it.
+#[tokio::test(start_paused = true)]
+async fn a_request_under_a_second_hold_does_not_join_a_call_from_under_the_first() {
+    let gate = Gate::shut();
+    let origin = {
+        let gate = gate.clone();
+        Origin::new(move |_, call| {
+            let gate = gate.clone();
+            async move {
+                if call == 2 {
+                    gate.wait().await;
+                }
+                respond(200, &[], call.to_string())
+            }
+        })
+    };
+    let routes = Routes::new()
+        .route("/a", Policy::ttl(MINUTE))
+        .on_write("/a", Evict::nothing().hold_after(seconds(3)));
+    let store = Forgetful::new(false);
+    let stuck = store.stuck.clone();
+    let layer = CacheLayer::builder().routes(routes).store(store);
+    let bench = Bench::with_builder(layer, origin);
+    bench.ask(request("PUT", "/a", &[])).await;
+    let under_first = bench.spawn(request("GET", "/a", &[]));
+    settle().await;
+    bench.clock.advance(seconds(4));
+    stuck.store(true, Ordering::SeqCst);
+    let recording = bench.spawn(request("PUT", "/a", &[]));
+    settle().await;
+    bench.clock.advance(seconds(1));
+    assert_eq!(bench.get("/a").await.text(), "4");
+    assert!(!recording.is_finished());
+    gate.open();
+    assert_eq!(under_first.await.unwrap().text(), "2");
 }
 
 /// What a two-phase write had announced was good again when the store could not record the write.
@@ -151,7 +204,7 @@ async fn what_a_two_phase_write_announced_stays_out_of_use_if_the_store_fails() 
         .on_write("/a", Evict::nothing().two_phase());
     let layer = CacheLayer::builder()
         .routes(routes)
-        .store(Forgetful(MemoryStore::new(1 << 20)))
+        .store(Forgetful::new(true))
         .store_deadline(Duration::from_millis(50));
     let bench = Bench::with_builder(layer, Origin::counting());
     assert_eq!(bench.get("/a").await.text(), "1");

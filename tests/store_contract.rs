@@ -1,7 +1,8 @@
 //! One contract for every store: those of this crate, and one as a user might write it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tower_response_cache::testing::store_contract;
 use tower_response_cache::{
@@ -13,6 +14,7 @@ async fn the_memory_store_keeps_to_the_contract() {
     let store = async || MemoryStore::new(64 << 20);
     let report = store_contract::run(store).await;
     assert!(report.found > report.lookups / 2, "{report:?}");
+    assert!(report.counts);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,6 +35,7 @@ async fn a_store_of_ones_own_keeps_to_the_contract() {
     let store = async || Shelf::default();
     let report = store_contract::run(store).await;
     assert_eq!(report.found, report.lookups);
+    assert!(!report.counts, "counters are left out there");
 }
 
 /// The plainest store there is: without a bound, and slow to answer.
@@ -100,11 +103,30 @@ async fn the_contract_catches_a_store_that_forgets_invalidations() {
     store_contract::run(async || Careless::with(Fault::ForgetsInvalidations)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "additions at the same time were lost")]
+async fn the_contract_catches_a_store_that_counts_in_two_steps() {
+    store_contract::run(async || Careless::with(Fault::CountsInTwoSteps)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "a counter that ends at once")]
+async fn the_contract_catches_a_store_whose_counters_never_end() {
+    store_contract::run(async || Careless::with(Fault::CountersNeverEnd)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "another body than was put")]
+async fn the_contract_catches_a_store_that_answers_many_out_of_order() {
+    store_contract::run(async || Careless::with(Fault::AnswersManyOutOfOrder)).await;
+}
+
 /// A store with one fault.
 #[derive(Debug)]
 struct Careless {
     fault: Fault,
     shelf: Mutex<HashMap<Box<[u8]>, Stored>>,
+    counters: Arc<Mutex<HashMap<Box<[u8]>, i64>>>,
     log: Log,
 }
 
@@ -114,6 +136,9 @@ enum Fault {
     KeepsTheFirst,
     DoesNotRemove,
     ForgetsInvalidations,
+    CountsInTwoSteps,
+    CountersNeverEnd,
+    AnswersManyOutOfOrder,
 }
 
 impl Careless {
@@ -121,6 +146,7 @@ impl Careless {
         Self {
             fault,
             shelf: Mutex::default(),
+            counters: Arc::default(),
             log: Log::default(),
         }
     }
@@ -155,8 +181,41 @@ impl Store for Careless {
     fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
         if self.fault != Fault::DoesNotRemove {
             self.shelf().remove(&self.name(key));
+            self.counters.lock().unwrap().remove(key.as_bytes());
         }
         Answer::Now(Ok(()))
+    }
+
+    fn get_many(&self, keys: &[KeyRef<'_>]) -> Answer<Result<Vec<Option<Stored>>, Error>> {
+        let mut found: Vec<_> = {
+            let shelf = self.shelf();
+            let get = |key: &KeyRef<'_>| shelf.get(&self.name(*key)).cloned();
+            keys.iter().map(get).collect()
+        };
+        if self.fault == Fault::AnswersManyOutOfOrder {
+            found.reverse();
+        }
+        Answer::Now(Ok(found))
+    }
+
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        let (counters, key): (_, Box<[u8]>) = (self.counters.clone(), key.as_bytes().into());
+        let count = counters.lock().unwrap().get(&key).copied().unwrap_or(0);
+        let Some(sum) = count.checked_add(by) else {
+            return Answer::Now(Err(Error::store("too much")));
+        };
+        let ends_at_once = ttl.is_zero() && count == 0 && self.fault != Fault::CountersNeverEnd;
+        if by != 0 && !ends_at_once && self.fault != Fault::CountsInTwoSteps {
+            counters.lock().unwrap().insert(key, sum);
+            return Answer::Now(Ok(sum));
+        }
+        Answer::Later(Box::pin(async move {
+            tokio::task::yield_now().await;
+            if by != 0 && !ends_at_once {
+                counters.lock().unwrap().insert(key, sum);
+            }
+            Ok(sum)
+        }))
     }
 
     fn log(&self) -> &Log {

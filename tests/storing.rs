@@ -444,3 +444,26 @@ async fn a_write_invalidates_the_groups_it_names_and_a_read_does_not() {
     bench.ask(request("POST", "/write", &[])).await;
     assert_eq!(bench.get("/news").await.x_cache(), "MISS");
 }
+
+#[tokio::test]
+async fn a_response_with_thousands_of_fields_is_passed_on_and_not_stored() {
+    for (fields, stored) in [(1_000, true), (5_000, false), (30_000, false)] {
+        let origin = Origin::new(move |_, _| async move {
+            let mut response = respond(200, &[], "body");
+            for number in 0..fields {
+                let value = number.to_string().parse().unwrap();
+                response.headers_mut().append("x-many", value);
+            }
+            response
+        });
+        let bench = Bench::new(Policy::ttl(MINUTE), origin);
+        for x_cache in ["MISS", if stored { "HIT" } else { "MISS" }] {
+            let answer = bench.get("/").await;
+            assert_eq!(
+                (answer.text(), answer.x_cache()),
+                ("body", x_cache),
+                "{fields}"
+            );
+        }
+    }
+}

@@ -15,7 +15,7 @@ use http::{Request, Response};
 use http_body::Body as _;
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
-use tower_response_cache::{CacheLayer, MemoryStore, Policy, Routes};
+use tower_response_cache::{CacheLayer, CacheLayerBuilder, MemoryStore, Policy, Routes};
 
 /// A service under load.
 pub(crate) struct Case {
@@ -44,10 +44,11 @@ const BARE: &str = "bare Router, static text";
 const BARE_EQUAL: &str = "bare Router, handler sending the same fields";
 const BARE_NEW: &str = "bare Router, 1 KiB and 8 fields, new URIs";
 const BARE_SERVICE: &str = "bare service_fn";
+const HIT: &str = "hit, 1 KiB and 8 fields";
 
 macro_rules! cases {
-    ($($name:expr, $bare:expr, $request:ident, $service:expr;)*) => {
-        &[$(Case { name: $name, bare: $bare, request: Requests::$request, service: || $service },)*]
+    ($($(@$feature:literal)? $name:expr, $bare:expr, $request:ident, $service:expr;)*) => {
+        &[$($(#[cfg(feature = $feature)])? Case { name: $name, bare: $bare, request: Requests::$request, service: || $service },)*]
     };
 }
 
@@ -62,7 +63,10 @@ pub(crate) const CASES: &[Case] = cases! {
     BARE_NEW, None, New, send(fields(KIB));
     BARE_SERVICE, None, Same, send(service_fn(full));
     "hit, static text", Some(BARE), Same, send(hot().layer(text()));
-    "hit, 1 KiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(KIB)));
+    HIT, Some(BARE), Same, send(hot().layer(fields(KIB)));
+    "hit, measured", Some(HIT), Same, send(built(builder(64 * KIB * KIB).measure_latency(true)).layer(fields(KIB)));
+    "hit, hot keys watched", Some(HIT), Same, send(built(builder(64 * KIB * KIB).hot_keys(20)).layer(fields(KIB)));
+    @"otel" "hit, with a reader attached", Some(HIT), Same, send(built(collected()).layer(fields(KIB)));
     "hit, 64 KiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(64 * KIB)));
     "hit, 1 MiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(KIB * KIB)));
     "hit inside Router::layer", Some(BARE_EQUAL), Same, send(fields(KIB).layer(hot()));
@@ -187,12 +191,33 @@ fn template(request: Requests) -> Request<()> {
 
 /// A cache that has a route for what is asked.
 fn cached(bytes: usize) -> CacheLayer {
+    built(builder(bytes))
+}
+
+fn builder(bytes: usize) -> CacheLayerBuilder {
     let minute = Policy::ttl(Duration::from_secs(3_600)).max_body(2 * KIB * KIB);
     CacheLayer::builder()
         .store(MemoryStore::new(bytes))
         .routes(Routes::new().route("/articles/{id}", minute))
-        .build()
-        .expect("the route is a good one")
+}
+
+fn built(builder: CacheLayerBuilder) -> CacheLayer {
+    builder.build().expect("the route is a good one")
+}
+
+/// A cache whose metrics a reader of OpenTelemetry collects.
+#[cfg(feature = "otel")]
+fn collected() -> CacheLayerBuilder {
+    use opentelemetry::metrics::MeterProvider;
+    use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+    let reader = PeriodicReader::builder(InMemoryMetricExporter::default())
+        .with_interval(Duration::from_secs(3_600))
+        .build();
+    let provider = SdkMeterProvider::builder().with_reader(reader).build();
+    let builder = builder(64 * KIB * KIB).meter(provider.meter("cost"));
+    // It would shut down when it is dropped.
+    Box::leak(Box::new(provider));
+    builder
 }
 
 fn hot() -> CacheLayer {

@@ -8,9 +8,8 @@
 //! curl -i http://127.0.0.1:8080/products      # X-Cache: HIT
 //! ```
 //!
-//! With `--features admin` and `--admin 127.0.0.1:9901` it shows at that address what the cache does,
-//! in a browser and to programs. `CACHE_BYPASS=true` in the environment begins with the cache switched
-//! off.
+//! With `--admin 127.0.0.1:9901` it shows at that address what the cache does, in a browser and to
+//! programs. `CACHE_BYPASS=true` in the environment begins with the cache switched off.
 //!
 //! With `--origin-decides` it is a plain RFC 9111 shared cache. Without `--ttl` or
 //! `--origin-decides` nothing is cached. `--help` explains every option.

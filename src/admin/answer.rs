@@ -46,7 +46,7 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let status = match error.kind() {
-            ErrorKind::Pattern | ErrorKind::Config => StatusCode::BAD_REQUEST,
+            ErrorKind::Pattern | ErrorKind::Config | ErrorKind::Value => StatusCode::BAD_REQUEST,
             ErrorKind::Store | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())

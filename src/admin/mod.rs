@@ -54,8 +54,10 @@
 //! # Cost
 //!
 //! Making the router begins to [measure durations](CacheHandle::measure_latency), which costs every
-//! request two readings of the clock. All else costs nothing while nobody asks. `/entries` and a dry run look at every stored response, on a thread for
-//! blocking work: about a microsecond each.
+//! request another reading of the clock, and to [watch for hot keys](CacheHandle::watch_hot_keys),
+//! for which one request in 16 is looked at. All else costs nothing while nobody asks. `/entries` and a
+//! dry run look at every stored response: on threads for blocking work, two of them at a time at the
+//! most, while requests go on.
 
 use std::sync::Arc;
 
@@ -100,6 +102,9 @@ struct Shared {
 
 type Admitted = axum::extract::State<Arc<Shared>>;
 
+/// How many hot keys are told of.
+const HOT_KEYS: usize = 20;
+
 /// One is enough for one person; the other keeps a slow listing from holding up a purge.
 const SCANS: usize = 2;
 
@@ -109,12 +114,14 @@ impl Admin {
         Self { handle, access }
     }
 
-    /// Returns the router, and begins to [measure durations](CacheHandle::measure_latency) for it.
+    /// Returns the router, and begins to [measure durations](CacheHandle::measure_latency) and to
+    /// [watch for hot keys](CacheHandle::watch_hot_keys) for it.
     ///
     /// Serve it by itself, or nest it with
     /// [`Router::nest_service`](axum::Router::nest_service) outside of what is cached.
     pub fn router(self) -> Router {
         self.handle.measure_latency(true);
+        self.handle.watch_hot_keys(HOT_KEYS);
         let shared = Arc::new(Shared {
             handle: self.handle,
             access: self.access,

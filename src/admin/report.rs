@@ -10,7 +10,7 @@ use super::Admitted;
 use super::answer::Json;
 use crate::layer::{CacheHandle, Health};
 use crate::store::Usage;
-use crate::telemetry::{CacheStats, DURATION_BOUNDS, OutcomeStats, RouteStats};
+use crate::telemetry::{CacheStats, DURATION_BOUNDS, HotKey, OutcomeStats, RouteStats};
 
 /// 200 also where the cache is degraded: no request fails because of it, and what asks here is
 /// commonly what takes a node out of service.
@@ -36,6 +36,7 @@ pub(super) async fn stats(State(shared): Admitted) -> Json {
         "invalidations": stats.invalidations,
         "store_errors": stats.store_errors,
         "store": usage(&stats.usage),
+        "hot_keys": handle.hot_keys().iter().map(hot_key).collect::<Vec<_>>(),
     }))
 }
 
@@ -96,6 +97,15 @@ fn route(route: &RouteStats) -> Value {
         "stored": route.stored,
         "refreshes": route.refreshes,
         "hit_ratio": route.hit_ratio(),
+    })
+}
+
+fn hot_key(key: &HotKey) -> Value {
+    json!({
+        "key": key.uri,
+        "requests": key.requests,
+        "error": key.error,
+        "hit_ratio": key.hit_ratio,
     })
 }
 

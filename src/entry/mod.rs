@@ -1,6 +1,7 @@
-//! What is stored: a response as plain data.
+//! What is stored: a response, or a handler's own value, as plain data.
 
 use std::mem;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ mod packed;
 mod parts;
 mod prepared;
 mod times;
+mod value;
 mod variants;
 
 use packed::Packed;
@@ -28,6 +30,7 @@ pub(crate) use packed::{Layout, field_name, length_size, push_length, take_field
 pub(crate) use parts::{Parts, Unplaced};
 pub(crate) use prepared::{Moment, Prepared, PreparedList};
 pub(crate) use times::Times;
+pub use value::StoredValue;
 #[cfg(feature = "redis")]
 pub(crate) use variants::MOST_NAMES;
 pub(crate) use variants::Variant;
@@ -58,6 +61,8 @@ struct Rare {
     body: Option<Bytes>,
     trailers: Option<Box<HeaderMap>>,
     tags: Box<[Box<str>]>,
+    /// The number of the fill that made it, where somebody traces that.
+    fill: Option<NonZeroU64>,
 }
 
 /// Longer bodies are not copied.
@@ -95,6 +100,7 @@ impl StoredResponse {
             body: (body.len() > SHORT_BODY).then(|| body.clone()),
             trailers: trailers.map(Box::new),
             tags: subject.tags().into(),
+            fill: None,
         };
         let short = match rare.body {
             Some(_) => &[][..],
@@ -132,6 +138,19 @@ impl StoredResponse {
             self.subject().to_owned(),
             self.position,
         )
+    }
+
+    /// Returns the same response, made by the fill of that number.
+    pub(crate) fn filled_by(mut self, fill: Option<NonZeroU64>) -> Self {
+        if fill.is_some() {
+            self.rare.get_or_insert_default().fill = fill;
+        }
+        self
+    }
+
+    /// Returns the number of the fill that made it, where that was traced.
+    pub(crate) fn fill(&self) -> Option<NonZeroU64> {
+        self.rare.as_ref()?.fill
     }
 
     /// Returns about how many bytes this takes in memory.
@@ -211,21 +230,31 @@ impl StoredResponse {
     /// Asks the log whether anything that matches this response was invalidated after its handler
     /// was called, and remembers up to where nothing was.
     pub(crate) fn verdict(&self, log: &Log) -> Verdict {
-        // Relaxed: whatever is read is a position at which the check had succeeded.
-        let checked = self.checked.load(Ordering::Relaxed);
-        if checked > self.position.into() && mutant::is(Mutant::VerdictCachedForEver) {
-            return Verdict::Valid;
-        }
-        if log.is_quiet_at(checked.into()) {
-            return Verdict::Valid;
-        }
-        let (verdict, position) = log.verdict_at(checked.into(), self.subject());
-        let position = position.into();
-        if verdict == Verdict::Valid && position > checked {
-            self.checked.fetch_max(position, Ordering::Relaxed);
-        }
-        verdict
+        verdict(self.position, &self.checked, log, || self.subject())
     }
+}
+
+/// Asks the log about what was made at `position`, and was last found valid when `checked` says.
+fn verdict<'a>(
+    position: Position,
+    checked: &AtomicU64,
+    log: &Log,
+    subject: impl FnOnce() -> SubjectRef<'a>,
+) -> Verdict {
+    // Relaxed: whatever is read is a position at which the check had succeeded.
+    let known = checked.load(Ordering::Relaxed);
+    if known > position.into() && mutant::is(Mutant::VerdictCachedForEver) {
+        return Verdict::Valid;
+    }
+    if log.is_quiet_at(known.into()) {
+        return Verdict::Valid;
+    }
+    let (verdict, position) = log.verdict_at(known.into(), subject());
+    let position = position.into();
+    if verdict == Verdict::Valid && position > known {
+        checked.fetch_max(position, Ordering::Relaxed);
+    }
+    verdict
 }
 
 impl Rare {

@@ -46,6 +46,7 @@ impl Parts {
             body,
             trailers: self.trailers.map(Box::new),
             tags: self.tags,
+            fill: None,
         };
         let times = Times {
             received: clock::origin(),

@@ -100,6 +100,10 @@ pub(super) struct Interval {
     pub(super) received: Now,
 }
 
+/// A header section of more fields is not worth storing, and room for a few more could not be added: a
+/// header map holds 24,576.
+const MOST_FIELDS: usize = 4096;
+
 /// Decides whether a response to `asked` is stored.
 pub(super) fn admit(
     asked: &Asked,
@@ -120,6 +124,9 @@ pub(super) fn admit(
     }
     if policy.set_cookie == SetCookie::NotStored && head.headers.contains_key(header::SET_COOKIE) {
         return Err(Refusal::SetCookie);
+    }
+    if head.headers.len() > MOST_FIELDS {
+        return Err(Refusal::TooLarge);
     }
     let nominated = match Vary::of(&head.headers) {
         Vary::Absent => Vec::new(),
@@ -498,6 +505,9 @@ impl Asked {
                 core.in_background_with(core.store.put(self.key.clone(), stored), leader);
             }
             known => self.store_variant(stored, nominated, known.as_deref(), leader),
+        }
+        if let Some(warming) = &self.warming {
+            warming.is_stored();
         }
         true
     }

@@ -159,6 +159,11 @@ impl Ask<'_> {
 }
 
 impl Explanation {
+    /// Whether the answer would come from the store.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(&*self.x_cache, "HIT" | "STALE")
+    }
+
     fn of(core: &Core, outcome: Outcome, told: Told) -> Self {
         let text = |value: http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
         Self {

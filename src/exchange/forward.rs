@@ -1,5 +1,6 @@
 //! A miss: one call of the handler for everyone who waits, and what becomes of its response.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -11,6 +12,7 @@ use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use tower_service::Service;
+use tracing::Instrument;
 
 use super::admit::{self, Interval, Plan, Refusal};
 use super::basis::Basis;
@@ -28,6 +30,7 @@ use crate::mutant::{self, Mutant};
 use crate::semantics::{invalidation, preconditions};
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::{Answer, Claim};
+use crate::telemetry::trace::{self, FillSpan};
 use crate::telemetry::{Event, Operation, Timed};
 
 /// How often a request looks for a flight to join before it goes alone. Each turn means that the
@@ -58,13 +61,13 @@ where
 {
     let core = asked.core().clone();
     let waiting = core.bounded(Operation::Get, Answer::Later(waiting));
-    let found = match waiting.await {
+    let found = match waiting.instrument(trace::lookup(&asked.route.row)).await {
         Ok(found) => found,
         Err(error) => {
             core.store_failed(Operation::Get, &error);
             let response = Inner::Ready(inner).call(request).await?;
             let outcome = Outcome::Bypass(BypassReason::Store);
-            return Ok(respond::pass(&core, asked.route.id, outcome, response));
+            return Ok(respond::pass(&core, asked.route.row.id, outcome, response));
         }
     };
     asked.variants.clone_from(&found.variants);
@@ -155,12 +158,7 @@ where
                 let policy = &asked.route.policy;
                 let finish =
                     policy.collapsing.finish_abandoned || policy.staleness.soft_timeout.is_some();
-                let fetch = Fetch {
-                    asked,
-                    why,
-                    basis,
-                    leader: Some(Arc::new(leader)),
-                };
+                let fetch = Fetch::new(asked, why, basis, Some(leader));
                 let led = fetch.lead(Call { inner, request });
                 return Detached::new(Box::pin(led), finish).await;
             }
@@ -175,12 +173,7 @@ where
         }
     }
     let outlives_its_client = asked.outlives_its_client(&basis);
-    let fetch = Fetch {
-        asked,
-        why,
-        basis,
-        leader: None,
-    };
+    let fetch = Fetch::new(asked, why, basis, None);
     let led = fetch.lead(Call { inner, request });
     match outlives_its_client {
         true => Detached::new(Box::pin(led), true).await,
@@ -192,7 +185,7 @@ impl Asked {
     /// Reports that the response to a call which began then is stored.
     fn stored_since(&self, requested: std::time::Instant) {
         let core = self.core();
-        core.stats.count(self.route.id, Event::Stored);
+        self.route.row.count(Event::Stored);
         if core.stats.is_timed() {
             let took = core.clock.instant().saturating_duration_since(requested);
             core.stats.took(Timed::Fill, took);
@@ -218,6 +211,7 @@ pub(super) struct Fetch {
     pub(super) basis: Basis,
     /// The flight that others wait for.
     pub(super) leader: Option<Arc<Leader>>,
+    pub(super) span: FillSpan,
 }
 
 /// A handler's response and the time it took.
@@ -240,13 +234,39 @@ impl<E> From<Elapsed> for Failure<E> {
 }
 
 impl Fetch {
+    pub(super) fn new(asked: Arc<Asked>, why: Miss, basis: Basis, leader: Option<Leader>) -> Self {
+        Self {
+            asked,
+            why,
+            basis,
+            leader: leader.map(Arc::new),
+            span: FillSpan::none(),
+        }
+    }
+
     /// Calls the handler and answers the client that asked.
     ///
     /// # Cancel safety
     ///
     /// Dropped before the response's head is there, it drops the handler's future and frees those
     /// who wait; [`Detached`] keeps it running instead.
-    pub(super) async fn lead<S, Q, B>(
+    pub(super) fn lead<S, Q, B>(
+        mut self,
+        call: Call<S, Q>,
+    ) -> impl Future<Output = Result<Response<CacheBody<B>>, S::Error>>
+    where
+        S: Service<Request<Q>, Response = Response<B>> + Clone,
+        Q: 'static,
+        B: Body + Send + 'static,
+        B::Data: Buf,
+        B::Error: Into<BoxError>,
+    {
+        self.span = FillSpan::open(&self.asked.route.row, self.why);
+        let span = self.span.span.clone();
+        self.call_and_answer(call).instrument(span)
+    }
+
+    async fn call_and_answer<S, Q, B>(
         mut self,
         mut call: Call<S, Q>,
     ) -> Result<Response<CacheBody<B>>, S::Error>
@@ -432,7 +452,8 @@ impl Fetch {
             body,
             trailers: None,
         };
-        let stored = Arc::new(plan.into_stored(captured, position, &Basis::Nothing)?);
+        let stored = plan.into_stored(captured, position, &Basis::Nothing)?;
+        let stored = Arc::new(stored.filled_by(self.span.number));
         asked.store(&stored, &nominated);
         let outcome = Outcome::Miss {
             why: Miss::Partial,
@@ -504,6 +525,7 @@ impl Fetch {
             asked,
             basis,
             leader,
+            span,
             ..
         } = self;
         let core = asked.core().clone();
@@ -543,9 +565,12 @@ impl Fetch {
                 // The flight goes on until it is stored, so that whoever no longer finds the flight
                 // finds the response.
                 let requested = plan.requested;
-                if let Some(stored) = plan.into_stored(captured, position, &basis)
-                    && asked.store_until(&Arc::new(stored), &nominated, leader)
+                let stored = plan.into_stored(captured, position, &basis);
+                let stored = stored.map(|stored| Arc::new(stored.filled_by(span.number)));
+                if let Some(stored) = stored
+                    && asked.store_until(&stored, &nominated, leader)
                 {
+                    span.stored(stored.size());
                     asked.stored_since(requested);
                 }
             })
@@ -604,7 +629,7 @@ impl Fetch {
             ..Told::default()
         };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            asked.answered(outcome);
+            asked.answered(outcome, None);
             return Response::from_parts(head, CacheBody::pass(body));
         }
         let mut response = Response::from_parts(head, CacheBody::pass(body));

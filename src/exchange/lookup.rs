@@ -179,7 +179,8 @@ impl Found {
                 response: None,
                 variants: Some(variants),
             },
-            None => Self::default(),
+            // No request has the key of a value.
+            Some(Stored::Value(_)) | None => Self::default(),
         }
     }
 
@@ -187,7 +188,7 @@ impl Found {
         let response = match stored {
             Some(Stored::Response(response)) => Some(response),
             // A key leads to variants once; a store that says otherwise mixed something up.
-            Some(Stored::Variants(_)) | None => None,
+            Some(Stored::Variants(_) | Stored::Value(_)) | None => None,
         };
         Self {
             response,

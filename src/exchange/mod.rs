@@ -26,7 +26,7 @@ use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_val
 use crate::semantics::cache_control::CacheControl;
 use crate::status::{BypassReason, Miss, Outcome, Show, Staleness};
 use crate::store::{Answer, Store};
-use crate::telemetry::{Account, Operation, RouteId, Stats, Timed};
+use crate::telemetry::{Account, Operation, RouteId, Stats, Timed, trace};
 
 mod admit;
 mod again;
@@ -42,6 +42,7 @@ pub(crate) mod request;
 mod respond;
 mod share;
 mod sweep;
+mod warming;
 mod write;
 
 use basis::Basis;
@@ -53,6 +54,7 @@ pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
 pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 pub(crate) use respond::pass;
+pub(crate) use warming::Warming;
 pub(crate) use write::invalidate_and_pass;
 
 /// What all services and handles of one cache share.
@@ -77,6 +79,9 @@ pub(crate) struct Core {
     pub(crate) prepared: PreparedList,
     /// Whether a background sweep runs.
     pub(crate) sweeping: AtomicBool,
+    /// What the handlers' own values share.
+    #[cfg(feature = "values")]
+    pub(crate) values: crate::values::Shared,
     /// The second of the last warning about the store.
     pub(crate) warned: AtomicU64,
 }
@@ -122,6 +127,7 @@ pub(crate) struct Asked {
     /// What the lookup found to select among, if the key has variants.
     variants: Option<Arc<Variants>>,
     began: Now,
+    warming: Option<Warming>,
     /// Whether its client has its answer: what comes after that is for the store alone.
     answered: AtomicBool,
 }
@@ -239,8 +245,7 @@ impl Place {
         under: &mut RouteId,
     ) -> Result<Course<B>, BypassReason> {
         let core = &*self.core;
-        // Relaxed: a switch thrown by hand, which orders nothing.
-        if core.bypass.load(Ordering::Relaxed) {
+        if core.is_bypassed() {
             return Err(BypassReason::Disabled);
         }
         let uri = request::original_uri(parts);
@@ -289,7 +294,7 @@ impl Place {
                 Course::Replay(ask.replay(&stored, outcome))
             }
             Lookup::Fetch(..) if ask.only_if_cached() => {
-                ask.answered(Outcome::Unsatisfied, false);
+                ask.answered(Outcome::Unsatisfied, None);
                 Course::Replay(respond::gateway_timeout(core, Outcome::Unsatisfied))
             }
             Lookup::Fetch(why, basis) => {
@@ -322,7 +327,7 @@ impl Place {
             Some(route) => route,
             None => lookup::route(&self.core.routes, path)?,
         };
-        *under = route.id;
+        *under = route.row.id;
         match route.policy.bypass {
             true => Err(BypassReason::Policy),
             false => Ok(route),
@@ -356,6 +361,7 @@ impl Place {
             ttl,
             variants: None,
             began,
+            warming: parts.extensions.get().cloned(),
             answered: AtomicBool::new(false),
         }
     }
@@ -422,8 +428,13 @@ impl Core {
         self.store.log().verdict(position, subject)
     }
 
+    pub(crate) fn is_bypassed(&self) -> bool {
+        // Relaxed: a switch thrown by hand, which orders nothing.
+        self.bypass.load(Ordering::Relaxed)
+    }
+
     /// Waits for a store no longer than its deadline.
-    async fn bounded<T>(
+    pub(crate) async fn bounded<T>(
         &self,
         operation: Operation,
         answer: Answer<Result<T, Error>>,
@@ -462,13 +473,16 @@ impl Core {
     }
 
     /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
-    fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
+    pub(crate) fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
         self.in_background_with(answer, ());
     }
 
     /// Does the same, and drops something when it is done.
-    fn in_background_with<T>(self: &Arc<Self>, answer: Answer<Result<(), Error>>, until_done: T)
-    where
+    pub(crate) fn in_background_with<T>(
+        self: &Arc<Self>,
+        answer: Answer<Result<(), Error>>,
+        until_done: T,
+    ) where
         T: Send + 'static,
     {
         match answer {
@@ -510,10 +524,11 @@ impl Core {
     fn recorded(&self, what: &[Invalidation]) {
         for one in what {
             self.stats.invalidated(one.kind(), one.is_soft());
+            trace::invalidated(one);
         }
     }
 
-    fn store_failed(&self, operation: Operation, error: &Error) {
+    pub(crate) fn store_failed(&self, operation: Operation, error: &Error) {
         self.stats.store_failed(operation);
         let operation = operation.as_str();
         match error.kind() {
@@ -554,19 +569,24 @@ impl Asked {
         self.core().clock.now()
     }
 
-    /// Reports what became of this request, once.
-    fn answered(&self, outcome: Outcome) {
+    /// Reports what became of this request, once, and what it was answered from.
+    fn answered(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
         // Relaxed: it guards nothing but a count.
         if self.answered.swap(true, Ordering::Relaxed) {
             return;
         }
         let core = self.core();
-        let account = || Account {
-            began: Some(self.began.instant),
-            ..Account::default()
-        };
-        core.stats
-            .answered(&core.clock, self.route.id, outcome, account);
+        if core.stats.answered(&self.route.row, outcome) {
+            let account = Account {
+                began: Some(self.began.instant),
+                by_store: false,
+                filled_by: stored.and_then(StoredResponse::fill),
+                subject: Some(self.subject.borrow()),
+            };
+            let row = &self.route.row;
+            core.stats
+                .tell_listeners(&core.clock, row, outcome, &account);
+        }
     }
 }
 

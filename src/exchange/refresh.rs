@@ -27,7 +27,7 @@ use crate::semantics::cache_control::Scope;
 use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{reuse, storable};
 use crate::status::{Miss, Outcome, Staleness, Told};
-use crate::telemetry::Event;
+use crate::telemetry::{Event, trace};
 
 /// What the handler's answer says about what is stored.
 pub(super) enum Validated<B> {
@@ -67,14 +67,15 @@ pub(super) fn in_background<S, Q, B>(
     let Join::Lead(leader) = asked.join() else {
         return;
     };
-    asked.core().stats.count(asked.route.id, Event::Refreshed);
+    asked.route.row.count(Event::Refreshed);
     asked.answered.store(true, Ordering::Relaxed);
-    let fetch = Fetch {
-        asked: Arc::new(asked),
-        why: Miss::Stale,
-        basis: Basis::Stale(stale),
-        leader: Some(Arc::new(leader)),
-    };
+    let span = trace::refresh(&asked.route.row);
+    let fetch = Fetch::new(
+        Arc::new(asked),
+        Miss::Stale,
+        Basis::Stale(stale),
+        Some(leader),
+    );
     let refresh = async move {
         let call = Call {
             inner: Inner::Ready(inner),
@@ -85,7 +86,7 @@ pub(super) fn in_background<S, Q, B>(
             response.into_body().read_on().await;
         }
     };
-    runtime.spawn(refresh.in_current_span());
+    runtime.spawn(refresh.instrument(span));
 }
 
 impl Fetch {
@@ -189,7 +190,7 @@ impl Fetch {
         let updated = plan
             .into_stored(captured, position, &Basis::Nothing)
             .ok_or(Refusal::Stream)?;
-        let updated = Arc::new(updated);
+        let updated = Arc::new(updated.filled_by(self.span.number));
         self.asked.store(&updated, &nominated);
         Ok((updated, nominated))
     }

@@ -38,16 +38,31 @@ impl Client<'_> {
 }
 
 impl Ask<'_> {
-    /// Replays a fresh stored response, from a head that was made ready if there is one.
+    /// Replays a fresh stored response.
     pub(super) fn hit<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
+        match self.core.stats.answered(&self.route.row, Outcome::Hit) {
+            true => self.hit_listened_to(stored),
+            false => self.make_hit(stored),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn hit_listened_to<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
+        let response = self.make_hit(stored);
+        self.tell_listeners(Outcome::Hit, Some(stored));
+        response
+    }
+
+    /// Makes the replay of a fresh stored response, from a head that was made ready if there is one.
+    fn make_hit<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
         let Some(moment) = self.moment(stored) else {
-            return self.replay(stored, Outcome::Hit);
+            return self.make_replay(stored, Outcome::Hit);
         };
         if let Some(headers) = stored.prepared.get(moment) {
-            self.answered(Outcome::Hit, true);
             return whole(stored, headers);
         }
-        let response = self.replay(stored, Outcome::Hit);
+        let response = self.make_replay(stored, Outcome::Hit);
         let headers = response.headers();
         self.core.prepared.note(stored, moment, headers);
         response
@@ -68,20 +83,33 @@ impl Ask<'_> {
         stored: &StoredResponse,
         outcome: Outcome,
     ) -> Response<CacheBody<B>> {
-        self.answered(outcome, true);
+        let response = self.make_replay(stored, outcome);
+        self.answered(outcome, Some(stored));
+        response
+    }
+
+    fn make_replay<B>(&self, stored: &StoredResponse, outcome: Outcome) -> Response<CacheBody<B>> {
         self.core
             .replay(stored, self.client, self.began, outcome, Told::default())
     }
 
-    /// Reports what became of this request.
-    #[inline]
-    pub(super) fn answered(&self, outcome: Outcome, by_store: bool) {
-        let account = || Account {
+    /// Reports what became of this request, and what it was answered from.
+    pub(super) fn answered(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
+        if self.core.stats.answered(&self.route.row, outcome) {
+            self.tell_listeners(outcome, stored);
+        }
+    }
+
+    fn tell_listeners(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
+        let account = Account {
             began: Some(self.began.instant),
-            by_store,
+            by_store: stored.is_some(),
+            filled_by: stored.and_then(StoredResponse::fill),
+            subject: stored.map(StoredResponse::subject),
         };
-        let stats = &self.core.stats;
-        stats.answered(&self.core.clock, self.route.id, outcome, account);
+        let (core, row) = (self.core, &self.route.row);
+        core.stats
+            .tell_listeners(&core.clock, row, outcome, &account);
     }
 
     /// Reports that the lookup is over, and the handler has to be called.
@@ -89,7 +117,7 @@ impl Ask<'_> {
         if self.core.stats.is_timed() {
             let now = self.core.clock.instant();
             let took = now.saturating_duration_since(self.began.instant);
-            self.core.stats.took(Timed::Lookup { found: false }, took);
+            self.core.stats.took(Timed::Lookup, took);
         }
     }
 }
@@ -101,20 +129,20 @@ impl Asked {
         outcome: Outcome,
         told: Told,
     ) -> Response<CacheBody<B>> {
-        self.answered(outcome);
+        self.answered(outcome, Some(stored));
         self.core()
             .replay(stored, self.client(), self.now(), outcome, told)
     }
 
     /// Reports what became of this request, and adds the fields that tell it.
     pub(super) fn tell(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
-        self.answered(outcome);
+        self.answered(outcome, None);
         self.core().show.stamp(headers, outcome, told);
     }
 
     /// Says that no response could be had in the way the request or the response demands.
     pub(super) fn gateway_timeout<B>(&self, outcome: Outcome) -> Response<CacheBody<B>> {
-        self.answered(outcome);
+        self.answered(outcome, None);
         gateway_timeout(self.core(), outcome)
     }
 
@@ -143,6 +171,16 @@ impl StoredResponse {
 }
 
 impl Core {
+    /// Reports what became of a request that the cache was not asked for.
+    pub(super) fn passed(&self, route: RouteId, outcome: Outcome) {
+        let row = self.stats.row(route);
+        if self.stats.answered(row, outcome) {
+            let account = Account::default();
+            self.stats
+                .tell_listeners(&self.clock, row, outcome, &account);
+        }
+    }
+
     /// Answers a request from a stored response: in whole, in part, or by saying that the client
     /// has it already.
     pub(super) fn replay<B>(
@@ -382,8 +420,7 @@ pub(crate) fn pass<B>(
     response: Response<B>,
 ) -> Response<CacheBody<B>> {
     let mut response = response.map(CacheBody::pass);
-    core.stats
-        .answered(&core.clock, route, outcome, Account::default);
+    core.passed(route, outcome);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         core.show
             .stamp(response.headers_mut(), outcome, Told::default());

@@ -133,7 +133,7 @@ impl Asked {
 
     pub(super) async fn wait_for<B>(&self, flight: &Flight, give_up: Option<Instant>) -> Waited<B> {
         let core = self.core();
-        core.stats.count(self.route.id, Event::Collapsed);
+        self.route.row.count(Event::Collapsed);
         let _waiting = core.stats.wait();
         let landing = flight.landing();
         let landing = match give_up {

@@ -23,7 +23,7 @@ use crate::mutant::{self, Mutant};
 use crate::policy::Evicted;
 use crate::semantics::invalidation;
 use crate::status::{BypassReason, Miss, Outcome, Told};
-use crate::telemetry::{Account, RouteId};
+use crate::telemetry::RouteId;
 
 /// A request with an unsafe method.
 pub(super) struct Write {
@@ -160,10 +160,8 @@ impl Write {
             detail,
             ..Told::default()
         };
-        let core = &self.core;
-        core.stats
-            .answered(&core.clock, RouteId::NONE, outcome, Account::default);
-        core.show.stamp(response.headers_mut(), outcome, told);
+        self.core.passed(RouteId::NONE, outcome);
+        self.core.show.stamp(response.headers_mut(), outcome, told);
         response
     }
 
@@ -230,12 +228,7 @@ impl Write {
         head.headers = response.headers().clone();
         head.extensions = response.extensions().clone();
         let plan = admit::admit(&asked, &head, &response.body().size_hint(), interval).ok()?;
-        let fetch = Fetch {
-            asked: Arc::new(asked),
-            why: Miss::Uri,
-            basis: Basis::Nothing,
-            leader: None,
-        };
+        let fetch = Fetch::new(Arc::new(asked), Miss::Uri, Basis::Nothing, None);
         Some((fetch, plan, own))
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Clock;
-use crate::entry::StoredResponse;
+use crate::entry::{StoredResponse, StoredValue};
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::{Key, KeyRef};
 use crate::store::Stored;
@@ -52,12 +52,26 @@ fn assert_usable(received: Received, blob: &Bytes, key: KeyRef<'_>) {
             response.trailers().is_none()
         }
         Stored::Variants(_) => true,
+        Stored::Value(value) => {
+            assert_value_is_usable(value);
+            assert_eq!(value.age(now), Duration::ZERO);
+            true
+        }
     };
     assert!(!is_exact || written == blob, "written otherwise");
     assert_eq!(written.len(), blob.len());
     assert!(decode(written, key).is_ok());
     let kept = keep_for(&stored, Duration::ZERO).as_secs();
     assert!((1..=30 * 86_400).contains(&kept), "kept for {kept} s");
+}
+
+fn assert_value_is_usable(value: &StoredValue) {
+    assert!(value.size() >= value.bytes().len());
+    assert!(value.subject().path().starts_with("values:"));
+    let log = Log::with_capacity(4);
+    let position = log.position();
+    log.append(&[Invalidation::everything()]);
+    assert_eq!(log.verdict(position, value.subject()), Verdict::Invalid);
 }
 
 fn assert_response_is_usable(response: &StoredResponse) {

@@ -77,6 +77,28 @@ pub(super) fn encode(text: &str, part: Part, out: &mut String) {
     }
 }
 
+/// Returns the form in which a value's key is matched. Unlike a URI it has no escapes of its own: a `%`
+/// is a `%`, and two keys never have the same form.
+pub(super) fn escape_key(key: &str) -> String {
+    escape(key, |byte| may_stand(byte, Part::Query))
+}
+
+/// Returns the form in which the name of a namespace is matched, in which there is no slash.
+pub(super) fn escape_namespace(name: &str) -> String {
+    escape(name, |byte| is_unreserved(byte) || byte == b':')
+}
+
+fn escape(text: &str, stands: impl Fn(u8) -> bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match stands(byte) {
+            true => escaped.push(char::from(byte)),
+            false => push_escape(byte, &mut escaped),
+        }
+    }
+    escaped
+}
+
 /// Returns whether a path is in canonical form for the simplest of reasons: it has no escapes, and no
 /// dot behind a slash. Nearly all are, and each request's is asked.
 fn is_plain(path: &[u8]) -> bool {

@@ -34,6 +34,14 @@ impl Wild {
         }
     }
 
+    /// Returns what comes before the star, if there is one star, and it is the end.
+    pub(super) fn prefix(&self) -> Option<&str> {
+        match &*self.0 {
+            [prefix, last] if last.is_empty() => Some(prefix),
+            _ => None,
+        }
+    }
+
     /// Returns whether this is a star and nothing else.
     pub(super) fn is_star(&self) -> bool {
         self.0.len() == 2 && self.0.iter().all(|piece| piece.is_empty())
@@ -170,8 +178,15 @@ impl From<Wild> for Segment {
 /// A pattern that no hash of a path can answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Glob {
-    segments: Box<[Segment]>,
+    path: PathGlob,
     query: Option<Wild>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum PathGlob {
+    Segments(Box<[Segment]>),
+    /// The path of a namespace of values, which is no path of segments.
+    Namespace(Box<str>),
 }
 
 impl Glob {
@@ -194,25 +209,54 @@ impl Glob {
         }
         joined.extend(run.map(|run| Segment::Literal(run.into())));
         Self {
-            segments: joined.into(),
+            path: PathGlob::Segments(joined.into()),
             query,
+        }
+    }
+
+    /// Makes a glob over the keys of a namespace of values.
+    pub(super) fn of_keys(namespace: Box<str>, key: Wild) -> Self {
+        Self {
+            path: PathGlob::Namespace(namespace),
+            query: Some(key),
         }
     }
 
     /// Returns whether this matches a path and query in canonical form. No query is an empty one.
     pub(super) fn matches(&self, path: &str, query: Option<&str>) -> bool {
         let query_matches = |wild: &Wild| wild.matches(query.unwrap_or(""));
-        matches_path(&self.segments, path) && self.query.as_ref().is_none_or(query_matches)
+        let path_matches = match &self.path {
+            PathGlob::Segments(segments) => matches_path(segments, path),
+            PathGlob::Namespace(namespace) => path == &**namespace,
+        };
+        path_matches && self.query.as_ref().is_none_or(query_matches)
     }
 
     /// Returns what is before the first wildcard, up to a slash; `None` where there is nothing.
     pub(super) fn literal_prefix(&self) -> Option<String> {
-        let first = self.segments.first()?.literal()?;
-        Some(format!("/{first}"))
+        match &self.path {
+            PathGlob::Segments(segments) => {
+                let first = segments.first()?.literal()?;
+                Some(format!("/{first}"))
+            }
+            PathGlob::Namespace(namespace) => Some(namespace.to_string()),
+        }
     }
 
+    /// Returns the segments of the path; none where it is a namespace.
     pub(super) fn segments(&self) -> &[Segment] {
-        &self.segments
+        match &self.path {
+            PathGlob::Segments(segments) => segments,
+            PathGlob::Namespace(_) => &[],
+        }
+    }
+
+    /// Returns the path of the namespace, if this is a glob over its keys.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        match &self.path {
+            PathGlob::Segments(_) => None,
+            PathGlob::Namespace(namespace) => Some(namespace),
+        }
     }
 
     pub(super) fn query(&self) -> Option<&Wild> {
@@ -226,19 +270,28 @@ impl Glob {
             Segment::Literal(text) => text.len() + 1,
             Segment::Wild(wild) => wild.len(),
         };
-        let path: usize = self.segments.iter().map(segment).sum();
+        let path = match &self.path {
+            PathGlob::Segments(segments) => segments.iter().map(segment).sum(),
+            PathGlob::Namespace(namespace) => namespace.len(),
+        };
         path + self.query.as_ref().map_or(0, Wild::len)
     }
 
     /// Returns whether wildcards stand only in the query.
     pub(super) fn has_literal_path(&self) -> bool {
-        matches!(&*self.segments, [Segment::Literal(_)])
+        match &self.path {
+            PathGlob::Segments(segments) => matches!(&**segments, [Segment::Literal(_)]),
+            PathGlob::Namespace(_) => true,
+        }
     }
 }
 
 /// Matches segment by segment. On a mismatch the latest `**` takes one segment more; those before
 /// it need not be tried again, since what lies between them was found as far left as possible.
 fn matches_path(segments: &[Segment], path: &str) -> bool {
+    if !path.starts_with('/') {
+        return false;
+    }
     let mut at = 0;
     let mut rest = path.strip_prefix('/');
     let mut retry = None;
@@ -281,7 +334,10 @@ fn split_segment(text: &str) -> (&str, Option<&str>) {
 
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for segment in &self.segments {
+        if let PathGlob::Namespace(namespace) = &self.path {
+            write_literal(namespace, f)?;
+        }
+        for segment in self.segments() {
             match segment {
                 Segment::Any => f.write_str("/**")?,
                 Segment::Literal(text) => {

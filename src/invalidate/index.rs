@@ -85,7 +85,7 @@ impl<S: Stamp> Index<S> {
     }
 }
 
-/// The globs, by when they were last recorded, and so by their stamps.
+/// The globs, by their stamps.
 #[derive(Debug)]
 struct Globs<S> {
     /// What rules most of them out, side by side: a verdict may have to read them all.
@@ -115,11 +115,15 @@ impl<S: Stamp> Globs<S> {
             self.sketches.remove(at);
             stamp.absorb(self.stamped.remove(at).1);
         }
-        self.sketches.push(placed.sketch());
-        self.stamped.push((placed, stamp));
+        // Answers of a shared log may be overtaken by later ones: mostly, but not always, at the end.
+        let later = self.stamped.iter().rev();
+        let later = later.take_while(|(_, known)| known.is_later_than(stamp));
+        let at = self.stamped.len() - later.count();
+        self.sketches.insert(at, placed.sketch());
+        self.stamped.insert(at, (placed, stamp));
     }
 
-    /// Takes the glob out that was recorded longest ago, where there are too many.
+    /// Takes the glob with the oldest stamp out, where there are too many.
     fn take_surplus(&mut self) -> Option<(PlacedGlob, S)> {
         if self.stamped.len() <= MAX_GLOBS {
             return None;

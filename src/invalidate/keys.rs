@@ -17,9 +17,10 @@ use super::invalidation::{Invalidation, Target};
 use super::pattern::Shape;
 use super::sketch::Sketch;
 use super::subject::SubjectRef;
+use super::values::SEPARATORS;
 use crate::mutant::{self, Mutant};
 
-/// Subtrees are told apart down to this many segments; a deeper one is recorded by its first ones,
+/// Subtrees, and the parts of a value's key, are told apart down to this many segments; a deeper one is recorded by its first ones,
 /// so that a path of thousands of segments costs no thousands of look-ups.
 const MAX_DEPTH: usize = 32;
 
@@ -41,6 +42,7 @@ enum Kind {
     Subtree,
     Tag,
     Glob,
+    KeyPrefix,
 }
 
 /// Where an invalidation is recorded.
@@ -124,6 +126,7 @@ impl Seed {
             Shape::PathQuery(path, query) => Place::Key(self.path_query(path, query)),
             Shape::Children(parent) => Place::Key(self.key(Kind::Children, parent)),
             Shape::Subtree(root) => Place::Key(self.subtree(root)),
+            Shape::KeyPrefix(namespace, prefix) => Place::Key(self.key_prefix(namespace, prefix)),
             Shape::Glob(glob) => self.place_glob(glob),
         }
     }
@@ -158,7 +161,10 @@ impl Seed {
             if let Some((parent, _)) = path.rsplit_once('/') {
                 places.push(self.key(Kind::Children, parent));
             }
-            self.subtrees(path, |key| places.push(key));
+            match path.starts_with('/') {
+                true => self.subtrees(path, |key| places.push(key)),
+                false => self.key_prefixes(path, query, |key| places.push(key)),
+            }
         }
         if !mutant::is(Mutant::TagIgnored) {
             places.extend(subject.tags.iter().map(|tag| self.key(Kind::Tag, tag)));
@@ -183,6 +189,26 @@ impl Seed {
         let mut innermost = 0;
         self.subtrees(root, |key| innermost = key);
         innermost
+    }
+
+    /// Hashes what a value's key begins with, part by part, shortest first.
+    fn key_prefixes(&self, namespace: &str, key: &str, mut found: impl FnMut(u64)) {
+        let mut hasher = self.hasher(Kind::KeyPrefix);
+        hasher.write(namespace.as_bytes());
+        let parts = key.split_inclusive(SEPARATORS);
+        for part in parts
+            .filter(|part| part.ends_with(SEPARATORS))
+            .take(MAX_DEPTH)
+        {
+            hasher.write(part.as_bytes());
+            found(hasher.finish());
+        }
+    }
+
+    fn key_prefix(&self, namespace: &str, prefix: &str) -> u64 {
+        let mut longest = 0;
+        self.key_prefixes(namespace, prefix, |key| longest = key);
+        longest
     }
 
     fn key(&self, kind: Kind, text: &str) -> u64 {

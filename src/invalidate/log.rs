@@ -148,6 +148,9 @@ impl Log {
 
     /// Returns whether a request that began at `asked` outlasts a hold which a handler's answer falls
     /// under that was called at `began`. The answer may be too old for that request.
+    ///
+    /// Only the latest hold is known. A handler called before that may have been under an earlier one,
+    /// which the request outlasts although it began under the latest itself.
     pub(crate) fn outlasts_hold(
         &self,
         subject: SubjectRef<'_>,
@@ -156,7 +159,9 @@ impl Log {
     ) -> bool {
         let keys = self.shared.keys(subject);
         let held = self.shared.read().held(&keys, subject);
-        held.is_some_and(|(since, until)| began < until && (asked >= until || asked <= since))
+        held.is_some_and(|(since, until)| {
+            began < since || began < until && (asked >= until || asked <= since)
+        })
     }
 }
 

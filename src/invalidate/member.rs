@@ -27,8 +27,8 @@ impl Invalidation {
     /// Writes this as a member.
     ///
     /// A member has at most 512 bytes. What is longer is coarsened, which can invalidate too much but
-    /// never too little: of a path with a query the query is left out, of a path its last segments, of
-    /// a glob all behind its literal beginning. A tag that long stands for everything.
+    /// never too little: of a path with a query the query is left out, of a namespace of values with a
+    /// key the key, of a path its last segments, of a glob all behind its literal beginning. A tag that long stands for everything.
     pub(crate) fn to_member(&self) -> Vec<u8> {
         let (kind, text) = match &self.target {
             Target::Tag(tag) if tag.len() <= LONGEST_TEXT => (TAG, tag.to_string()),
@@ -70,7 +70,9 @@ fn text_of(pattern: &Pattern) -> String {
     }
     match pattern.shape() {
         Shape::Everything => SUBTREE.to_owned(),
-        Shape::Path(path) | Shape::PathQuery(path, _) => path_or_subtree(path),
+        Shape::Path(path) | Shape::PathQuery(path, _) | Shape::KeyPrefix(path, _) => {
+            path_or_subtree(path)
+        }
         Shape::Children(root) | Shape::Subtree(root) => subtree(root),
         Shape::Glob(glob) => {
             let prefix = glob.literal_prefix().unwrap_or_default();

@@ -48,6 +48,7 @@ mod state;
 mod subject;
 mod table;
 mod template;
+mod values;
 
 pub use evict::Evict;
 pub use invalidation::Invalidation;
@@ -63,3 +64,8 @@ pub(crate) use invalidation::InvalidationKind;
 pub(crate) use mirror::{Delta, Epoch, Local, Mirror, SharedPosition};
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};
+#[cfg_attr(
+    not(feature = "values"),
+    allow(unused_imports, reason = "values are made by features only")
+)]
+pub(crate) use values::Namespace;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::canonical::{Part, canonical, canonical_query, encode};
 use super::glob::{Glob, Segment, Wild, write_literal};
 use super::template::{Braces, Template, Token};
+use super::values;
 use crate::error::Error;
 
 /// A pattern over paths and queries.
@@ -21,6 +22,8 @@ use crate::error::Error;
 /// | `/products?*page=1*` | that path with a query that contains `page=1` |
 /// | `/products?` | that path without a query |
 /// | `/**` or `**` | everything |
+/// | `values:users` | every value in a handler's namespace `users`, and no response |
+/// | `values:users?1:*` | those values whose key begins with `1:`; here `*` is any run of characters |
 ///
 /// A backslash makes a character mean itself: `\*`, `\?`, `\{`, `\}`, `\\`. There are no character
 /// classes: `[a-z]` is those five characters. To put in text from elsewhere use
@@ -30,7 +33,8 @@ use crate::error::Error;
 /// `%C3%A9`. An escaped reserved character is not the character: `%2F` is no slash, `%2A` no star.
 ///
 /// Patterns whose only wildcard is a last segment of `*` or `**` cost the same however many there
-/// are. Of the others a log keeps a few hundred precisely, and then goes by their literal
+/// are, and so do those over values whose only wildcard is at the end, behind a `:` or a `/`. Of the
+/// others a log keeps a few hundred precisely, and then goes by their literal
 /// beginnings, which can invalidate too much but never too little.
 ///
 /// # Examples
@@ -59,6 +63,8 @@ pub(super) enum Shape {
     Children(Box<str>),
     /// A path and all that is below it.
     Subtree(Box<str>),
+    /// The keys of a namespace of values that begin with some whole parts.
+    KeyPrefix(Box<str>, Box<str>),
     Glob(Arc<Glob>),
 }
 
@@ -100,7 +106,8 @@ impl Pattern {
         escaped
     }
 
-    /// Returns whether this matches a path and a query, in whatever spelling.
+    /// Returns whether this matches a path and a query, in whatever spelling. A pattern over values
+    /// matches none.
     #[must_use]
     pub fn matches(&self, path: &str, query: Option<&str>) -> bool {
         let query = query.map(canonical_query);
@@ -120,8 +127,15 @@ impl Pattern {
         })
     }
 
+    pub(super) fn of_shape(shape: Shape) -> Self {
+        Self(shape)
+    }
+
     /// Compiles what was read. A template's captures must have been bound.
     pub(super) fn compile(template: &Template) -> Self {
+        if let Some(shape) = values::compile(template) {
+            return Self(shape);
+        }
         let segments = segments(&template.path);
         let query = template.query.as_ref().map(|tokens| wild(tokens));
         // An absent query counts as empty, so a star alone asks nothing of it.
@@ -262,6 +276,9 @@ impl Shape {
             Self::Subtree(root) => path
                 .strip_prefix(&**root)
                 .is_some_and(|below| below.is_empty() || below.starts_with('/')),
+            Self::KeyPrefix(namespace, prefix) => {
+                path == &**namespace && query.unwrap_or("").starts_with(&**prefix)
+            }
             Self::Glob(glob) => glob.matches(path, query),
         }
     }
@@ -294,6 +311,12 @@ impl fmt::Display for Pattern {
             Shape::Subtree(root) => {
                 write_literal(root, f)?;
                 f.write_str("/**")
+            }
+            Shape::KeyPrefix(namespace, prefix) => {
+                write_literal(namespace, f)?;
+                f.write_str("?")?;
+                write_literal(prefix, f)?;
+                f.write_str("*")
             }
             Shape::Glob(glob) => glob.fmt(f),
         }

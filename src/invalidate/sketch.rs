@@ -35,6 +35,9 @@ impl Sketch {
                 Segment::Wild(wild) => sketch.add_pieces(Part::Path, ["/", "/"], wild),
             }
         }
+        if let Some(namespace) = glob.namespace() {
+            sketch.add(Part::Path, ["", namespace, "/"]);
+        }
         if let Some(query) = glob.query() {
             sketch.add_pieces(Part::Query, ["?", "#"], query);
         }

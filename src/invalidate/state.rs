@@ -138,6 +138,10 @@ impl Stamp for Latest {
         self.hard = self.hard.max(other.hard);
         self.soft = self.soft.max(other.soft);
     }
+
+    fn is_later_than(self, other: Self) -> bool {
+        self.hard.max(self.soft) > other.hard.max(other.soft)
+    }
 }
 
 impl Stamp for Held {
@@ -159,5 +163,9 @@ impl Stamp for Held {
             }
             (one, other) => one.or(other),
         };
+    }
+
+    fn is_later_than(self, other: Self) -> bool {
+        self.0 > other.0
     }
 }

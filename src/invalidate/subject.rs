@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::canonical::{canonical, canonical_query};
 
-/// What a stored response answers to: its path and query in canonical form, and its tags.
+/// What a stored response answers to: its path and query in canonical form, and its tags. What a
+/// stored value answers to: its namespace, its key and its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     path: Box<str>,
@@ -26,6 +27,23 @@ impl Subject {
         Self {
             path: canonical(path).into(),
             query: query.map(|query| canonical_query(query).into()),
+            tags: tags.into(),
+        }
+    }
+
+    /// Makes a subject of a path and a query that are in canonical form.
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "values")),
+        allow(dead_code, reason = "values are made by features only")
+    )]
+    pub(super) fn canonical(
+        path: &str,
+        query: Option<&str>,
+        tags: impl Into<Box<[Box<str>]>>,
+    ) -> Self {
+        Self {
+            path: path.into(),
+            query: query.map(Into::into),
             tags: tags.into(),
         }
     }

@@ -11,6 +11,9 @@ use super::order::Order;
 pub(super) trait Stamp: Copy + Default {
     /// Makes this the later of the two.
     fn absorb(&mut self, other: Self);
+
+    /// Whether this matters to some for whom the other does not.
+    fn is_later_than(self, other: Self) -> bool;
 }
 
 /// A map that holds at most `capacity` stamps, by keys that are hashes already.
@@ -154,6 +157,10 @@ mod tests {
     impl Stamp for u64 {
         fn absorb(&mut self, other: Self) {
             *self = (*self).max(other);
+        }
+
+        fn is_later_than(self, other: Self) -> bool {
+            self > other
         }
     }
 

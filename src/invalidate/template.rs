@@ -6,6 +6,7 @@
 use std::iter::Peekable;
 use std::str::CharIndices;
 
+use super::values::VALUES;
 use crate::error::Error;
 
 /// The names and texts that a write's route captured.
@@ -42,6 +43,15 @@ impl Template {
     pub(super) fn parse(text: &str, braces: Braces) -> Result<Self, Error> {
         let text_or_root = if text == "**" { "/**" } else { text };
         Reader::new(text_or_root, braces).template()
+    }
+
+    /// Reads a pattern over the keys of values, in which there are no captures.
+    #[cfg_attr(
+        not(feature = "values"),
+        allow(dead_code, reason = "values are made by features only")
+    )]
+    pub(super) fn parse_key(text: &str) -> Result<Vec<Token>, Error> {
+        Reader::new(text, Braces::Refuse).key()
     }
 
     /// Returns the names of the captures, as often as they occur.
@@ -119,20 +129,17 @@ impl<'a> Reader<'a> {
     }
 
     fn template(mut self) -> Result<Template, Error> {
-        if !self.text.starts_with('/') {
+        if !self.text.starts_with('/') && !self.text.starts_with(VALUES) {
             let wanted = format!("a pattern begins with a slash; write `/{}`", self.text);
             return Err(self.error(0, &wanted));
         }
         while let Some((at, char)) = self.chars.next() {
             match char {
-                '\\' => self.escape(at)?,
-                '*' => self.star(at)?,
-                '{' => self.capture(at)?,
-                '}' => return Err(self.error(at, "this brace closes nothing; write `\\}`")),
                 '?' if self.path.is_none() => self.path = Some(std::mem::take(&mut self.tokens)),
-                char => self.push(char),
+                char => self.read(at, char)?,
             }
         }
+        self.check_namespace()?;
         Ok(match self.path {
             Some(path) => Template {
                 path,
@@ -143,6 +150,54 @@ impl<'a> Reader<'a> {
                 query: None,
             },
         })
+    }
+
+    /// Reads a pattern over the keys of values.
+    #[cfg_attr(
+        not(feature = "values"),
+        allow(dead_code, reason = "values are made by features only")
+    )]
+    fn key(mut self) -> Result<Vec<Token>, Error> {
+        self.path = Some(Vec::new());
+        while let Some((at, char)) = self.chars.next() {
+            match char {
+                '?' => {
+                    let wanted = "the only wildcard in a key is `*`; write `\\?` for the character";
+                    return Err(self.error(at, wanted));
+                }
+                char => self.read(at, char)?,
+            }
+        }
+        Ok(self.tokens)
+    }
+
+    fn read(&mut self, at: usize, char: char) -> Result<(), Error> {
+        match char {
+            '\\' => self.escape(at),
+            '*' => self.star(at),
+            '{' => self.capture(at),
+            '}' => Err(self.error(at, "this brace closes nothing; write `\\}`")),
+            char => {
+                self.push(char);
+                Ok(())
+            }
+        }
+    }
+
+    /// Refuses a namespace of values that is more than a name.
+    fn check_namespace(&self) -> Result<(), Error> {
+        let is_name = match &self.path.as_ref().unwrap_or(&self.tokens)[..] {
+            [Token::Text(text)] => !text.starts_with(VALUES) || !text.contains('/'),
+            [Token::Text(text), ..] => !text.starts_with(VALUES),
+            _ => true,
+        };
+        match is_name {
+            true => Ok(()),
+            false => Err(self.error(
+                VALUES.len(),
+                "a namespace of values is a name; write `%2F` for a slash and `%2A` for a star",
+            )),
+        }
     }
 
     fn push(&mut self, char: char) {

@@ -1,8 +1,12 @@
 //! What a handle tells about its cache.
 
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+
 use super::CacheHandle;
+use crate::exchange::Core;
 use crate::store::{StoreHealth, StoreState};
-use crate::telemetry::{self, CacheStats, Listener, Report};
+use crate::telemetry::{self, CacheStats, HotKey, Listener, Report, Source};
 
 /// How a cache is; from [`CacheHandle::health`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,17 +85,44 @@ impl CacheHandle {
     /// Durations are in it while they are [measured](Self::measure_latency).
     #[must_use]
     pub fn prometheus(&self) -> String {
-        telemetry::render(&Report {
-            stats: &self.core.stats,
-            usage: self.core.store.usage(),
-            health: self.core.store.health(),
-            bypassed: self.is_bypassed(),
-        })
+        telemetry::render(&report(&self.core))
     }
 
     /// Begins to measure durations, or stops; see
     /// [`CacheLayerBuilder::measure_latency`](crate::CacheLayerBuilder::measure_latency).
     pub fn measure_latency(&self, on: bool) {
         self.core.stats.listen(Listener::Latencies, on);
+    }
+
+    /// Returns the keys that were asked for most lately, the hottest first; none unless somebody
+    /// [watches](crate::CacheLayerBuilder::hot_keys) for them.
+    #[must_use]
+    pub fn hot_keys(&self) -> Vec<HotKey> {
+        self.core.stats.hot_keys()
+    }
+
+    /// Begins to watch for the keys that are asked for most; see
+    /// [`CacheLayerBuilder::hot_keys`](crate::CacheLayerBuilder::hot_keys). Without effect where that
+    /// has been begun already.
+    pub fn watch_hot_keys(&self, most: usize) {
+        self.core.stats.watch_keys(most);
+    }
+}
+
+fn report(core: &Core) -> Report<'_> {
+    Report {
+        stats: &core.stats,
+        usage: core.store.usage(),
+        health: core.store.health(),
+        bypassed: core.bypass.load(Ordering::Relaxed),
+    }
+}
+
+/// Weak: a meter provider outlives many a cache.
+impl Source for Weak<Core> {
+    fn read(&self, see: &mut dyn FnMut(&Report<'_>)) {
+        if let Some(core) = self.upgrade() {
+            see(&report(&core));
+        }
     }
 }

@@ -101,14 +101,14 @@ pub(crate) struct Collapsing {
 }
 
 /// The largest body stored unless the policy says otherwise: 1 MiB.
-const MAX_BODY: usize = 1 << 20;
+pub(crate) const MAX_BODY: usize = 1 << 20;
 
 /// Responses kept for one key beside each other, selected by `Vary`, unless the policy says
 /// otherwise.
 const MAX_VARIANTS: usize = 32;
 
 /// How long a request waits for another's handler call before it makes its own.
-const MAX_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 impl Policy {
     /// Stores responses for `ttl` unless the handler says otherwise.

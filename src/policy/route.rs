@@ -9,7 +9,7 @@ use super::Policy;
 use crate::error::Error;
 use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate, Terms, canonical};
 use crate::semantics::no_vary_search::NoVarySearch;
-use crate::telemetry::RouteId;
+use crate::telemetry::{RouteId, Row, Rows};
 
 /// The routes of a cache: a policy for each kind of read, and what each kind of write evicts.
 ///
@@ -69,11 +69,15 @@ impl Routes {
     }
 
     pub(crate) fn build(self) -> Result<RouteTable, Error> {
-        let mut table = RouteTable::default();
+        let templates = self.reads.iter().map(|(template, _)| template.as_str());
+        let mut table = RouteTable {
+            rows: Rows::new(templates),
+            ..RouteTable::default()
+        };
         for (template, policy) in self.reads {
             let names = captures(&template)?;
-            let id = RouteId::nth(table.read_templates.len());
-            let route = Arc::new(Route::new(&template, policy, &names)?.counted_as(id));
+            let row = table.rows.row(RouteId::nth(table.read_templates.len()));
+            let route = Arc::new(Route::new(&template, policy, &names, row)?);
             table
                 .reads
                 .insert(template.as_str(), route)
@@ -99,8 +103,8 @@ impl Routes {
             table.write_templates.push(template);
         }
         if let Some(policy) = self.otherwise {
-            let route = Route::new("otherwise", policy, &[])?.counted_as(RouteId::OTHERWISE);
-            table.otherwise = Some(Arc::new(route));
+            let row = table.rows.row(RouteId::OTHERWISE);
+            table.otherwise = Some(Arc::new(Route::new("otherwise", policy, &[], row)?));
         }
         Ok(table)
     }
@@ -110,7 +114,8 @@ impl Routes {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) template: Box<str>,
-    pub(crate) id: RouteId,
+    /// Where requests are counted that come under it.
+    pub(crate) row: Arc<Row>,
     pub(crate) policy: Policy,
     tags: Vec<TagTemplate>,
 }
@@ -120,6 +125,7 @@ pub(crate) struct Route {
 pub(crate) struct RouteTable {
     reads: Templates<Arc<Route>>,
     read_templates: Vec<String>,
+    rows: Rows,
     writes: Templates<Vec<CompiledEvict>>,
     write_templates: Vec<String>,
     otherwise: Option<Arc<Route>>,
@@ -164,7 +170,12 @@ pub(crate) type Evicted = SmallVec<[Invalidation; 4]>;
 pub(crate) type Tags = SmallVec<[Box<str>; 4]>;
 
 impl Route {
-    pub(crate) fn new(template: &str, mut policy: Policy, names: &[String]) -> Result<Self, Error> {
+    pub(crate) fn new(
+        template: &str,
+        mut policy: Policy,
+        names: &[String],
+        row: &Arc<Row>,
+    ) -> Result<Self, Error> {
         if let Some(value) = &policy.no_vary_search {
             let says = NoVarySearch::parse(value).ok_or_else(|| {
                 Error::config(format!(
@@ -182,14 +193,10 @@ impl Route {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             template: template.into(),
-            id: RouteId::LAYER,
+            row: row.clone(),
             policy,
             tags,
         })
-    }
-
-    fn counted_as(self, id: RouteId) -> Self {
-        Self { id, ..self }
     }
 
     fn tags(&self, captures: &[(&str, &str)]) -> Tags {
@@ -198,9 +205,9 @@ impl Route {
 }
 
 impl RouteTable {
-    /// Returns the templates of reads, in the order of their places among the counters.
-    pub(crate) fn read_templates(&self) -> &[String] {
-        &self.read_templates
+    /// Returns where requests are counted, route by route.
+    pub(crate) fn rows(&self) -> &Rows {
+        &self.rows
     }
 
     /// Returns the route of a read.

@@ -1,4 +1,4 @@
-//! Where stored responses live: the [`Store`] trait and its homes.
+//! Where stored responses and values live: the [`Store`] trait and its homes.
 
 use std::fmt;
 use std::future::Future;
@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entry::{StoredResponse, Variants};
+use futures_util::future::join_all;
+
+use crate::entry::{StoredResponse, StoredValue, Variants};
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
@@ -27,7 +29,7 @@ pub use redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "redis")]
 pub use tiered::{NearCache, TieredStore, TieredStoreBuilder};
 
-/// A home for stored responses.
+/// A home for stored responses, and for the handlers' own values.
 ///
 /// A store is a map from [`Key`] to [`Stored`] beside a [`Log`] of invalidations. It decides what to
 /// keep and for how long at the most, but never whether a response is too old: that is judged by
@@ -52,6 +54,51 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Removes what is stored under a key.
     fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>>;
+
+    /// Looks up several keys, and answers in their order.
+    ///
+    /// The default looks all of them up at the same time, which is one turn for a store that sends what
+    /// it is asked together on one connection.
+    fn get_many(&self, keys: &[KeyRef<'_>]) -> Answer<Result<Vec<Option<Stored>>, Error>> {
+        Answer::all(keys.iter().map(|key| self.get(*key)))
+    }
+
+    /// Stores several values. Where this fails, some of them may have been stored.
+    ///
+    /// The default stores all of them at the same time.
+    fn put_many(&self, entries: Vec<(Key, Stored)>) -> Answer<Result<(), Error>> {
+        let put = |(key, stored)| self.put(key, stored);
+        Answer::all(entries.into_iter().map(put)).done()
+    }
+
+    /// Removes what is stored under several keys. Where this fails, some of them may be left.
+    ///
+    /// The default removes all of them at the same time.
+    fn remove_many(&self, keys: &[KeyRef<'_>]) -> Answer<Result<(), Error>> {
+        Answer::all(keys.iter().map(|key| self.remove(*key))).done()
+    }
+
+    /// Adds to the counter of a key, in one step that no other can come between, and returns its new
+    /// count.
+    ///
+    /// A counter that is not there, or has ended, counts from zero, and then ends after `ttl`, which
+    /// later additions do not prolong; [`Duration::MAX`] is for ever. Adding zero stores nothing: it
+    /// tells the count, or zero. The time is the store's own. A counter is no [`Stored`]:
+    /// [`get`](Self::get) does not find it, no invalidation ends it, [`remove`](Self::remove) removes
+    /// it, and like everything else it may be given up for lack of room.
+    ///
+    /// With Redis this is, under the name that the key's digest gives it, one script of `INCRBY` and,
+    /// for a counter that was not there before, `PEXPIRE`; and for zero a `GET`. What an answer did not
+    /// come for may have been added all the same.
+    ///
+    /// # Errors
+    ///
+    /// The default fails: this store does not count. So does what would not fit into 64 bits, and
+    /// leaves the counter as it was.
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        let _ = (key, by, ttl);
+        Answer::Now(Err(Error::store("this store has no counters")))
+    }
 
     /// Returns this node's copy of the log of invalidations.
     fn log(&self) -> &Log;
@@ -121,6 +168,8 @@ pub enum Stored {
     /// stored under a key of its own
     /// ([RFC 9111 §4.1](https://www.rfc-editor.org/rfc/rfc9111#section-4.1)).
     Variants(Arc<Variants>),
+    /// A value of a handler's own, which is not an HTTP response. Its key is never a request's.
+    Value(Arc<StoredValue>),
 }
 
 impl Stored {
@@ -131,6 +180,7 @@ impl Stored {
         match self {
             Self::Response(response) => response.size(),
             Self::Variants(variants) => variants.size(),
+            Self::Value(value) => value.size(),
         }
     }
 }
@@ -185,6 +235,34 @@ impl<T> Answer<T> {
         match self {
             Self::Now(answer) => answer,
             Self::Later(answer) => answer.await,
+        }
+    }
+}
+
+impl<T: Send + 'static> Answer<Result<T, Error>> {
+    /// Gathers answers: at once, if all of them came at once.
+    fn all(answers: impl Iterator<Item = Self>) -> Answer<Result<Vec<T>, Error>> {
+        let answers: Vec<Self> = answers.collect();
+        if answers.iter().all(|answer| matches!(answer, Self::Now(_))) {
+            let now = answers.into_iter().filter_map(|answer| match answer {
+                Self::Now(answer) => Some(answer),
+                Self::Later(_) => None,
+            });
+            return Answer::Now(now.collect());
+        }
+        Answer::Later(Box::pin(async move {
+            // What comes behind a failure is done all the same.
+            let answers = join_all(answers.into_iter().map(Self::get)).await;
+            answers.into_iter().collect()
+        }))
+    }
+}
+
+impl Answer<Result<Vec<()>, Error>> {
+    fn done(self) -> Answer<Result<(), Error>> {
+        match self {
+            Self::Now(done) => Answer::Now(done.map(drop)),
+            Self::Later(done) => Answer::Later(Box::pin(async move { done.await.map(drop) })),
         }
     }
 }

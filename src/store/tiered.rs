@@ -224,7 +224,7 @@ impl TieredStore {
             if is_valid(&stored, memory.log()) {
                 return Ok(Some(stored));
             }
-            let found = node.find(&key).await?;
+            let found = node.find(&key, true).await?;
             Ok(promoted(&memory, key, found))
         }))
     }
@@ -232,7 +232,7 @@ impl TieredStore {
     /// Looks in Redis, and keeps what is found there in memory.
     fn fetch(&self, key: KeyRef<'_>) -> Found {
         let (memory, owned) = (self.near.clone(), key.to_owned());
-        match self.far.find(key) {
+        match self.far.find(key, true) {
             Answer::Now(answer) => Answer::Now(answer),
             Answer::Later(found) => Answer::Later(Box::pin(async move {
                 Ok(promoted(&memory, owned, found.await?))
@@ -264,6 +264,7 @@ fn promoted(memory: &MemoryStore, key: Key, found: Option<Stored>) -> Option<Sto
 fn is_valid(stored: &Stored, log: &Log) -> bool {
     match stored {
         Stored::Response(response) => response.verdict(log) != Verdict::Invalid,
+        Stored::Value(value) => value.verdict(log) == Verdict::Valid,
         Stored::Variants(_) => true,
     }
 }
@@ -272,6 +273,7 @@ fn is_valid(stored: &Stored, log: &Log) -> bool {
 fn is_of_use(stored: &Stored, log: &Log, now: Instant) -> bool {
     let fresh = match stored {
         Stored::Response(response) => response.stale_by(now).is_none(),
+        Stored::Value(value) => value.is_fresh(now),
         Stored::Variants(_) => true,
     };
     fresh && is_valid(stored, log)
@@ -306,6 +308,11 @@ impl Store for TieredStore {
     fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
         let _ = self.near.remove(key);
         self.far.remove(key)
+    }
+
+    /// Adds in Redis alone: a count in memory would be one node's.
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        self.far.increment(key, by, ttl)
     }
 
     fn log(&self) -> &Log {

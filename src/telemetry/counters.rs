@@ -1,7 +1,7 @@
 //! The counters, by route.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::status::{BypassReason, Miss, Outcome, Staleness};
 
@@ -27,8 +27,12 @@ impl RouteId {
 
     /// Returns the place of the template that was given so many places after the first.
     pub(crate) fn nth(template: usize) -> Self {
-        match u16::try_from(template.saturating_add(ROWS.len())) {
-            Ok(row) if template < MOST_ROUTES => Self(row),
+        Self::of_row(template.saturating_add(ROWS.len()))
+    }
+
+    fn of_row(row: usize) -> Self {
+        match u16::try_from(row) {
+            Ok(row) if usize::from(row) < ROWS.len() + MOST_ROUTES => Self(row),
             _ => Self::MORE,
         }
     }
@@ -98,16 +102,24 @@ pub(crate) fn outcomes() -> impl Iterator<Item = Outcome> {
 /// What is counted under one route.
 #[derive(Debug)]
 pub(crate) struct Row {
+    pub(crate) id: RouteId,
     pub(crate) label: Box<str>,
     counters: [AtomicU64; SLOTS],
 }
 
 impl Row {
-    fn new(label: &str) -> Self {
-        Self {
+    fn new((row, label): (usize, &str)) -> Arc<Self> {
+        Arc::new(Self {
+            id: RouteId::of_row(row),
             label: label.into(),
             counters: std::array::from_fn(|_| AtomicU64::new(0)),
-        }
+        })
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, slot: impl Into<Slot>) {
+        // Relaxed: a count, which orders nothing.
+        self.counters[usize::from(slot.into().0)].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self, slot: impl Into<Slot>) -> u64 {
@@ -127,25 +139,30 @@ impl Row {
 }
 
 /// A row for each route.
-#[derive(Debug)]
-pub(crate) struct Rows(Box<[Row]>);
+#[derive(Clone, Debug)]
+pub(crate) struct Rows(Arc<[Arc<Row>]>);
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self::new([])
+    }
+}
 
 impl Rows {
-    pub(crate) fn new(templates: &[String]) -> Self {
-        let templates = templates.iter().take(MOST_ROUTES).map(String::as_str);
-        Self(ROWS.into_iter().chain(templates).map(Row::new).collect())
+    /// Makes the rows of all templates.
+    pub(crate) fn new<'a>(templates: impl IntoIterator<Item = &'a str>) -> Self {
+        let templates = templates.into_iter().take(MOST_ROUTES);
+        let labels = ROWS.into_iter().chain(templates);
+        Self(labels.enumerate().map(Row::new).collect())
     }
 
-    #[inline]
-    pub(crate) fn count(&self, route: RouteId, slot: impl Into<Slot>) {
-        if let Some(row) = self.0.get(usize::from(route.0)) {
-            // Relaxed: a count, which orders nothing.
-            row.counters[usize::from(slot.into().0)].fetch_add(1, Ordering::Relaxed);
-        }
+    pub(crate) fn row(&self, route: RouteId) -> &Arc<Row> {
+        let rest = || &self.0[usize::from(RouteId::MORE.0)];
+        self.0.get(usize::from(route.0)).unwrap_or_else(rest)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Row> {
-        self.0.iter()
+        self.0.iter().map(|row| &**row)
     }
 
     pub(crate) fn sum(&self, slot: impl Into<Slot>) -> u64 {
@@ -195,11 +212,11 @@ mod tests {
     #[test]
     fn templates_over_the_bound_are_counted_together() {
         let templates: Vec<String> = (0..MOST_ROUTES + 2).map(|n| format!("/{n}")).collect();
-        let rows = Rows::new(&templates);
+        let rows = Rows::new(templates.iter().map(String::as_str));
         for n in 0..templates.len() {
-            rows.count(RouteId::nth(n), Outcome::Hit);
+            rows.row(RouteId::nth(n)).count(Outcome::Hit);
         }
-        let label = |n| &*rows.0[usize::from(RouteId::nth(n).0)].label;
+        let label = |n| &*rows.row(RouteId::nth(n)).label;
         assert_eq!((label(0), label(MOST_ROUTES - 1)), ("/0", "/199"));
         assert_eq!((label(MOST_ROUTES), label(usize::MAX)), ("more", "more"));
         let more = rows.iter().find(|row| &*row.label == "more").unwrap();

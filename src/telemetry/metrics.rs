@@ -59,7 +59,7 @@ const fn metric(
 
 use Instrument::{Counter, Gauge, Histogram};
 
-pub(crate) static METRICS: [Metric; 24] = [
+pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.requests",
         "{request}",
@@ -67,28 +67,34 @@ pub(crate) static METRICS: [Metric; 24] = [
         Counter(requests),
     ),
     metric(
-        "http.cache.request.duration",
+        "http.cache.hit.duration",
         "s",
-        "Time from a lookup's beginning to the head of the response.",
-        Histogram(0..6),
+        "Time to answer a read from the store.",
+        Histogram(0..1),
+    ),
+    metric(
+        "http.cache.miss.duration",
+        "s",
+        "Time to answer a read for which the store was not enough.",
+        Histogram(1..6),
     ),
     metric(
         "http.cache.lookup.duration",
         "s",
-        "Time from a lookup's beginning until it is known whether the store has an answer.",
-        Histogram(6..8),
+        "Time to find that the store has no answer.",
+        Histogram(6..7),
     ),
     metric(
         "http.cache.origin.duration",
         "s",
         "Time a handler takes to the head of its response.",
-        Histogram(8..9),
+        Histogram(7..8),
     ),
     metric(
         "http.cache.fill.duration",
         "s",
         "Time from a handler's call to the end of a body that is stored.",
-        Histogram(9..10),
+        Histogram(8..9),
     ),
     metric(
         "http.cache.collapsed",
@@ -192,7 +198,7 @@ pub(crate) static METRICS: [Metric; 24] = [
         "http.cache.store.duration",
         "s",
         "Time the store took for an answer that had to be waited for.",
-        Histogram(10..13),
+        Histogram(9..12),
     ),
     metric(
         "http.cache.store.state",

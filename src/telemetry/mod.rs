@@ -1,29 +1,42 @@
 //! Turns what happens into numbers. Other modules report; only this one counts, measures, and knows
 //! who listens.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
-use crate::invalidate::InvalidationKind;
+use crate::invalidate::{InvalidationKind, SubjectRef};
 use crate::status::Outcome;
 
 mod counters;
+mod hot;
 mod latency;
 mod metrics;
+#[cfg(not(feature = "otel"))]
+#[path = "no_otel.rs"]
+mod otel;
+#[cfg(feature = "otel")]
+mod otel;
 mod prometheus;
 mod snapshot;
+pub(crate) mod trace;
 
-pub(crate) use counters::{Event, RouteId};
+pub(crate) use counters::{Event, RouteId, Row, Rows};
+pub use hot::HotKey;
 pub(crate) use latency::{Operation, Timed};
 pub(crate) use metrics::Report;
+pub(crate) use otel::Outlet;
 pub(crate) use prometheus::render;
 pub use snapshot::{CacheStats, OutcomeStats, RouteStats};
 
-use counters::{Reasons, Rows, Slot};
+use counters::Reasons;
+use hot::HotKeys;
 #[cfg(feature = "admin")]
 pub(crate) use latency::BOUNDS as DURATION_BOUNDS;
 use latency::Latencies;
+use otel::Durations;
 
 /// All that one cache counts and measures.
 #[derive(Debug)]
@@ -35,6 +48,8 @@ pub(crate) struct Stats {
     store_errors: [AtomicU64; Operation::ALL.len()],
     waiting: AtomicU64,
     latencies: Latencies,
+    durations: Durations,
+    hot_keys: OnceLock<HotKeys>,
     /// Who wants to know more than can be counted in passing: a set of [`Listener`]s.
     listeners: AtomicU8,
 }
@@ -45,46 +60,62 @@ pub(crate) struct Stats {
 pub(crate) enum Listener {
     /// Our own histograms.
     Latencies = 1,
+    /// Those of OpenTelemetry, where a reader takes them.
+    #[cfg(feature = "otel")]
+    OpenTelemetry = 2,
+    /// The keys that are asked for most.
+    HotKeys = 4,
+}
+
+/// Those who want to know how long things take.
+const TIMED: u8 = 1 | 2;
+
+/// What metrics are read from: a cache, for as long as it is there.
+pub(crate) trait Source: Send + Sync + 'static {
+    /// Shows how things stand.
+    #[cfg_attr(
+        not(feature = "otel"),
+        expect(dead_code, reason = "nobody collects what nobody exports")
+    )]
+    fn read(&self, see: &mut dyn FnMut(&Report<'_>));
 }
 
 /// What is known of a request when it is answered, beside its route and its outcome.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Account {
+pub(crate) struct Account<'a> {
     /// When its lookup began.
     pub(crate) began: Option<Instant>,
     /// Whether the store answered it, without the handler.
     pub(crate) by_store: bool,
+    /// The number of the fill that made what is replayed.
+    pub(crate) filled_by: Option<NonZeroU64>,
+    /// What was asked for, as invalidations match it.
+    pub(crate) subject: Option<SubjectRef<'a>>,
 }
 
 impl Stats {
-    /// Takes the templates of all routes, in the order of their [`RouteId`]s.
-    pub(crate) fn new(templates: &[String]) -> Self {
+    pub(crate) fn new(rows: Rows) -> Self {
         Self {
-            rows: Rows::new(templates),
+            rows,
             refusals: Reasons::default(),
             invalidations: Default::default(),
             store_errors: Default::default(),
             waiting: AtomicU64::new(0),
             latencies: Latencies::default(),
+            durations: Durations::default(),
+            hot_keys: OnceLock::new(),
             listeners: AtomicU8::new(0),
         }
     }
 
-    #[inline]
-    pub(crate) fn count(&self, route: RouteId, what: impl Into<Slot>) {
-        self.rows.count(route, what);
+    pub(crate) fn row(&self, route: RouteId) -> &Arc<Row> {
+        self.rows.row(route)
     }
 
-    /// Counts a request that is answered.
+    /// Counts a request that is answered, and returns whether anybody wants to know more of it.
     #[inline]
-    pub(crate) fn answered(
-        &self,
-        clock: &Clock,
-        route: RouteId,
-        outcome: Outcome,
-        account: impl FnOnce() -> Account,
-    ) {
-        self.rows.count(route, outcome);
+    pub(crate) fn answered(&self, row: &Row, outcome: Outcome) -> bool {
+        row.count(outcome);
         if let Outcome::Miss {
             detail: Some(reason),
             ..
@@ -93,43 +124,68 @@ impl Stats {
             self.refusals.count(reason);
         }
         // Relaxed: who begins to listen may miss what is under way.
-        if self.listeners.load(Ordering::Relaxed) != 0 {
-            self.tell_listeners(clock, outcome, &account());
-        }
+        self.listeners.load(Ordering::Relaxed) != 0 || trace::is_on()
     }
 
-    #[cold]
-    fn tell_listeners(&self, clock: &Clock, outcome: Outcome, account: &Account) {
+    /// Tells those who want to know more of a request that is answered.
+    pub(crate) fn tell_listeners(
+        &self,
+        clock: &Clock,
+        row: &Row,
+        outcome: Outcome,
+        account: &Account<'_>,
+    ) {
         if let Some(began) = account.began
             && self.is_timed()
         {
-            let took = clock.instant().saturating_duration_since(began);
-            self.took(Timed::Request(outcome), took);
-            if account.by_store {
-                self.took(Timed::Lookup { found: true }, took);
-            }
+            let timed = match account.by_store {
+                true => Timed::Hit,
+                false => Timed::Miss(outcome),
+            };
+            self.took(timed, clock.instant().saturating_duration_since(began));
         }
+        if let (Some(keys), Some(subject)) = (self.hot_keys.get(), account.subject) {
+            keys.note(subject.path(), subject.query(), account.by_store);
+        }
+        trace::answered(row, outcome, account.filled_by);
+    }
+
+    /// Begins to watch for the keys that are asked for most, to tell of so many; once.
+    pub(crate) fn watch_keys(&self, most: usize) {
+        self.hot_keys.get_or_init(|| HotKeys::new(most));
+        self.listen(Listener::HotKeys, true);
+    }
+
+    pub(crate) fn hot_keys(&self) -> Vec<HotKey> {
+        self.hot_keys.get().map(HotKeys::top).unwrap_or_default()
     }
 
     /// Whether anybody wants to know how long things take.
     pub(crate) fn is_timed(&self) -> bool {
-        self.listeners.load(Ordering::Relaxed) & Listener::Latencies as u8 != 0
+        self.listeners.load(Ordering::Relaxed) & TIMED != 0
     }
 
+    /// Records how long something took.
     pub(crate) fn took(&self, timed: Timed, took: Duration) {
-        self.latencies.record(timed, took);
+        if self.listeners.load(Ordering::Relaxed) & Listener::Latencies as u8 != 0 {
+            self.latencies.record(timed, took);
+        }
+        self.durations.record(timed, took);
     }
 
     /// Returns how often requests took how long, by outcome: a count for each of the bounds, and one
     /// for what is over the last.
     #[cfg(feature = "admin")]
     pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
-        let requests = latency::SERIES.iter().enumerate();
-        requests.filter_map(|(series, attribute)| match attribute {
-            Some(("cache.outcome", outcome)) => {
-                Some((*outcome, self.latencies.of(series).buckets().to_vec()))
-            }
-            _ => None,
+        let hit = Timed::Hit.series();
+        let all = latency::SERIES.iter().enumerate();
+        all.filter_map(move |(series, attribute)| {
+            let outcome = match attribute {
+                _ if series == hit => "hit",
+                Some(("cache.outcome", outcome)) => outcome,
+                _ => return None,
+            };
+            Some((outcome, self.latencies.of(series).buckets().to_vec()))
         })
     }
 

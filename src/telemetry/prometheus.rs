@@ -143,7 +143,7 @@ mod tests {
         let names: Vec<String> = METRICS.iter().map(name).collect();
         for expected in [
             "http_cache_requests_total",
-            "http_cache_request_duration_seconds",
+            "http_cache_hit_duration_seconds",
             "http_cache_size_bytes",
             "http_cache_entries",
             "http_cache_store_staleness_bound_seconds",

@@ -20,8 +20,8 @@ use http::StatusCode;
 use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
 
 use crate::clock::Clock;
-use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
-use crate::invalidate::{Invalidation, Log, Position, Subject, Verdict};
+use crate::entry::{Reuse, StoredResponse, StoredValue, Times, Variant, Variants};
+use crate::invalidate::{Invalidation, Log, Namespace, Position, Subject, Verdict};
 use crate::key::{Key, KeyBuilder, KeyRef};
 use crate::store::{Answer, Store, Stored};
 
@@ -34,6 +34,8 @@ pub struct Report {
     /// Those of them that found it. A store may lose anything at any time, so that one which finds
     /// nothing keeps to the contract too.
     pub found: u64,
+    /// Whether it counts. A store that has no counters keeps to the contract too.
+    pub counts: bool,
 }
 
 /// Checks that a store keeps to the contract of [`Store`].
@@ -52,8 +54,13 @@ pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> Report {
     run.bodies_of_any_size_come_back(&make().await).await;
     run.keys_of_equal_hash_are_kept_apart(&make().await).await;
     run.a_put_replaces_and_a_remove_removes(&make().await).await;
+    run.values_come_back(&make().await).await;
+    run.many_keys_are_answered_in_their_order(&make().await)
+        .await;
     run.random_operations_agree_with_a_plain_map(&make().await)
         .await;
+    run.counters_count(&make().await).await;
+    Run::concurrent_additions_add_up(Arc::new(make().await)).await;
     Run::concurrent_calls_never_mix_entries(Arc::new(make().await)).await;
     Run::usage_stays_within_the_capacity(&make().await).await;
     Run::an_invalidation_is_in_the_log_at_once(&make().await).await;
@@ -139,6 +146,120 @@ impl Run {
         assert!(
             found.is_none(),
             "a variant was found that only its list was put: {found:?}"
+        );
+    }
+
+    async fn values_come_back(&mut self, store: &dyn Store) {
+        for bytes in [&b""[..], b"{\"name\":\"Ada\"}", b"\xff\0", &[7; 100_000]] {
+            let (key, stored) = value(store, bytes);
+            put(store, &key, &stored).await;
+            self.expect(store, &key, &stored).await;
+        }
+    }
+
+    async fn many_keys_are_answered_in_their_order(&mut self, store: &dyn Store) {
+        let entries: Vec<_> = (0..50)
+            .map(|at| (key(&at.to_string()), marked(store, at, at as u64)))
+            .map(|(key, response)| (key, Stored::Response(response)))
+            .collect();
+        answer(store.put_many(entries.clone())).await;
+        let mut keys: Vec<_> = entries.iter().map(|(key, _)| key.clone()).collect();
+        keys.insert(20, key("none"));
+        keys.reverse();
+        self.expect_many(store, &keys, &entries).await;
+        let gone: Vec<_> = keys.iter().take(10).map(Key::borrow).collect();
+        answer(store.remove_many(&gone)).await;
+        self.expect_many(store, &keys, &entries[..40]).await;
+    }
+
+    /// Looks up `keys`, of which those among `entries` have to give that or nothing, and the others
+    /// nothing.
+    async fn expect_many(&mut self, store: &dyn Store, keys: &[Key], entries: &[(Key, Stored)]) {
+        let borrowed: Vec<_> = keys.iter().map(Key::borrow).collect();
+        let found = answer(store.get_many(&borrowed)).await;
+        assert_eq!(found.len(), keys.len(), "one answer for each key");
+        for (key, found) in keys.iter().zip(found) {
+            let stored = entries.iter().find(|(known, _)| known == key);
+            self.0.lookups += u64::from(stored.is_some());
+            match (found, stored) {
+                (Some(found), Some((_, stored))) => {
+                    self.0.found += 1;
+                    assert_same(&found, stored);
+                }
+                (Some(found), None) => {
+                    panic!("found among many under a key that has nothing: {found:?}")
+                }
+                (None, _) => {}
+            }
+        }
+    }
+
+    async fn counters_count(&mut self, store: &dyn Store) {
+        let key = counter_key("counter");
+        let Ok(count) = store.increment(key.borrow(), 0, FOREVER).get().await else {
+            return;
+        };
+        self.0.counts = true;
+        assert_eq!(count, 0, "a counter that nothing was added to");
+        let mut expected = 0;
+        for by in [5, -7, i64::MAX, 1] {
+            expected = match store.increment(key.borrow(), by, FOREVER).get().await {
+                // It may have been given up.
+                Ok(count) if count == by => by,
+                Ok(count) => {
+                    assert_eq!(Some(count), expected.checked_add(by), "{expected} and {by}");
+                    count
+                }
+                Err(error) => panic!("{expected} and {by} could not be added: {error:?}"),
+            };
+        }
+        let too_much = store.increment(key.borrow(), i64::MAX, FOREVER).get().await;
+        let count = add(store, &key, 0, FOREVER).await;
+        assert!(
+            too_much.is_err() && count == expected || [0, i64::MAX].contains(&count),
+            "a count that does not fit became {too_much:?}, and then {count}"
+        );
+        let found = get(store, key.borrow()).await;
+        assert!(found.is_none(), "a counter was found as {found:?}");
+        remove(store, key.borrow()).await;
+        let count = add(store, &key, 0, FOREVER).await;
+        assert_eq!(count, 0, "a counter that was removed");
+        for _ in 0..3 {
+            let count = add(store, &key, 1, Duration::ZERO).await;
+            assert_eq!(count, 1, "a counter that ends at once");
+        }
+        add(store, &key, 4, FOREVER).await;
+        answer(store.invalidate(&[Invalidation::everything()])).await;
+        let count = add(store, &key, 1, Duration::ZERO).await;
+        assert!(
+            [5, 1].contains(&count),
+            "what was invalidated has to do with no counter: {count}"
+        );
+    }
+
+    async fn concurrent_additions_add_up(store: Arc<dyn Store>) {
+        let key = counter_key("shared");
+        // So that whoever is told of a count of one afterwards knows that the counter was given up.
+        if store
+            .increment(key.borrow(), 1, FOREVER)
+            .get()
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let (each, workers) = (repetitions(&*store, 2_000), 4);
+        let add_up = |_| tokio::spawn(count_up(store.clone(), key.clone(), each));
+        let adding: Vec<_> = (0..workers).map(add_up).collect();
+        let mut counts = Vec::new();
+        for worker in adding {
+            counts.extend(worker.await.expect("an addition failed"));
+        }
+        counts.sort_unstable();
+        let expected = 2..=(each * workers) as i64 + 1;
+        assert!(
+            counts.first() == Some(&1) || counts.into_iter().eq(expected),
+            "additions at the same time were lost, or told a count that was another's"
         );
     }
 
@@ -306,6 +427,15 @@ async fn work(store: Arc<dyn Store>, mut random: Random) {
     }
 }
 
+/// Adds one, again and again, and returns the counts that came back.
+async fn count_up(store: Arc<dyn Store>, key: Key, times: u64) -> Vec<i64> {
+    let mut counts = Vec::new();
+    for _ in 0..times {
+        counts.push(add(&*store, &key, 1, FOREVER).await);
+    }
+    counts
+}
+
 /// A response whose body tells its key, its serial number, and its own length.
 fn marked(store: &dyn Store, at: usize, serial: u64) -> Arc<StoredResponse> {
     let line = format!("{at} {serial};");
@@ -366,6 +496,27 @@ fn key(name: &str) -> Key {
     key.key().to_owned()
 }
 
+/// A handler's own value, and its key.
+fn value(store: &dyn Store, bytes: &[u8]) -> (Key, Stored) {
+    let now = Clock::default().instant();
+    let tags = [Box::from("user:1"), Box::from("team:ä")];
+    let subject = Namespace::new("users").subject("1: é", tags);
+    let (age, lifetime) = (Duration::from_secs(2), Duration::from_secs(600));
+    let position = store.log().position();
+    let stored = StoredValue::new(bytes, &subject, now, age, lifetime, position);
+    let mut key = KeyBuilder::default();
+    key.part(b"value").part(b"users").part("1: é".as_bytes());
+    (key.key().to_owned(), Stored::Value(Arc::new(stored)))
+}
+
+const FOREVER: Duration = Duration::MAX;
+
+fn counter_key(name: &str) -> Key {
+    let mut key = KeyBuilder::default();
+    key.part(b"counter").part(b"users").part(name.as_bytes());
+    key.key().to_owned()
+}
+
 fn variant_key(key: &Key, language: &str) -> Key {
     let mut variant = KeyBuilder::extend(key.borrow());
     variant.part(language.as_bytes());
@@ -374,6 +525,10 @@ fn variant_key(key: &Key, language: &str) -> Key {
 
 fn is_valid(store: &dyn Store, position: Position, subject: &Subject) -> bool {
     store.log().verdict(position, subject.borrow()) == Verdict::Valid
+}
+
+async fn add(store: &dyn Store, key: &Key, by: i64, ttl: Duration) -> i64 {
+    answer(store.increment(key.borrow(), by, ttl)).await
 }
 
 async fn put(store: &dyn Store, key: &Key, stored: &Stored) {
@@ -422,6 +577,7 @@ fn assert_same(found: &Stored, put: &Stored) {
             };
             assert_eq!(keys(found), keys(put), "other variants than were put");
         }
+        (Stored::Value(found), Stored::Value(put)) => assert_same_value(found, put),
         _ => panic!("{put:?} was put and {found:?} found"),
     }
 }
@@ -453,6 +609,23 @@ fn assert_same_response(found: &StoredResponse, put: &StoredResponse) {
         all_close,
         "another age or lifetime: {found:?} instead of {put:?}"
     );
+}
+
+fn assert_same_value(found: &StoredValue, put: &StoredValue) {
+    assert!(
+        found.bytes() == put.bytes(),
+        "other bytes than were put under this key last"
+    );
+    assert_eq!(
+        found.position(),
+        put.position(),
+        "another position in the log"
+    );
+    assert_eq!(found.subject(), put.subject(), "another subject");
+    let (now, second) = (Clock::default().instant(), Duration::from_secs(1));
+    let close = |one: Duration, other: Duration| one.abs_diff(other) <= second;
+    assert!(close(found.age(now), put.age(now)), "another age");
+    assert!(close(found.lifetime(), put.lifetime()), "another lifetime");
 }
 
 /// SplitMix64: the same numbers in every run.

@@ -193,9 +193,9 @@ fn a_bad_option_ends_with_2_and_names_itself() {
         ("--on-write", "/a/{id}", "ROUTE=PATTERN"),
         ("--on-write", "/a/{id}=/b/{name}", "name"),
         ("--on-write", "/a/{id=/b", "/a/{id"),
-        ("--store", "redis://127.0.0.1", "feature `redis`"),
-        ("--near-cache", "strict", "feature `redis`"),
-        ("--admin", "127.0.0.1:0", "feature `admin`"),
+        ("--store", "disk", "expected memory"),
+        ("--near-cache", "lax", "lease:MS"),
+        ("--admin", "localhost:9", "an address and a port"),
         ("--threads", "none", "number"),
     ] {
         let output = run("reverse_proxy", &[&always[..], &[flag, value]].concat());

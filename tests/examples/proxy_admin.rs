@@ -20,7 +20,6 @@ async fn proxy(options: &[&str], env: &[(&str, &str)]) -> Program {
     Program::start_with("reverse_proxy", &args, env)
 }
 
-#[cfg(feature = "admin")]
 fn admin_of(proxy: &Program) -> SocketAddr {
     let line = proxy
         .said
@@ -29,12 +28,10 @@ fn admin_of(proxy: &Program) -> SocketAddr {
     line.unwrap().parse().unwrap()
 }
 
-#[cfg(feature = "admin")]
 async fn ask(admin: SocketAddr, method: Method, path: &str, fields: &[(&str, &str)]) -> Answer {
     send(admin, method, path, fields, "").await
 }
 
-#[cfg(feature = "admin")]
 #[tokio::test]
 async fn whoever_is_on_this_machine_has_access_to_a_loopback_address() {
     let proxy = proxy(&["--admin", "127.0.0.1:0"], &[]).await;
@@ -86,7 +83,6 @@ async fn whoever_is_on_this_machine_has_access_to_a_loopback_address() {
     assert!(proxy.stop().success());
 }
 
-#[cfg(feature = "admin")]
 #[tokio::test]
 async fn with_a_token_nobody_has_access_without() {
     for address in ["127.0.0.1:0", "0.0.0.0:0"] {
@@ -105,7 +101,6 @@ async fn with_a_token_nobody_has_access_without() {
     }
 }
 
-#[cfg(feature = "admin")]
 #[tokio::test]
 async fn what_cannot_be_safe_or_cannot_work_is_said_at_the_start() {
     let base = ["--listen", "127.0.0.1:0", "--origin", "http://127.0.0.1:9"];
@@ -134,25 +129,6 @@ async fn what_cannot_be_safe_or_cannot_work_is_said_at_the_start() {
         said.contains(&address) && said.contains("--admin"),
         "{said}"
     );
-}
-
-#[cfg(not(feature = "admin"))]
-#[test]
-fn without_the_feature_the_option_names_it() {
-    let output = run(
-        "reverse_proxy",
-        &[
-            "--listen",
-            "127.0.0.1:0",
-            "--origin",
-            "http://127.0.0.1:9",
-            "--admin",
-            "127.0.0.1:0",
-        ],
-    );
-    assert_eq!(output.status.code(), Some(2));
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(error.contains("--features admin"), "{error}");
 }
 
 #[tokio::test]

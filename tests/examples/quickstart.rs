@@ -182,7 +182,20 @@ fn what_cannot_work_is_said_at_the_start() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("'somewhere'"));
 
-    let output = run_with("quickstart", &[], &[("REDIS_URL", "redis://127.0.0.1")]);
+    let output = run_with("quickstart", &[], &[("REDIS_URL", "nonsense")]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("feature `redis`"));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("redis://"), "{error}");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_takes_nothing_from_the_shop() {
+    // A port that nobody listens on: it was free a moment ago.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let shop = Program::start_with("quickstart", &[], &[("REDIS_URL", &url)]);
+    for _ in 0..2 {
+        assert_eq!(shop.get("/products/1").await.status(), 200);
+    }
 }

@@ -77,10 +77,14 @@ impl Program {
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
-                .args(["-TERM", &pid])
+                .args(["-s", name, &pid])
                 .status()
                 .unwrap()
                 .success()

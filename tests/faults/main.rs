@@ -26,13 +26,11 @@ mod redis;
 
 mod driver;
 mod machinery;
-mod network;
 mod nodes;
 mod oracle;
 mod origin;
 mod record;
-mod replicated;
 mod report;
-mod single;
+mod scenarios;
 mod site;
 mod world;

@@ -74,6 +74,7 @@ impl Node {
             options.extend(["--on-write", rule]);
         }
         options.extend(self.options.iter().map(String::as_str));
-        Program::start_with("reverse_proxy", &options, &[("RUST_LOG", "error")])
+        let log = std::env::var("RUST_LOG").unwrap_or("error".to_owned());
+        Program::start_with("reverse_proxy", &options, &[("RUST_LOG", &log)])
     }
 }

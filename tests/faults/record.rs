@@ -59,6 +59,8 @@ pub(crate) struct Record {
     pub(crate) pending: Mutex<u64>,
     /// What reads took at that time through a node that stores nothing.
     pub(crate) yardstick: Mutex<Vec<(Instant, Duration)>>,
+    /// Which nodes were suspended when.
+    pub(crate) suspended: Mutex<Vec<(usize, Instant, Instant)>>,
     events: Mutex<Vec<(Instant, String)>>,
     pub(crate) repairs: Mutex<Vec<Repair>>,
 }
@@ -72,6 +74,7 @@ impl Record {
             lags: Mutex::default(),
             pending: Mutex::default(),
             yardstick: Mutex::default(),
+            suspended: Mutex::default(),
             events: Mutex::default(),
             repairs: Mutex::default(),
         }
@@ -110,6 +113,19 @@ impl Record {
             .iter()
             .map(|(at, what)| format!("  {}: {what}\n", self.at(*at)));
         lines.collect()
+    }
+
+    /// For how much of a request its node was suspended.
+    pub(crate) fn suspended(&self, sample: &Sample) -> Duration {
+        let suspended = self.suspended.lock().unwrap();
+        let of_it = suspended.iter().filter(|(node, ..)| *node == sample.node);
+        let ended = sample.began + sample.took;
+        of_it
+            .map(|&(_, from, to)| {
+                to.min(ended)
+                    .saturating_duration_since(from.max(sample.began))
+            })
+            .sum()
     }
 
     /// The longest that a read took without a cache, around a span.

@@ -6,15 +6,22 @@ use std::time::{Duration, Instant};
 use crate::driver::Scene;
 use crate::nodes::{LEASE, Node};
 use crate::record::{Kind, Record, Repair, Sample};
+use crate::site::CALM;
 
 /// What the store may take of a request's time.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
 
-/// How much longer than the longest of its time a read or write may take on a machine that is busy.
-const SLACK: Duration = Duration::from_millis(50);
+/// What else may come to it. A machine that is busy delays each step that a request takes, of which
+/// there are so many more with a store than without.
+const SLACK: Duration = Duration::from_millis(300);
+const STEPS: u32 = 4;
 
 /// Within what time after a repair hits must be back.
 const RECOVERY: Duration = Duration::from_secs(2);
+
+/// When most reads without a cache take longer, the machine has no time for anything else: then it
+/// cannot be told what keeps hits away.
+const BUSY: Duration = Duration::from_millis(10);
 
 /// The span over which a share of hits is taken.
 const WINDOW: Duration = Duration::from_millis(300);
@@ -74,6 +81,7 @@ impl Report {
         let record = &scene.record;
         let mut samples = record.samples.lock().unwrap().clone();
         samples.sort_unstable_by_key(|sample| sample.began);
+        let yardstick = record.yardstick.lock().unwrap().clone();
         let faults = record.faults.lock().unwrap();
         let mut complaints = faults.told.clone();
         if faults.count() > complaints.len() as u64 {
@@ -81,15 +89,19 @@ impl Report {
         }
         complaints.extend(slow(scene, &samples));
         let recoveries = recoveries(record, &samples);
-        let late = recoveries
-            .iter()
-            .filter(|&(_, took)| took.is_none_or(|took| took > RECOVERY));
+        let is_late = |took: Option<Duration>| took.is_none_or(|took| took > RECOVERY);
+        let is_busy = |repair: &Repair| {
+            let span = (repair.at, repair.calm_until);
+            without_cache(&yardstick, &[span]).median > BUSY
+        };
+        let late = recoveries.iter();
+        let late = late.filter(|(repair, took)| is_late(*took) && !is_busy(repair));
         complaints.extend(late.map(|(repair, took)| {
             let at = record.at(repair.at);
             format!("hits were back {took:?} after the repair at {at}")
         }));
         let mut report = Self {
-            yardstick: record.yardstick.lock().unwrap().clone(),
+            yardstick,
             stale: faults.stale,
             pending: *record.pending.lock().unwrap(),
             samples,
@@ -118,9 +130,7 @@ impl Report {
 
     /// The times of reads without a cache that began within one of these spans.
     pub(crate) fn without_cache(&self, spans: &[(Instant, Instant)]) -> Times {
-        let within = |at| spans.iter().any(|&(from, to)| (from..to).contains(at));
-        let those = self.yardstick.iter().filter(|(at, _)| within(at));
-        Times::of(those.map(|&(_, took)| took))
+        without_cache(&self.yardstick, spans)
     }
 
     fn summarize(
@@ -133,10 +143,9 @@ impl Report {
         let writes = Times::of(self.of_kind(Kind::Write).map(|write| write.took));
         let hits = share(self.of_kind(Kind::Read));
         let pending = self.pending;
-        let longest = recoveries
-            .iter()
-            .map(|(_, took)| took.unwrap_or(Duration::MAX))
-            .max();
+        let calms = recoveries.len();
+        let back = recoveries.iter().map(|&(_, took)| took.unwrap_or(CALM));
+        let back = back.max().unwrap_or_default();
         let lags = scene.record.lags.lock().unwrap();
         let lagging = scene
             .nodes
@@ -152,7 +161,7 @@ impl Report {
         let bare = Times::of(bare.iter().map(|&(_, took)| took));
         format!(
             "{name}, seed {}: {} reads in {reads}, {:.0} % hits; {} writes in {writes}, {pending} \
-             pending; behind: {}; {} rounds, hits back within {:?}; \
+             pending; behind: {}; hits back within {} ms in {calms} calms; \
              without a cache {bare}",
             scene.seed,
             reads.count,
@@ -163,8 +172,7 @@ impl Report {
             } else {
                 lagging.join(", ")
             },
-            recoveries.len(),
-            longest.unwrap_or_default(),
+            back.as_millis(),
         )
     }
 }
@@ -173,6 +181,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.summary)
     }
+}
+
+fn without_cache(yardstick: &[(Instant, Duration)], spans: &[(Instant, Instant)]) -> Times {
+    let within = |at| spans.iter().any(|&(from, to)| (from..to).contains(at));
+    let those = yardstick.iter().filter(|(at, _)| within(at));
+    Times::of(those.map(|&(_, took)| took))
 }
 
 /// The share of hits, from 0 to 1.
@@ -194,7 +208,8 @@ fn slow(scene: &Scene, samples: &[Sample]) -> Vec<String> {
             Kind::Write if node.waits => DEADLINE + LEASE,
             Kind::Write => DEADLINE,
         };
-        store + SLACK + record.without_cache(sample.began, sample.took)
+        let busy = STEPS * record.without_cache(sample.began, sample.took);
+        store + SLACK + busy + record.suspended(sample)
     };
     let slow = samples.iter().filter_map(|sample| {
         let node = &scene.nodes[sample.node].0;

@@ -20,10 +20,10 @@ use crate::world::{Page, World};
 const WARM_UP: Duration = Duration::from_millis(1500);
 
 /// How long the store is left alone so that hits can come back.
-const CALM: Duration = Duration::from_millis(2500);
+pub(crate) const CALM: Duration = Duration::from_millis(3000);
 
 /// Within what time after the last fault every node shows what is current, and stores again.
-const SETTLED: Duration = Duration::from_secs(3);
+const SETTLED: Duration = Duration::from_secs(20);
 
 /// A number from the environment.
 fn number(name: &str, default: u64) -> u64 {
@@ -32,9 +32,9 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// What a scenario does its harm with.
-#[derive(Debug)]
 pub(crate) struct Harm {
     pub(crate) random: Random,
+    programs: Vec<Program>,
     scene: Arc<Scene>,
     until: Instant,
 }
@@ -50,6 +50,20 @@ impl Harm {
         sleep(Duration::from_millis(
             from + self.random.below(spread) as u64,
         ));
+    }
+
+    /// Stops one of the nodes in the middle of whatever it does, and lets it go on after a random
+    /// number of milliseconds.
+    pub(crate) fn suspend_a_node(&mut self, from: u64, to: u64) {
+        let node = self.random.below(self.programs.len());
+        let began = Instant::now();
+        self.note(format!("node {node} is suspended"));
+        self.programs[node].signal("STOP");
+        self.wait(from, to);
+        self.programs[node].signal("CONT");
+        self.note(format!("node {node} goes on"));
+        let suspended = (node, began, Instant::now());
+        self.scene.record.suspended.lock().unwrap().push(suspended);
     }
 
     /// Whether the time is up.
@@ -94,7 +108,7 @@ impl Site {
             name,
             runtime: runtime.unwrap(),
             seed: number("SEED", 1),
-            duration: Duration::from_secs(number("FAULT_SECONDS", 6)),
+            duration: Duration::from_secs(number("FAULT_SECONDS", 4)),
         }
     }
 
@@ -142,6 +156,7 @@ impl Site {
 
         let mut harm = Harm {
             random: Random::new(self.seed),
+            programs,
             scene: scene.clone(),
             until: Instant::now() + WARM_UP + self.duration,
         };

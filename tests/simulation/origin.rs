@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(feature = "values")]
+use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -53,6 +55,9 @@ pub(crate) struct Origin {
     pub world: Arc<World>,
     pub site: Arc<Site>,
     pub manners: Manners,
+    /// Where handlers keep what they read, on the sites where they do.
+    #[cfg(feature = "values")]
+    pub values: Arc<OnceLock<tower_response_cache::Values<Version>>>,
 }
 
 #[derive(Debug)]
@@ -100,14 +105,16 @@ impl Origin {
             return Ok(plain(404));
         };
         self.world.maybe_step().await;
-        let (version, fate) = {
+        let fate = {
             let mut state = self.world.lock();
             state.calls += 1;
-            let fate = match state.dice.percent(self.manners.fails) {
+            match state.dice.percent(self.manners.fails) {
                 true => Fate::Fails(state.dice.below(3)),
                 false => Fate::Answers,
-            };
-            (state.read(resource), fate)
+            }
+        };
+        let Ok(version) = self.version(resource, fate).await else {
+            return Ok(plain(503));
         };
         let variant = self.variant(request.headers());
         self.world
@@ -119,6 +126,36 @@ impl Origin {
             Fate::Answers => {}
         }
         Ok(self.answer(resource, variant, version, &request))
+    }
+
+    /// Reads a resource, or takes what another handler has read.
+    #[cfg(feature = "values")]
+    async fn version(&self, resource: usize, fate: Fate) -> Result<Version, Failed> {
+        let read = || self.world.lock().read(resource);
+        let tags = self.site.value_tags.get(resource);
+        let (Some(tags), Some(values)) = (tags, self.values.get()) else {
+            return Ok(read());
+        };
+        let late = self.world.lock().dice.percent(50);
+        let values = match late {
+            true => values.tags_of(|_| tags.iter().copied()),
+            false => values.tags(tags.iter().copied()),
+        };
+        let make = async || {
+            self.world.maybe_step().await;
+            let version = read();
+            self.world.maybe_step().await;
+            match fate {
+                Fate::Answers => Ok(version),
+                Fate::Fails(_) => Err(Failed),
+            }
+        };
+        values.get_or_insert_with(&resource.to_string(), make).await
+    }
+
+    #[cfg(not(feature = "values"))]
+    async fn version(&self, resource: usize, _: Fate) -> Result<Version, Failed> {
+        Ok(self.world.lock().read(resource))
     }
 
     fn variant(&self, headers: &HeaderMap) -> char {

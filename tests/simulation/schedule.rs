@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     pub collapsed: u64,
     pub calls: u64,
     pub writes: u64,
+    /// Versions that handlers took from one another.
+    pub values: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -40,6 +42,7 @@ impl std::ops::AddAssign for Tally {
         self.collapsed += other.collapsed;
         self.calls += other.calls;
         self.writes += other.writes;
+        self.values += other.values;
     }
 }
 
@@ -143,7 +146,16 @@ impl Schedule {
             world: world.clone(),
             site: site.clone(),
             manners,
+            #[cfg(feature = "values")]
+            values: Arc::default(),
         };
+        #[cfg(feature = "values")]
+        let _ = origin.values.set(
+            layer
+                .handle()
+                .values("versions")
+                .ttl(Duration::from_secs(5)),
+        );
         world.note(|| format!("{}: {manners:?}, slow: {slow} %", site.name));
         Self {
             handle: layer.handle(),
@@ -199,8 +211,20 @@ impl Schedule {
             revalidated: stats.revalidated,
             collapsed: stats.collapsed,
             calls: self.world.lock().calls,
+            values: self.values(),
             ..self.tally
         })
+    }
+
+    #[cfg(feature = "values")]
+    fn values(&self) -> u64 {
+        let stats = self.handle.value_stats().into_iter();
+        stats.map(|(_, stats)| stats.hits + stats.collapsed).sum()
+    }
+
+    #[cfg(not(feature = "values"))]
+    fn values(&self) -> u64 {
+        0
     }
 
     /// Lets everything on that is under way. Every request has to come to its end now.

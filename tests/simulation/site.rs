@@ -21,6 +21,9 @@ pub(crate) struct Site {
     pub lags: bool,
     /// Whether handlers tag their responses with the resource's own name.
     pub tagged: bool,
+    /// The tags under which handlers keep what they read of each resource as a value; none where they
+    /// do not.
+    pub value_tags: &'static [&'static [&'static str]],
 }
 
 /// A kind of write.
@@ -151,6 +154,7 @@ fn site(name: &'static str, routes: Routes, targets: &'static [&'static str]) ->
         by_hand: Vec::new(),
         lags: false,
         tagged: false,
+        value_tags: &[],
     }
 }
 
@@ -224,6 +228,10 @@ fn tag(dice: &mut Dice) -> Site {
             (Invalidation::tag("t:2"), &[1]),
             (Invalidation::tag("t"), ALL),
         ],
+        value_tags: match dice.percent(50) {
+            true => &[&["t", "t:1"], &["t", "t:2"], &["t"]],
+            false => &[],
+        },
         ..site("tag", routes, &["/t/1", "/t/2", "/t/3"])
     }
 }
@@ -244,6 +252,10 @@ fn handler_tag(dice: &mut Dice) -> Site {
             (Invalidation::tag("h:1"), &[1]),
         ],
         tagged: true,
+        value_tags: match dice.percent(50) {
+            true => &[&["h:0"], &["h:1"]],
+            false => &[],
+        },
         ..site("handler tag", routes, &["/h/0", "/h/1"])
     }
 }
@@ -345,6 +357,10 @@ fn everything(dice: &mut Dice) -> Site {
             },
         ],
         by_hand: vec![(Invalidation::everything(), &[0, 1])],
+        value_tags: match dice.percent(50) {
+            true => &[&[], &[]],
+            false => &[],
+        },
         ..site("everything", routes, &["/e/1", "/f?x"])
     }
 }

@@ -126,20 +126,31 @@ pub(crate) fn field_name(name: &[u8]) -> Option<HeaderName> {
 
 /// Whether this is a field name as a header map has it: a token (RFC 9110 §5.6.2) in lower case.
 fn is_name(name: &[u8]) -> bool {
-    let is_token = |byte: &u8| {
-        matches!(
-            byte,
-            b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+'
-                | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        )
-    };
+    let is_token = |byte: &u8| IN_NAMES[usize::from(*byte)];
     (1..=LONGEST_NAME).contains(&name.len()) && name.iter().all(is_token)
 }
 
+const IN_NAMES: [bool; 256] = {
+    let mut in_names = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        in_names[byte] = matches!(
+            byte as u8,
+            b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+'
+                | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        );
+        byte += 1;
+    }
+    in_names
+};
+
 /// Whether a header value takes this.
 fn is_value(value: &[u8]) -> bool {
-    let is_control = |byte: u8| byte < b' ' && byte != b'\t' || byte == 0x7f;
-    !value.iter().copied().any(is_control)
+    let is_control = |byte: u8| (byte < b' ') & (byte != b'\t') | (byte == 0x7f);
+    // To its end whatever is found: so it takes many bytes at a time.
+    !value
+        .iter()
+        .fold(false, |any, byte| any | is_control(*byte))
 }
 
 #[cfg(test)]

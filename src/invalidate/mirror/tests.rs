@@ -1,5 +1,5 @@
 use super::*;
-use crate::invalidate::{Subject, Verdict};
+use crate::invalidate::{Pattern, Subject, Verdict};
 
 const A: Epoch = [1; 16];
 const B: Epoch = [2; 16];
@@ -143,4 +143,36 @@ fn what_is_recorded_on_this_node_alone_ends_what_was_made_before() {
         mirror.log().verdict(alone, subject.borrow()),
         Verdict::Invalid
     );
+}
+
+#[test]
+fn an_answer_that_was_overtaken_hides_nothing_of_the_later_one() {
+    let glob = |number, pattern: &str| {
+        let pattern = Pattern::parse(pattern).unwrap();
+        (number, Invalidation::pattern(pattern))
+    };
+    let answer = |number, recorded: &[(u64, Invalidation)]| Delta {
+        head: at(A, number),
+        floor: 0,
+        recorded: recorded.to_vec(),
+    };
+    let globs = [glob(1, "/a/*/x"), glob(2, "/b/*/x")];
+    let mirror = mirror();
+    mirror.catch_up(None, &answer(0, &[]));
+    let asked = mirror.head();
+    // The first and the second were asked for at the same time, and the answers changed places.
+    assert!(mirror.catch_up(asked, &answer(2, &globs[1..])));
+    assert!(mirror.catch_up(asked, &answer(1, &globs[..1])));
+    for (number, path, expected) in [
+        (0, "/a/1/x", Verdict::Invalid),
+        (1, "/a/1/x", Verdict::Valid),
+        (1, "/b/1/x", Verdict::Invalid),
+        (2, "/b/1/x", Verdict::Valid),
+    ] {
+        assert_eq!(
+            verdict(&mirror, at(A, number), path),
+            Some(expected),
+            "{number} {path}"
+        );
+    }
 }

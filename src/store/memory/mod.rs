@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use self::shard::Shard;
 use self::sweep::{Sweep, Swept};
@@ -203,13 +204,14 @@ impl MemoryStore {
         log.append(what);
         let matches = |stored: &Stored| match stored {
             Stored::Response(stored) => log.verdict(before, stored.subject()) == Verdict::Invalid,
+            Stored::Value(value) => log.verdict(before, value.subject()) == Verdict::Invalid,
             Stored::Variants(_) => false,
         };
         let mut hashes = Vec::new();
         for shard in &self.shards {
             shard.list(&mut hashes);
             for hash in hashes.drain(..) {
-                shard.remove_if(hash, matches);
+                shard.remove_if(hash, self.clock.instant(), matches);
             }
         }
     }
@@ -237,6 +239,18 @@ impl Store for MemoryStore {
         Answer::Now(Ok(()))
     }
 
+    /// Adds under the lock of the counter's shard. Counters take room as entries do, and end by the
+    /// store's own [`clock`](MemoryStoreBuilder::clock).
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        let (shard, now) = (self.shard(key), self.clock.instant());
+        if by == 0 {
+            return Answer::Now(Ok(shard.count(key, now)));
+        }
+        let (count, evicted) = shard.increment(key, by, now.checked_add(ttl), now);
+        self.evictions.fetch_add(evicted, Ordering::Relaxed);
+        Answer::Now(count.ok_or_else(|| Error::store("the count would not fit into 64 bits")))
+    }
+
     fn log(&self) -> &Log {
         &self.log
     }
@@ -255,7 +269,7 @@ impl Store for MemoryStore {
     /// invalidation begins a new one.
     ///
     /// Removes what the log rules out, and what is past use: no longer fresh, nor to be served
-    /// stale, nor worth validating.
+    /// stale, nor worth validating. Counters that have ended, too.
     fn sweep(&self) -> bool {
         self.sweep_some()
     }

@@ -3,18 +3,19 @@
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Instant;
 
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, EntryAction, EntryResult};
 use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
 use smallvec::SmallVec;
 
 use super::super::Stored;
-use crate::entry::{StoredResponse, Variants};
+use crate::entry::{StoredResponse, StoredValue, Variants};
 use crate::key::{Key, KeyHasher, KeyRef};
 
 pub(super) struct Shard(Cache<Key, Slot, Weighed, KeyHasher, Evicting>);
 
-/// [`Stored`], with its weight where the enum has room to spare.
+/// [`Stored`], or a counter, with its weight where the enum has room to spare.
 ///
 /// The weight is taken once: the engine asks for it at every step of an eviction, and its sums rest
 /// on getting the same answer as before.
@@ -22,6 +23,9 @@ pub(super) struct Shard(Cache<Key, Slot, Weighed, KeyHasher, Evicting>);
 enum Slot {
     Response(u32, Arc<StoredResponse>),
     Variants(u32, Arc<Variants>),
+    Value(u32, Arc<StoredValue>),
+    /// Boxed, for few entries are one. Never handed out.
+    Counter(u32, Box<Counter>),
 }
 
 /// A slot of the engine's slab; its documentation adds 21 bytes to key and value.
@@ -53,6 +57,10 @@ pub(super) fn index(hash: u64, shards: usize) -> usize {
     ((middle * shards as u64) >> 32) as usize
 }
 
+fn counter_weight(key: &Key) -> usize {
+    key.as_bytes().len() + size_of::<Counter>() + ENTRY_OVERHEAD
+}
+
 impl Shard {
     pub(super) fn new(max_bytes: usize) -> Self {
         let expected = max_bytes / EXPECTED_ENTRY;
@@ -68,7 +76,7 @@ impl Shard {
     }
 
     pub(super) fn get(&self, key: KeyRef<'_>) -> Option<Stored> {
-        self.0.get(&key).map(Stored::from)
+        self.0.get(&key).and_then(Slot::stored)
     }
 
     /// Stores a value and returns how many others were given up for it.
@@ -78,10 +86,51 @@ impl Shard {
         // Dropped, with all it holds, when no lock is held any more.
         let mut evicted = Evicted::default();
         self.0.insert_with_lifecycle(key, slot, &mut evicted);
-        let others = evicted
-            .iter()
-            .filter(|(key, _)| key.borrow().hash64() != hash);
-        others.count() as u64
+        count_others(&evicted, hash)
+    }
+
+    /// Adds to a counter under the shard's lock. Returns its count, and how many entries were given up
+    /// for it.
+    pub(super) fn increment(
+        &self,
+        key: KeyRef<'_>,
+        by: i64,
+        ends: Option<Instant>,
+        now: Instant,
+    ) -> (Option<i64>, u64) {
+        let fresh = Counter { count: by, ends };
+        let key = key.to_owned();
+        let entry = self.0.entry(&key, None, |_, slot| {
+            EntryAction::Retain(match slot {
+                Slot::Counter(_, counter) if !counter.has_ended(now) => counter.add(by),
+                // Nothing but a counter is ever put under a counter's key.
+                other => {
+                    *other = Slot::counter(&key, fresh);
+                    Some(by)
+                }
+            })
+        });
+        match entry {
+            EntryResult::Retained(count) => (count, 0),
+            EntryResult::Vacant(place) => {
+                let mut evicted = Evicted::default();
+                // Refused where it was removed in the meantime, and so counted before that.
+                let _ = place.insert_with_lifecycle(Slot::counter(&key, fresh), &mut evicted);
+                (Some(by), count_others(&evicted, key.borrow().hash64()))
+            }
+            // Neither is asked for.
+            EntryResult::Removed(..) | EntryResult::Replaced(..) | EntryResult::Timeout => {
+                (None, 0)
+            }
+        }
+    }
+
+    /// Returns the count of a counter.
+    pub(super) fn count(&self, key: KeyRef<'_>, now: Instant) -> i64 {
+        match self.0.get(&key) {
+            Some(Slot::Counter(_, counter)) if !counter.has_ended(now) => counter.count,
+            _ => 0,
+        }
     }
 
     pub(super) fn remove(&self, key: KeyRef<'_>) {
@@ -113,25 +162,36 @@ impl Shard {
 
     /// Goes over all that is stored, without counting that as a use. The lock is taken for each.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Stored)> {
-        self.0.iter().map(|(key, slot)| (key, slot.into()))
+        self.0
+            .iter()
+            .filter_map(|(key, slot)| Some((key, slot.stored()?)))
     }
 
     /// Returns what is stored under a hash, without counting that as a use.
-    fn peek(&self, hash: u64) -> Option<Stored> {
-        self.0.peek(&ByHash(hash)).map(Stored::from)
+    fn peek(&self, hash: u64) -> Option<Slot> {
+        self.0.peek(&ByHash(hash))
     }
 
-    /// Removes what is stored under a hash if `useless` says so, which is asked without any lock.
-    /// Returns whether it did.
-    pub(super) fn remove_if(&self, hash: u64, useless: impl FnOnce(&Stored) -> bool) -> bool {
-        let Some(stored) = self.peek(hash) else {
+    /// Removes what is stored under a hash if `useless` says so, which is asked without any lock, or
+    /// if it is a counter that has ended. Returns whether it did.
+    pub(super) fn remove_if(
+        &self,
+        hash: u64,
+        now: Instant,
+        useless: impl FnOnce(&Stored) -> bool,
+    ) -> bool {
+        let Some(slot) = self.peek(hash) else {
             return false;
         };
-        if !useless(&stored) {
-            return false;
-        }
-        // It may have been replaced since.
-        let removed = self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored));
+        let has_ended = slot.has_ended(now);
+        // It may have been replaced since, or have begun anew.
+        let removed = match slot.stored() {
+            Some(stored) if useless(&stored) => {
+                self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored))
+            }
+            None if has_ended => self.0.remove_if(&ByHash(hash), |slot| slot.has_ended(now)),
+            _ => None,
+        };
         removed.is_some()
     }
 }
@@ -143,24 +203,55 @@ impl Slot {
         match stored {
             Stored::Response(response) => Self::Response(weight, response),
             Stored::Variants(variants) => Self::Variants(weight, variants),
+            Stored::Value(value) => Self::Value(weight, value),
         }
+    }
+
+    fn counter(key: &Key, counter: Counter) -> Self {
+        let weight = u32::try_from(counter_weight(key)).unwrap_or(u32::MAX);
+        Self::Counter(weight, Box::new(counter))
+    }
+
+    fn stored(self) -> Option<Stored> {
+        match self {
+            Self::Response(_, response) => Some(Stored::Response(response)),
+            Self::Variants(_, variants) => Some(Stored::Variants(variants)),
+            Self::Value(_, value) => Some(Stored::Value(value)),
+            Self::Counter(..) => None,
+        }
+    }
+
+    fn has_ended(&self, now: Instant) -> bool {
+        matches!(self, Self::Counter(_, counter) if counter.has_ended(now))
     }
 
     fn holds(&self, stored: &Stored) -> bool {
         match (self, stored) {
             (Self::Response(_, ours), Stored::Response(theirs)) => Arc::ptr_eq(ours, theirs),
             (Self::Variants(_, ours), Stored::Variants(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Self::Value(_, ours), Stored::Value(theirs)) => Arc::ptr_eq(ours, theirs),
             _ => false,
         }
     }
 }
 
-impl From<Slot> for Stored {
-    fn from(slot: Slot) -> Self {
-        match slot {
-            Slot::Response(_, response) => Self::Response(response),
-            Slot::Variants(_, variants) => Self::Variants(variants),
-        }
+/// A count, and when it begins anew.
+#[derive(Clone, Copy)]
+struct Counter {
+    count: i64,
+    /// `None` for never.
+    ends: Option<Instant>,
+}
+
+impl Counter {
+    fn has_ended(&self, now: Instant) -> bool {
+        self.ends.is_some_and(|ends| ends <= now)
+    }
+
+    /// Returns the new count; `None`, and no new count, if it would not fit.
+    fn add(&mut self, by: i64) -> Option<i64> {
+        self.count = self.count.checked_add(by)?;
+        Some(self.count)
     }
 }
 
@@ -170,7 +261,10 @@ struct Weighed;
 impl Weighter<Key, Slot> for Weighed {
     fn weight(&self, _key: &Key, slot: &Slot) -> u64 {
         match slot {
-            Slot::Response(weight, _) | Slot::Variants(weight, _) => (*weight).into(),
+            Slot::Response(weight, _)
+            | Slot::Variants(weight, _)
+            | Slot::Value(weight, _)
+            | Slot::Counter(weight, _) => (*weight).into(),
         }
     }
 }
@@ -187,6 +281,14 @@ impl Lifecycle<Key, Slot> for Evicting {
     fn on_evict(&self, evicted: &mut Evicted, key: Key, slot: Slot) {
         evicted.push((key, slot));
     }
+}
+
+/// Counts what was given up for an entry that has this hash itself.
+fn count_others(evicted: &Evicted, hash: u64) -> u64 {
+    let others = evicted
+        .iter()
+        .filter(|(key, _)| key.borrow().hash64() != hash);
+    others.count() as u64
 }
 
 impl Equivalent<Key> for KeyRef<'_> {

@@ -70,12 +70,15 @@ impl MemoryStore {
         let rest = sweep.hashes.len().saturating_sub(STEP);
         let shard = &self.shards[sweep.shard];
         for hash in sweep.hashes.drain(rest..) {
-            let mut why = None;
-            let removed = shard.remove_if(hash, |stored| {
-                why = self.useless(stored, now);
-                why.is_some()
+            let mut why = Useless::Expired;
+            let removed = shard.remove_if(hash, now, |stored| match self.useless(stored, now) {
+                Some(found) => {
+                    why = found;
+                    true
+                }
+                None => false,
             });
-            if let (true, Some(why)) = (removed, why) {
+            if removed {
                 self.swept.count(why);
             }
         }
@@ -88,6 +91,10 @@ impl MemoryStore {
                 Some(Useless::Invalidated)
             }
             Stored::Response(response) => is_past_use(response, now).then_some(Useless::Expired),
+            Stored::Value(value) if value.verdict(&self.log) != Verdict::Valid => {
+                Some(Useless::Invalidated)
+            }
+            Stored::Value(value) => (!value.is_fresh(now)).then_some(Useless::Expired),
             // A list of variants leads to nothing when none of them is left.
             Stored::Variants(variants) => {
                 let is_left = |key| self.shard(key).contains(key);

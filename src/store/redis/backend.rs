@@ -24,6 +24,9 @@ pub(super) trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Removes a value.
     fn remove(&self, name: Name) -> Pending<()>;
 
+    /// Adds to a counter, which is kept for so long if it was not there before, and returns its count.
+    fn increment(&self, name: Name, by: i64, keep: Duration) -> Pending<i64>;
+
     /// Writes a value if there is none, and returns whether it did.
     fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Pending<bool>;
 

@@ -56,7 +56,7 @@ impl Node {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BETWEEN_LOOKS);
-            if let Ok(Some(_)) = self.find(&key).await {
+            if let Ok(Some(_)) = self.find(&key, false).await {
                 return Claim::Elsewhere;
             }
         }

@@ -17,6 +17,14 @@ use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 /// See the script.
 const FOLLOW: &str = include_str!("follow.lua");
 
+/// Adds to a counter. Numbers of Lua's are exact up to 2^53 only, so that the count is told as text.
+const INCREMENT: &str = "
+local new = redis.call('EXISTS', KEYS[1]) == 0
+redis.call('INCRBY', KEYS[1], ARGV[1])
+local count = redis.call('GET', KEYS[1])
+if new and ARGV[2] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return count";
+
 /// A node that has more to catch up with than this starts anew instead.
 const MOST_TOLD: usize = 8192;
 
@@ -26,7 +34,8 @@ pub(super) struct Fred {
     /// Whose turn it is.
     next: AtomicUsize,
     deadline: Duration,
-    script: Script,
+    follow: Script,
+    increment: Script,
     log: Log,
 }
 
@@ -57,7 +66,8 @@ impl Fred {
             clients: clients.iter().map(with_options).collect(),
             next: AtomicUsize::new(0),
             deadline,
-            script: Script::from_lua(FOLLOW),
+            follow: Script::from_lua(FOLLOW),
+            increment: Script::from_lua(INCREMENT),
             log: Log {
                 key: log_key(namespace),
                 channel: channel(namespace),
@@ -70,6 +80,25 @@ impl Fred {
         // Relaxed: any turn will do.
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         self.clients[turn % self.clients.len()].clone()
+    }
+
+    /// Runs a script on its one key, the first of the arguments.
+    fn eval(&self, script: &Script, text: &'static str, arguments: Vec<Value>) -> Pending<Value> {
+        let client = self.client();
+        let hash = script.sha1().to_string();
+        let key = arguments.first().and_then(Value::as_bytes);
+        let slot = ClusterHash::from(key.unwrap_or_default());
+        self.bounded(async move {
+            let call = |how: &'static str, script: &str| {
+                let mut all: Vec<Value> = vec![script.into(), 1.into()];
+                all.extend(arguments.iter().cloned());
+                client.custom::<Value, _>(CustomCommand::new_static(how, slot.clone(), false), all)
+            };
+            match call("EVALSHA", &hash).await {
+                Err(error) if error.details().starts_with("NOSCRIPT") => call("EVAL", text).await,
+                answer => answer,
+            }
+        })
     }
 
     /// Bounds an operation. fred bounds it as well, but not while it is about to reconnect.
@@ -99,22 +128,7 @@ pub(super) fn channel(namespace: &str) -> String {
 
 impl Backend for Fred {
     fn follow(&self, ask: Ask) -> Pending<Followed> {
-        let client = self.client();
-        let hash = self.script.sha1().to_string();
-        let slot = ClusterHash::from(self.log.key.as_str());
-        let arguments = self.log.arguments(&ask);
-        let operation = async move {
-            let call = |how: &'static str, script: &str| {
-                let mut all: Vec<Value> = vec![script.into(), 1.into()];
-                all.extend(arguments.iter().cloned());
-                client.custom::<Value, _>(CustomCommand::new_static(how, slot.clone(), false), all)
-            };
-            match call("EVALSHA", &hash).await {
-                Err(error) if error.details().starts_with("NOSCRIPT") => call("EVAL", FOLLOW).await,
-                answer => answer,
-            }
-        };
-        let answer = self.bounded(operation);
+        let answer = self.eval(&self.follow, FOLLOW, self.log.arguments(&ask));
         Box::pin(async move { read(answer.await?) })
     }
 
@@ -139,6 +153,31 @@ impl Backend for Fred {
         self.bounded(async move { client.unlink::<Value, _>(&*name).await.map(drop) })
     }
 
+    fn increment(&self, name: Name, by: i64, keep: Duration) -> Pending<i64> {
+        let counted = match by {
+            0 => {
+                let client = self.client();
+                self.bounded(async move { client.get::<Value, _>(&*name).await })
+            }
+            by => {
+                let keep = match i64::try_from(keep.as_millis()) {
+                    Ok(milliseconds) if milliseconds <= LONGEST => milliseconds.into(),
+                    _ => Value::from(""),
+                };
+                let arguments = vec![Value::from(&*name), by.into(), keep];
+                self.eval(&self.increment, INCREMENT, arguments)
+            }
+        };
+        Box::pin(async move {
+            match counted.await? {
+                Value::Null => Ok(0),
+                count => count.as_i64().ok_or_else(|| {
+                    Failure::Refused("there is something else than a counter".into())
+                }),
+            }
+        })
+    }
+
     fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Pending<bool> {
         let client = self.client();
         self.bounded(async move {
@@ -160,6 +199,10 @@ impl Backend for Fred {
         }
     }
 }
+
+/// What is to be kept for longer, in milliseconds, is kept for ever: a thousand years, at which Redis
+/// can still count from now.
+const LONGEST: i64 = 1_000 * 366 * 86_400 * 1_000;
 
 fn expiry(keep: Duration) -> Option<Expiration> {
     let milliseconds = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);

@@ -19,6 +19,9 @@ const MOST_LOOKUPS: usize = 4096;
 /// Responses on their way to Redis at a time. Those that come meanwhile are left out.
 const MOST_STORED: usize = 256;
 
+/// A value of this size has about all of a read buffer to itself.
+const FILLS_A_BUFFER: usize = 32 << 10;
+
 /// How much a node is asking of Redis.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay {
@@ -63,12 +66,18 @@ type Found = Result<Option<Stored>, Failure>;
 
 impl Node {
     /// Looks a key up, and brings this node's log up to date meanwhile: one round trip.
-    pub(in crate::store) async fn find(self: &Arc<Self>, key: &Key) -> Found {
+    ///
+    /// What is `kept` gets memory of its own: what comes from a connection is a slice of its read
+    /// buffer, which would stay for as long.
+    pub(in crate::store) async fn find(self: &Arc<Self>, key: &Key, kept: bool) -> Found {
         let name = self.name(key.borrow(), 'e');
         let (followed, blob) = tokio::join!(self.follow(), self.backend.get(name.clone()));
         let blob = self.noted(blob)?;
         followed?;
         match blob {
+            Some(blob) if kept && blob.len() < FILLS_A_BUFFER => {
+                self.open(key, name, Bytes::copy_from_slice(&blob)).await
+            }
             Some(blob) => self.open(key, name, blob).await,
             None => Ok(None),
         }
@@ -107,7 +116,7 @@ impl Node {
             Local::Ahead | Local::Lost => match place(Position::default()) {
                 // Names and keys do not get old.
                 variants @ Stored::Variants(_) => Some(variants),
-                Stored::Response(_) => None,
+                Stored::Response(_) | Stored::Value(_) => None,
             },
         }
     }
@@ -129,6 +138,7 @@ impl Node {
         let at = now();
         let made = match stored {
             Stored::Response(response) => self.mirror.shared(response.position)?,
+            Stored::Value(value) => self.mirror.shared(value.position())?,
             Stored::Variants(_) => self.mirror.head()?,
         };
         let age = age(stored, at);
@@ -143,6 +153,16 @@ impl Node {
     pub(super) async fn send(self: &Arc<Self>, parcel: Parcel) -> Result<(), Failure> {
         let Parcel { name, blob, keep } = parcel;
         self.noted(self.backend.set(name, blob, keep).await)
+    }
+
+    pub(super) async fn increment(
+        self: &Arc<Self>,
+        key: Key,
+        by: i64,
+        ttl: Duration,
+    ) -> Result<i64, Failure> {
+        let name = self.name(key.borrow(), 'e');
+        self.noted(self.backend.increment(name, by, ttl).await)
     }
 
     pub(super) async fn remove(self: &Arc<Self>, key: Key) -> Result<(), Failure> {
@@ -179,6 +199,7 @@ pub(super) struct Parcel {
 fn age(stored: &Stored, at: Instant) -> Duration {
     match stored {
         Stored::Response(response) => response.age(at),
+        Stored::Value(value) => value.age(at),
         Stored::Variants(_) => Duration::ZERO,
     }
 }

@@ -122,8 +122,12 @@ impl RedisStore {
         &self.node
     }
 
-    /// Looks up in Redis, whatever else there is.
-    pub(super) fn find(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    /// Looks up in Redis, whatever else there is. What is `kept` does not pin a read buffer.
+    pub(super) fn find(
+        &self,
+        key: KeyRef<'_>,
+        kept: bool,
+    ) -> Answer<Result<Option<Stored>, Error>> {
         let permit = match self.permit_to_look_up() {
             Ok(permit) => permit,
             Err(error) => return Answer::Now(Err(error)),
@@ -131,7 +135,7 @@ impl RedisStore {
         let (node, key) = (self.node.clone(), key.to_owned());
         Answer::Later(Box::pin(async move {
             let _until_it_is_found = permit;
-            Ok(node.find(&key).await?)
+            Ok(node.find(&key, kept).await?)
         }))
     }
 
@@ -146,7 +150,7 @@ impl RedisStore {
 
 impl Store for RedisStore {
     fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
-        self.find(key)
+        self.find(key, false)
     }
 
     fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
@@ -173,6 +177,16 @@ impl Store for RedisStore {
         }
         let (node, key) = (self.node.clone(), key.to_owned());
         Answer::Later(Box::pin(async move { Ok(node.remove(key).await?) }))
+    }
+
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+        if self.node.is_down() {
+            return Answer::Now(Err(Failure::NotTried.into()));
+        }
+        let (node, key) = (self.node.clone(), key.to_owned());
+        Answer::Later(Box::pin(
+            async move { Ok(node.increment(key, by, ttl).await?) },
+        ))
     }
 
     fn log(&self) -> &Log {

@@ -27,7 +27,7 @@ const FIRST_PROBE: Duration = Duration::from_millis(20);
 const BETWEEN_PROBES: Duration = Duration::from_millis(200);
 
 /// Connections that bring nothing for so long are given up.
-const BETWEEN_RECONNECTIONS: Duration = Duration::from_secs(2);
+const BETWEEN_RECONNECTIONS: Duration = Duration::from_secs(1);
 
 /// After an outage of this length everything from before it is given up.
 const OUTAGE: Duration = Duration::from_secs(1);
@@ -317,11 +317,15 @@ async fn probe(node: Weak<Node>) {
         let outage = node.breaker.open_for(now()).unwrap_or_default();
         // Others may have been unable to record something before they went down, or away.
         let end = node.mirror.head().filter(|_| outage >= OUTAGE);
+        let first = node.mirror.head().is_none();
         let groups = node.rounds.take_pending();
         if node.ask(groups, end.map(|known| known.epoch)).await.is_ok() {
             node.breaker.close(now());
             node.up.notify_waiters();
-            tracing::info!(?outage, "Redis answers");
+            match first {
+                true => tracing::info!("connected to Redis"),
+                false => tracing::info!(?outage, "Redis is back"),
+            }
             // What came while this was under way went without it.
             if node.rounds.pending() > 0 {
                 node.follow_soon();

@@ -5,6 +5,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "each test file uses its part of it"
 )]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::invalidate::Namespace;
 use crate::invalidate::invalidation::Target;
 use crate::invalidate::state::Latest;
 use crate::invalidate::table::Stamp;
@@ -71,7 +72,7 @@ impl Model {
 
 fn matches(target: &Target, subject: SubjectRef<'_>) -> bool {
     match target {
-        Target::Pattern(pattern) => pattern.matches(subject.path, subject.query),
+        Target::Pattern(pattern) => pattern.shape().matches(subject.path, subject.query),
         Target::Tag(tag) => subject.tags.contains(tag),
     }
 }
@@ -94,9 +95,17 @@ fn invalidation(with_globs: bool) -> impl Strategy<Value = Invalidation> {
         3 => (path, "/[*]{1,2}").prop_map(|(path, end)| path + &end),
         globs => "(/([ab*]|[*][*])){1,4}([?][ab*]{0,2})?",
     ];
+    let keys = if with_globs {
+        "[ab:*]{0,3}"
+    } else {
+        "([ab]{0,1}:[*]?|[*])"
+    };
+    let over_values =
+        ("[ab]", keys).prop_map(|(name, keys)| Namespace::new(&name).matching(&keys).unwrap());
     let target = prop_oneof![
         4 => uri,
         4 => text.prop_map(|text| pattern(&text)),
+        3 => over_values,
         2 => "[ab]".prop_map(Invalidation::tag),
         1 => Just(Invalidation::everything()),
     ];
@@ -109,8 +118,15 @@ fn invalidation(with_globs: bool) -> impl Strategy<Value = Invalidation> {
 fn steps(with_globs: bool) -> impl Strategy<Value = Vec<Step>> {
     let invalidations = || prop::collection::vec(invalidation(with_globs), 0..3);
     let tags = prop::collection::vec("[abc]".prop_map(Box::<str>::from), 0..3);
-    let subject = ("(/[ab]{0,1}){1,4}", prop::option::of("[ab]{0,1}"), tags)
+    let response = (
+        "(/[ab]{0,1}){1,4}",
+        prop::option::of("[ab]{0,1}"),
+        tags.clone(),
+    )
         .prop_map(|(path, query, tags)| Subject::new(&path, query.as_deref(), tags));
+    let value = ("[ab]", "[ab:]{0,3}", tags)
+        .prop_map(|(name, key, tags)| Namespace::new(&name).subject(&key, tags));
+    let subject = prop_oneof![2 => response, 1 => value];
     let step = prop_oneof![
         3 => invalidations().prop_map(Step::Append),
         1 => invalidations().prop_map(Step::Begin),

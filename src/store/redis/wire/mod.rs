@@ -10,7 +10,7 @@
 //! | 8 | when the age was zero, in milliseconds of the clock that the nodes share |
 //! | 8 | the length of all this |
 //! | | the key, behind its length |
-//! | | a response or a list of variants: see the module `write` |
+//! | | a response, a list of variants, or a handler's own value: see the module `write` |
 //! | 4 | CRC-32 of all before |
 //!
 //! Numbers are little-endian; lengths before text have seven bits a byte, the lowest first. The
@@ -55,6 +55,7 @@ const SUM: usize = 4;
 /// The kinds of values.
 const RESPONSE: u8 = 1;
 const VARIANTS: u8 = 2;
+const VALUE: u8 = 3;
 
 /// What a value was made under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +125,10 @@ pub(crate) fn keep_for(stored: &Stored, age: Duration) -> Duration {
             let left = usable(response).saturating_sub(age);
             let kept = left.saturating_add(grace(response));
             kept.clamp(Duration::from_secs(1), 30 * DAY)
+        }
+        Stored::Value(value) => {
+            let left = value.lifetime().saturating_sub(age);
+            left.clamp(Duration::from_secs(1), 30 * DAY)
         }
         Stored::Variants(_) => DAY,
     }

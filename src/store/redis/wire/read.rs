@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{FIXED, MAGIC, RESPONSE, SUM, Stamp, Unfit, VARIANTS, VERSION};
+use super::{FIXED, MAGIC, RESPONSE, SUM, Stamp, Unfit, VALUE, VARIANTS, VERSION};
 use crate::entry::{
-    Layout, MOST_NAMES, Parts, Reuse, Unplaced, Variant, Variants, field_name, take_field,
-    take_length,
+    Layout, MOST_NAMES, Parts, Reuse, StoredValue, Unplaced, Variant, Variants, field_name,
+    take_field, take_length,
 };
-use crate::invalidate::Position;
+use crate::invalidate::{Position, Subject};
 use crate::key::{Key, KeyRef};
 use crate::store::Stored;
 
@@ -33,6 +33,16 @@ pub(crate) struct Received {
 enum Content {
     Response(Box<Unplaced>),
     Variants(Variants),
+    Value(Value),
+}
+
+/// A handler's own value.
+#[derive(Debug)]
+struct Value {
+    subject: Subject,
+    lifetime: Duration,
+    /// A slice of the blob, until it has a place in our log.
+    bytes: Bytes,
 }
 
 impl Received {
@@ -50,7 +60,19 @@ impl Received {
                 Stored::Response(Arc::new(response.place(position, now, age)))
             }
             Content::Variants(variants) => Stored::Variants(Arc::new(variants)),
+            Content::Value(value) => Stored::Value(Arc::new(value.place(position, now, age))),
         }
+    }
+}
+
+impl Value {
+    fn place(&self, position: Position, now: Instant, age: Duration) -> StoredValue {
+        let Self {
+            subject,
+            lifetime,
+            bytes,
+        } = self;
+        StoredValue::new(bytes, subject, now, age, *lifetime, position)
     }
 }
 
@@ -75,6 +97,7 @@ pub(crate) fn decode(blob: Bytes, key: KeyRef<'_>) -> Result<Received, Unfit> {
     let content = match header.kind {
         RESPONSE => reader.response(&blob).map(Box::new).map(Content::Response),
         VARIANTS => reader.variants(key).map(Content::Variants),
+        VALUE => reader.value(key, &blob).map(Content::Value),
         _ => None,
     };
     Ok(Received {
@@ -149,6 +172,17 @@ impl<'a> Reader<'a> {
             bytes,
         };
         parts.join()
+    }
+
+    fn value(&mut self, key: KeyRef<'_>, blob: &Bytes) -> Option<Value> {
+        let lifetime = self.duration()?;
+        let tags = self.tags()?;
+        let end = blob.len() - SUM;
+        Some(Value {
+            subject: Subject::of_value(key, tags)?,
+            lifetime,
+            bytes: blob.slice(end - self.0.len()..end),
+        })
     }
 
     fn tags(&mut self) -> Option<Box<[Box<str>]>> {

@@ -9,9 +9,9 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::clock;
-use crate::entry::{Reuse, Times, Variant, Variants};
+use crate::entry::{Reuse, StoredValue, Times, Variant, Variants};
 use crate::fuzzing;
-use crate::invalidate::{Position, Subject};
+use crate::invalidate::{Namespace, Position, Subject};
 use crate::key::{Key, KeyBuilder};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,7 +80,7 @@ impl Made {
 fn response(stored: &Stored) -> &StoredResponse {
     match stored {
         Stored::Response(response) => response,
-        Stored::Variants(_) => panic!("not a response: {stored:?}"),
+        _ => panic!("not a response: {stored:?}"),
     }
 }
 
@@ -99,6 +99,19 @@ fn variants() -> Stored {
         names: vec![HeaderName::from_static("accept-language")],
         known: vec![variant("de"), variant("fr")],
     }))
+}
+
+/// A handler's own value, and its key.
+fn own_value(name: &str, bytes: &[u8], lifetime: Duration) -> (Key, Stored) {
+    let tags = [Box::from("user:1"), Box::from("ä")];
+    let subject = Namespace::new("users").subject(name, tags);
+    let (age, position) = (Duration::ZERO, Position::from(3));
+    let value = StoredValue::new(bytes, &subject, clock::origin(), age, lifetime, position);
+    let mut key = KeyBuilder::default();
+    key.part(Namespace::KIND.as_bytes())
+        .part(b"users")
+        .part(name.as_bytes());
+    (key.key().to_owned(), Stored::Value(Arc::new(value)))
 }
 
 fn now() -> Instant {
@@ -145,6 +158,13 @@ fn assert_same(found: &Stored, put: &Stored) {
             };
             assert_eq!(fields(found), fields(put));
         }
+        (Stored::Value(found), Stored::Value(put)) => {
+            assert!(found.bytes() == put.bytes(), "other bytes");
+            assert_eq!(found.subject(), put.subject());
+            assert_eq!(found.position(), Position::from(5));
+            assert_eq!(found.age(now()), Duration::ZERO);
+            assert_eq!(found.lifetime(), put.lifetime());
+        }
         _ => panic!("{put:?} came back as {found:?}"),
     }
 }
@@ -181,6 +201,42 @@ fn a_list_of_variants_comes_back() {
     assert_same(&sent(&key("/a"), &variants()), &variants());
     let empty = Stored::Variants(Arc::default());
     assert_same(&sent(&key("/a"), &empty), &empty);
+}
+
+#[test]
+fn a_value_comes_back_with_what_it_is_invalidated_by() {
+    for name in ["", "1", "a/b:c?d*", "ü %41"] {
+        for (bytes, lifetime) in [(&b""[..], SECOND), (&[0xff; 10_000], Duration::MAX)] {
+            let (key, put) = own_value(name, bytes, lifetime);
+            assert_same(&sent(&key, &put), &put);
+        }
+    }
+}
+
+#[test]
+fn a_value_under_the_key_of_something_else_is_refused() {
+    let (own, put) = own_value("1", b"7", SECOND);
+    let key_of = |parts: &[&[u8]]| {
+        let mut key = KeyBuilder::default();
+        for part in parts {
+            key.part(part);
+        }
+        key.key().to_owned()
+    };
+    assert_eq!(own, key_of(&[b"value", b"users", b"1"]));
+    let others: [&[&[u8]]; 5] = [
+        &[b"https", b"users", b"1"],
+        &[b"value", b"users"],
+        &[b"value", b"users", b"1", b"2"],
+        &[b"value", b"users", b"\xff"],
+        &[],
+    ];
+    for parts in others {
+        let key = key_of(parts);
+        let blob = encode(key.borrow(), &put, &stamp());
+        let refused = decode(blob, key.borrow()).err();
+        assert_eq!(refused, Some(Unfit::Malformed), "{parts:?}");
+    }
 }
 
 /// What one release writes the next one of the same version reads: this changes with the version.
@@ -227,6 +283,19 @@ fn the_form_is_that_of_its_version() {
     let blob = encode(key.borrow(), &Stored::Variants(Arc::default()), &stamp());
     assert_eq!(blob[..6], *b"\xf2trc\x01\x02");
     assert_eq!(blob[FIXED..blob.len() - SUM], *b"\x03key\x00\x00");
+    let (key, put) = own_value("1", b"7", SECOND);
+    let blob = encode(key.borrow(), &put, &stamp());
+    assert_eq!(blob[..6], *b"\xf2trc\x01\x03");
+    let length = [key.as_bytes().len() as u8];
+    let lifetime = 1_000_000_000_u64.to_le_bytes();
+    let expected = [
+        &length,
+        key.as_bytes(),
+        &lifetime,
+        b"\x02\x06user:1\x02\xc3\xa47",
+    ]
+    .concat();
+    assert_eq!(blob[FIXED..blob.len() - SUM], expected);
 }
 
 #[test]

@@ -15,14 +15,17 @@
 //! A field is the lengths of its name and its value, and then both. A list of variants is the number
 //! of names and each behind its length, then the number of variants and for each its key, its key
 //! apart from the language, its entity tag and its language, of which the latter three may be absent.
+//!
+//! A handler's own value is its lifetime, its tags as those of a response, and its bytes. What it is
+//! invalidated by besides is in its key.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
-use super::{MAGIC, RESPONSE, SUM, Stamp, VARIANTS, VERSION};
-use crate::entry::{Reuse, StoredResponse, Variants, length_size, push_length};
+use super::{MAGIC, RESPONSE, SUM, Stamp, VALUE, VARIANTS, VERSION};
+use crate::entry::{Reuse, StoredResponse, StoredValue, Variants, length_size, push_length};
 use crate::key::{Key, KeyRef};
 use crate::store::Stored;
 
@@ -92,6 +95,7 @@ fn write(sink: &mut impl Sink, key: KeyRef<'_>, stored: &Stored, stamp: &Stamp, 
     let kind = match stored {
         Stored::Response(_) => RESPONSE,
         Stored::Variants(_) => VARIANTS,
+        Stored::Value(_) => VALUE,
     };
     sink.number(MAGIC);
     sink.number([VERSION, kind]);
@@ -103,6 +107,7 @@ fn write(sink: &mut impl Sink, key: KeyRef<'_>, stored: &Stored, stamp: &Stamp, 
     match stored {
         Stored::Response(response) => write_response(sink, response),
         Stored::Variants(variants) => write_variants(sink, variants),
+        Stored::Value(value) => write_value(sink, value),
     }
 }
 
@@ -112,11 +117,7 @@ fn write_response(sink: &mut impl Sink, response: &StoredResponse) {
     sink.number(nanoseconds(response.stale_if_error()));
     sink.number([flags(response.reuse)]);
     sink.number(response.status.as_u16().to_le_bytes());
-    let tags = response.subject().tags();
-    sink.length(tags.len());
-    for tag in tags {
-        sink.text(tag.as_bytes());
-    }
+    write_tags(sink, response.subject().tags());
     write_trailers(sink, response.trailers());
     let layout = response.layout();
     sink.length(layout.fields);
@@ -126,6 +127,19 @@ fn write_response(sink: &mut impl Sink, response: &StoredResponse) {
     let (text, long_body) = response.bytes();
     sink.bytes(text);
     sink.bytes(long_body);
+}
+
+fn write_value(sink: &mut impl Sink, value: &StoredValue) {
+    sink.number(nanoseconds(value.lifetime()));
+    write_tags(sink, value.subject().tags());
+    sink.bytes(&value.bytes());
+}
+
+fn write_tags(sink: &mut impl Sink, tags: &[Box<str>]) {
+    sink.length(tags.len());
+    for tag in tags {
+        sink.text(tag.as_bytes());
+    }
 }
 
 /// All of a stored response's times are whole nanoseconds, and for ever is all ones there too.

@@ -80,15 +80,17 @@ fn sentinels_replace_a_master_that_was_killed() {
 #[test]
 fn a_master_of_a_cluster_is_killed() {
     let mut cluster = Cluster::start(1000);
-    let url = format!("redis-cluster://{}", cluster.nodes[0].address());
-    let others: Vec<_> = cluster.nodes[1..]
-        .iter()
-        .map(|node| format!("&node={}", node.address()))
+    let nodes = Node::every_kind(&cluster_url(&cluster));
+    Site::new("cluster").run(&nodes, |harm| kill_a_master(harm, &mut cluster));
+}
+
+fn cluster_url(cluster: &Cluster) -> String {
+    let others = cluster.nodes[1..].iter();
+    let others: Vec<_> = others
+        .map(|node| format!("node={}", node.address()))
         .collect();
-    let url = format!("{url}?{}", others.concat().trim_start_matches('&'));
-    Site::new("cluster").run(&Node::every_kind(&url), |harm| {
-        kill_a_master(harm, &mut cluster)
-    });
+    let (first, others) = (cluster.nodes[0].address(), others.join("&"));
+    format!("redis-cluster://{first}?{others}")
 }
 
 fn kill_a_master(harm: &mut Harm, cluster: &mut Cluster) {
@@ -112,9 +114,9 @@ fn kill_a_master(harm: &mut Harm, cluster: &mut Cluster) {
 #[test]
 fn the_slot_of_the_log_moves_about_in_a_cluster() {
     let cluster = Cluster::start(2000);
-    let url = format!("redis-cluster://{}", cluster.nodes[0].address());
+    let nodes = Node::every_kind(&cluster_url(&cluster));
     let slot = cluster.slot("{tower-response-cache}:L");
-    Site::new("slot").run(&Node::every_kind(&url), |harm| {
+    Site::new("slot").run(&nodes, |harm| {
         let masters = cluster.masters();
         let to = masters[harm.random.below(masters.len())];
         if to != cluster.owner(slot) {
@@ -122,5 +124,47 @@ fn the_slot_of_the_log_moves_about_in_a_cluster() {
             cluster.migrate(slot, to);
         }
         std::thread::sleep(Duration::from_millis(100));
+    });
+}
+
+/// It wakes up and takes itself for the master. As it is to be run: it then sees at once that no
+/// replica follows it.
+#[test]
+fn sentinels_replace_a_master_that_stalls() {
+    let recipe = [
+        "--min-replicas-to-write",
+        "1",
+        "--min-replicas-max-lag",
+        "1",
+    ];
+    let watched = Sentinel::start(2000, &recipe);
+    let nodes = Node::every_kind(&sentinel_url(&watched));
+    Site::new("master stalled").run(&nodes, |harm| {
+        let master = watched.master();
+        harm.note("the master is stalled");
+        watched.servers[master.unwrap()].stall();
+        watched.wait_for_other_than(master);
+        harm.note("there is another");
+        harm.wait(0, 1000);
+        harm.note("the old one goes on");
+        watched.servers[master.unwrap()].resume();
+        watched.wait_until_agreed();
+    });
+}
+
+#[test]
+fn a_master_of_a_cluster_stalls() {
+    let cluster = Cluster::start(1000);
+    let slot = cluster.slot("{tower-response-cache}:L");
+    let nodes = Node::every_kind(&cluster_url(&cluster));
+    Site::new("cluster stalled").run(&nodes, |harm| {
+        let victim = cluster.owner(slot);
+        harm.note(format!("master {victim} is stalled"));
+        cluster.nodes[victim].stall();
+        // Long enough to be replaced, or not.
+        harm.wait(100, 4000);
+        harm.note("it goes on");
+        cluster.nodes[victim].resume();
+        cluster.wait_until_whole();
     });
 }

@@ -15,15 +15,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-#[path = "../src/error.rs"]
+#[path = "../../src/error.rs"]
 mod error;
-#[path = "../src/invalidate/mod.rs"]
+#[path = "../../src/invalidate/mod.rs"]
 mod invalidate;
-#[path = "../src/key.rs"]
+#[path = "../../src/key.rs"]
 mod key;
-#[path = "../src/mutant.rs"]
+#[path = "../../src/mutant.rs"]
 mod mutant;
-#[path = "../src/sync.rs"]
+#[path = "../../src/sync.rs"]
 mod sync;
 
 use error::{Error, ErrorKind};

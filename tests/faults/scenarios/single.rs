@@ -275,6 +275,18 @@ fn it_pauses_its_clients() {
     });
 }
 
+/// As a virtual machine is, or a process that is swapped out.
+#[test]
+fn it_is_well_and_nodes_are_suspended() {
+    let redis = Redis::start();
+    Site::new("suspended").run(&nodes(&redis), |harm| {
+        for _ in 0..1 + harm.random.below(10) {
+            harm.suspend_a_node(20, 400);
+            harm.wait(0, 300);
+        }
+    });
+}
+
 /// A stall long enough to see what requests take while the store is given up.
 #[test]
 fn while_it_is_stalled_requests_take_what_they_take_without_a_cache() {
@@ -296,7 +308,10 @@ fn while_it_is_stalled_requests_take_what_they_take_without_a_cache() {
         let (times, bare) = (report.reads(number, &spans), report.without_cache(&spans));
         println!("  {}: {times}, without a cache {bare}", node.name);
         assert!(times.count > 100 && bare.count > 50, "too few to tell");
-        let allowed = bare.p99 + Duration::from_millis(5);
-        assert!(times.p99 <= allowed, "{}: {times}", node.name);
+        let (usual, slow) = (bare.median * 3 / 2, bare.longest * 3 / 2);
+        let usual = usual + Duration::from_millis(1);
+        let slow = slow + Duration::from_millis(5);
+        assert!(times.median <= usual, "{}: {times}, {bare}", node.name);
+        assert!(times.p99 <= slow, "{}: {times}, {bare}", node.name);
     }
 }

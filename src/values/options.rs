@@ -1,0 +1,133 @@
+//! For how long, under which tags and within which bounds values are stored.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Codec, Values};
+use crate::invalidate::Position;
+
+/// Each of these returns the same namespace, for which something else holds: keep it, or use it once,
+/// as in `users.tags(["user:1"]).set("1", &user)`.
+impl<T, C> Values<T, C> {
+    /// Sets how long what is stored through this may be used. By default five minutes.
+    ///
+    /// A value as old as its TTL is not used any more. What is stored for no time is not stored, and
+    /// takes away what was there.
+    #[must_use]
+    pub fn ttl(&self, ttl: Duration) -> Self {
+        Self {
+            ttl,
+            ..self.clone()
+        }
+    }
+
+    /// Adds tags to what is stored through this. Tags are compared byte for byte with those of
+    /// responses. A value with more than 256 is not stored.
+    #[must_use]
+    pub fn tags(&self, tags: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        let added = tags.into_iter().map(Into::into);
+        let tags = self.tags.iter().cloned().chain(added).collect();
+        Self {
+            tags,
+            ..self.clone()
+        }
+    }
+
+    /// Adds tags that are taken from the value itself, as those of everything a list contains.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_response_cache::Error> {
+    /// # use tower_response_cache::CacheLayer;
+    /// # let handle = CacheLayer::builder().build()?.handle();
+    /// let members = handle
+    ///     .values::<Vec<u32>>("members")
+    ///     .tags_of(|ids| ids.iter().map(|id| format!("user:{id}")).collect::<Vec<_>>());
+    /// members.set("team", &vec![7, 8]).await?;
+    /// handle.invalidate_tag("user:8").await?;
+    /// assert_eq!(members.get("team").await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn tags_of<I>(&self, tags_of: impl Fn(&T) -> I + Send + Sync + 'static) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<Box<str>>,
+    {
+        let tags_of = move |value: &T| tags_of(value).into_iter().map(Into::into).collect();
+        Self {
+            tags_of: Some(Arc::new(tags_of)),
+            ..self.clone()
+        }
+    }
+
+    /// Bounds the bytes of one value, encoded. By default 1 MiB, as for bodies. A larger one is not
+    /// stored, nor one that takes more than the store's own limit for an entry.
+    #[must_use]
+    pub fn max_bytes(&self, bytes: usize) -> Self {
+        Self {
+            max_bytes: bytes,
+            ..self.clone()
+        }
+    }
+
+    /// Bounds how long [`get_or_insert_with`](Self::get_or_insert_with) waits for another caller's
+    /// closure before it calls its own. By default 10 seconds.
+    #[must_use]
+    pub fn max_wait(&self, wait: Duration) -> Self {
+        Self {
+            max_wait: wait,
+            ..self.clone()
+        }
+    }
+
+    /// Tells from when on what is [`set`](Self::set) through this counts: nothing that was invalidated
+    /// after that [`position`](Self::position) may be in it.
+    ///
+    /// [`get_or_insert_with`](Self::get_or_insert_with) takes a position of its own, and does not look
+    /// at this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_response_cache::Error> {
+    /// # use tower_response_cache::CacheLayer;
+    /// # let handle = CacheLayer::builder().build()?.handle();
+    /// let totals = handle.values::<u64>("totals");
+    /// let before = totals.position();
+    /// let total = 3; // read from a database, while
+    /// totals.remove("today").await?; // somebody else changes it
+    /// totals.as_of(before).set("today", &total).await?;
+    /// assert_eq!(totals.get("today").await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn as_of(&self, position: Position) -> Self {
+        Self {
+            as_of: Some(position),
+            ..self.clone()
+        }
+    }
+
+    /// Sets how values become bytes. By default by [`Json`](super::Json).
+    #[must_use]
+    pub fn codec<D: Codec<T>>(&self, codec: D) -> Values<T, D> {
+        Values {
+            space: self.space.clone(),
+            ttl: self.ttl,
+            max_bytes: self.max_bytes,
+            max_wait: self.max_wait,
+            as_of: self.as_of,
+            tags: self.tags.clone(),
+            tags_of: self.tags_of.clone(),
+            codec: Arc::new(codec),
+            of: PhantomData,
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! One namespace, as far as bytes go: keys, lookups, and what is stored and removed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::stats::{Counts, Event, Registry, ValueStats};
+use crate::entry::StoredValue;
+use crate::error::Error;
+use crate::exchange::Core;
+use crate::flight::{Flights, Leader};
+use crate::invalidate::{Invalidation, Namespace, Position, Subject, SubjectRef, Verdict};
+use crate::key::{Key, KeyBuilder, KeyRef};
+use crate::mutant::{self, Mutant};
+use crate::store::{Answer, Stored};
+use crate::telemetry::Operation;
+
+/// How many keys a store is asked to change or to find at a time. It may have a bound of its own on what
+/// is under way, and leave out what is over it.
+pub(super) const TURN: usize = 128;
+
+/// What the key of a counter begins with: it is another than that of a value.
+const COUNTER: &str = "counter";
+
+/// What all namespaces of a cache share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(super) flights: Arc<Flights<Arc<StoredValue>>>,
+    pub(super) registry: Registry,
+}
+
+/// One namespace of a cache.
+#[derive(Debug)]
+pub(super) struct Space {
+    pub(super) core: Arc<Core>,
+    pub(super) name: Box<str>,
+    pub(super) counts: Arc<Counts>,
+    namespace: Namespace,
+}
+
+/// What a value is stored under, and what it is invalidated by.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) key: Key,
+    pub(super) subject: Subject,
+}
+
+impl Space {
+    pub(super) fn new(core: Arc<Core>, name: &str) -> Self {
+        Self {
+            counts: core.values.registry.counts(name),
+            namespace: Namespace::new(name),
+            name: name.into(),
+            core,
+        }
+    }
+
+    pub(super) fn place(&self, key: &str, tags: &[Box<str>]) -> Place {
+        Place {
+            key: self.key(key),
+            subject: self.namespace.subject(key, tags),
+        }
+    }
+
+    pub(super) fn key(&self, key: &str) -> Key {
+        self.key_of(Namespace::KIND, key)
+    }
+
+    pub(super) fn counter_key(&self, key: &str) -> Key {
+        self.key_of(COUNTER, key)
+    }
+
+    fn key_of(&self, kind: &str, key: &str) -> Key {
+        let mut builder = KeyBuilder::default();
+        builder
+            .part(kind.as_bytes())
+            .part(self.name.as_bytes())
+            .part(key.as_bytes());
+        builder.key().to_owned()
+    }
+
+    pub(super) fn stats(&self) -> ValueStats {
+        self.counts.snapshot()
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.core.clock.instant()
+    }
+
+    pub(super) fn position(&self) -> Position {
+        self.core.store.log().position()
+    }
+
+    /// Waits for the store, no longer than its deadline.
+    pub(super) async fn answer<T>(
+        &self,
+        operation: Operation,
+        answer: Answer<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let answered = self.core.bounded(operation, answer).await;
+        if let Err(error) = &answered {
+            self.counts.add(Event::StoreError, 1);
+            self.core.store_failed(operation, error);
+        }
+        answered
+    }
+
+    /// Has something changed in the store.
+    pub(super) async fn change<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
+        self.answer(Operation::Change, answer).await
+    }
+
+    pub(super) async fn find(&self, key: KeyRef<'_>) -> Result<Option<Arc<StoredValue>>, Error> {
+        let found = self
+            .answer(Operation::Get, self.core.store.get(key))
+            .await?;
+        Ok(self.usable(found))
+    }
+
+    /// Looks several values up, and answers with one for each key.
+    pub(super) async fn find_many(
+        &self,
+        keys: &[Key],
+    ) -> Result<impl Iterator<Item = Option<Arc<StoredValue>>> + use<'_>, Error> {
+        let asked = {
+            let keys: Vec<_> = keys.iter().map(Key::borrow).collect();
+            self.core.store.get_many(&keys)
+        };
+        let found = self.answer(Operation::Get, asked).await?;
+        let found = found.into_iter().chain(std::iter::repeat(None));
+        Ok(found.map(|found| self.usable(found)))
+    }
+
+    /// Looks a value up where that costs no waiting.
+    pub(super) fn find_at_once(&self, key: KeyRef<'_>) -> Option<Arc<StoredValue>> {
+        match self.core.store.get(key) {
+            Answer::Now(Ok(found)) => self.usable(found),
+            Answer::Now(Err(_)) | Answer::Later(_) => None,
+        }
+    }
+
+    /// Takes what was found if it may be used now.
+    pub(super) fn usable(&self, found: Option<Stored>) -> Option<Arc<StoredValue>> {
+        match found? {
+            Stored::Value(value)
+                if mutant::is(Mutant::LookupVerdictSkipped)
+                    || value.is_usable(self.core.store.log(), self.now()) =>
+            {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// Judges what is being made, or was, since `position`, for a caller who came at `came`.
+    pub(super) fn may_share(
+        &self,
+        position: Position,
+        began: Instant,
+        subject: SubjectRef<'_>,
+        came: Instant,
+    ) -> bool {
+        let log = self.core.store.log();
+        let outlasts_hold =
+            || !mutant::is(Mutant::HoldIgnoredAtJoin) && log.outlasts_hold(subject, began, came);
+        mutant::is(Mutant::JoinAny)
+            || log.verdict(position, subject) == Verdict::Valid && !outlasts_hold()
+    }
+
+    /// Returns whether a value made since `position`, by a call that began at `began`, may be stored.
+    pub(super) fn may_store(&self, stored: &StoredValue, began: Instant) -> bool {
+        let log = self.core.store.log();
+        log.may_store(stored.position(), stored.subject(), began)
+    }
+
+    /// Stores values. What is useless at once takes the place of what was there by removing it.
+    pub(super) async fn put(&self, entries: Vec<(Key, StoredValue)>) -> Result<(), Error> {
+        for (key, _) in &entries {
+            // A call that began before must not store what it brings over this.
+            self.core.values.flights.overtake(key.borrow());
+        }
+        let (useful, useless): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|(_, value)| !value.lifetime().is_zero());
+        self.counts.add(Event::Set, useful.len());
+        if !useless.is_empty() {
+            let keys: Vec<_> = useless.iter().map(|(key, _)| key.borrow()).collect();
+            self.clear(&keys).await?;
+        }
+        let stored = |(key, value)| (key, Stored::Value(Arc::new(value)));
+        let mut useful = useful.into_iter().map(stored);
+        loop {
+            let turn: Vec<_> = useful.by_ref().take(TURN).collect();
+            if turn.is_empty() {
+                return Ok(());
+            }
+            self.change(self.core.store.put_many(turn)).await?;
+        }
+    }
+
+    /// Removes what is stored under some keys.
+    async fn clear(&self, keys: &[KeyRef<'_>]) -> Result<(), Error> {
+        for turn in keys.chunks(TURN) {
+            self.change(self.core.store.remove_many(turn)).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores what a flight brought, unless another value has come since, or an invalidation.
+    pub(super) fn record(
+        &self,
+        leader: Leader<Arc<StoredValue>>,
+        key: Key,
+        stored: &Arc<StoredValue>,
+        began: Instant,
+    ) {
+        if stored.lifetime().is_zero()
+            || mutant::is(Mutant::NothingStored)
+            || !self.may_store(stored, began)
+        {
+            return;
+        }
+        let put = || self.core.store.put(key, Stored::Value(stored.clone()));
+        let Some(answer) = leader.record(put) else {
+            return;
+        };
+        self.counts.add(Event::Set, 1);
+        // Until then the flight is found, and can be joined.
+        self.core.in_background_with(answer, leader);
+    }
+
+    /// Has the values of some keys used no more, and gives back their room.
+    pub(super) async fn remove(&self, keys: &[&str]) -> Result<(), Error> {
+        let invalidations: Vec<_> = keys.iter().map(|key| self.namespace.exactly(key)).collect();
+        self.invalidate(&invalidations).await?;
+        let keys: Vec<_> = keys.iter().map(|key| self.key(key)).collect();
+        let keys: Vec<_> = keys.iter().map(Key::borrow).collect();
+        // A failure is counted, and no matter: what is left there is of no use to anyone.
+        let _ = self.clear(&keys).await;
+        Ok(())
+    }
+
+    pub(super) async fn remove_matching(&self, pattern: &str) -> Result<(), Error> {
+        let invalidation = self.namespace.matching(pattern)?;
+        self.invalidate(&[invalidation]).await
+    }
+
+    async fn invalidate(&self, what: &[Invalidation]) -> Result<(), Error> {
+        let recorded = self.core.invalidate(what).await;
+        if recorded.is_err() {
+            self.counts.add(Event::StoreError, 1);
+        }
+        recorded
+    }
+
+    /// Removes what could not be read.
+    pub(super) fn discard(&self, key: KeyRef<'_>) {
+        self.counts.add(Event::Unreadable, 1);
+        self.core.in_background(self.core.store.remove(key));
+    }
+}

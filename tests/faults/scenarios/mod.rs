@@ -1,0 +1,5 @@
+//! What can happen to the store.
+
+mod network;
+mod replicated;
+mod single;
