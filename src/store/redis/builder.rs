@@ -22,8 +22,9 @@ use super::push::Listener;
 use crate::error::Error;
 use crate::invalidate::Log;
 
-/// A reason why there is no connection is told again after so long.
+/// A reason why there is no connection is told again after so long, another one sooner.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
+const BETWEEN_REASONS: Duration = Duration::from_secs(1);
 
 /// Sets up a [`RedisStore`]; made by [`RedisStore::builder`].
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
@@ -366,7 +367,11 @@ async fn tell_of_errors(mut errors: Receiver<(fred::error::Error, Option<Server>
             Err(RecvError::Closed) => return,
         };
         let is_news = |(told, at): &(String, Instant)| {
-            told != error.details() || at.elapsed() >= BETWEEN_REPORTS
+            let pause = match told == error.details() {
+                true => BETWEEN_REPORTS,
+                false => BETWEEN_REASONS,
+            };
+            at.elapsed() >= pause
         };
         if told.as_ref().is_none_or(is_news) {
             tracing::warn!(%error, "no connection to Redis");
