@@ -52,6 +52,15 @@ impl Clock {
         }
     }
 
+    /// Returns what the wall clock shows: for the few requests that bring dates of their own.
+    pub(crate) fn wall_now(&self) -> SystemTime {
+        match &self.0 {
+            Source::System => SystemTime::now(),
+            #[cfg(any(feature = "testing", test))]
+            Source::Manual(_) => self.now().wall,
+        }
+    }
+
     pub(crate) fn instant(&self) -> Instant {
         match &self.0 {
             Source::System => tokio::time::Instant::now().into_std(),

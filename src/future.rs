@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
@@ -12,9 +11,8 @@ use pin_project_lite::pin_project;
 
 use crate::body::{BoxError, CacheBody};
 use crate::directive::Invalidate;
-use crate::exchange::{self, Begun, Core, Journey};
-use crate::status::{BypassReason, Outcome};
-use crate::telemetry::RouteId;
+use crate::exchange::{self, Begun, BegunProjection};
+use crate::status::Outcome;
 
 pin_project! {
     /// The future of [`Cache`](crate::Cache)'s response.
@@ -26,34 +24,13 @@ pin_project! {
     /// unless [`Policy::stop_when_abandoned`](crate::Policy::stop_when_abandoned) is set.
     pub struct ResponseFuture<F, B, E> {
         #[pin]
-        state: State<F, B, E>,
-        core: Arc<Core>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    enum State<F, B, E> {
-        Done { response: Option<Response<CacheBody<B>>> },
-        Passing { #[pin] future: F, bypass: BypassReason, route: RouteId },
-        Journey { journey: Journey<B, E> },
+        begun: Begun<F, B, E>,
     }
 }
 
 impl<F, B, E> ResponseFuture<F, B, E> {
-    pub(crate) fn new(core: Arc<Core>, begun: Begun<F, B, E>) -> Self {
-        let state = match begun {
-            Begun::Done(response) => State::Done {
-                response: Some(response),
-            },
-            Begun::Passing(future, bypass, route) => State::Passing {
-                future,
-                bypass,
-                route,
-            },
-            Begun::Journey(journey) => State::Journey { journey },
-        };
-        Self { state, core }
+    pub(crate) fn new(begun: Begun<F, B, E>) -> Self {
+        Self { begun }
     }
 }
 
@@ -68,36 +45,28 @@ where
     type Output = Result<Response<CacheBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let mut begun = self.project().begun;
         loop {
-            let journey = match this.state.as_mut().project() {
-                StateProjection::Done { response } => {
+            let journey = match begun.as_mut().project() {
+                BegunProjection::Done { response } => {
                     return match response.take() {
                         Some(response) => Poll::Ready(Ok(response)),
                         // Polled after it was ready, which `Future` leaves open.
                         None => Poll::Pending,
                     };
                 }
-                StateProjection::Journey { journey } => return journey.as_mut().poll(cx),
-                StateProjection::Passing {
-                    future,
-                    bypass,
-                    route,
-                } => {
+                BegunProjection::Journey { journey } => return journey.as_mut().poll(cx),
+                BegunProjection::Passing { future, passed } => {
                     let response = ready!(future.poll(cx))?;
-                    let (bypass, route) = (*bypass, *route);
+                    let (core, route) = (&passed.core, passed.route);
                     if response.extensions().get::<Invalidate>().is_none() {
-                        return Poll::Ready(Ok(exchange::pass(
-                            this.core,
-                            route,
-                            Outcome::Bypass(bypass),
-                            response,
-                        )));
+                        let outcome = Outcome::Bypass(passed.bypass);
+                        return Poll::Ready(Ok(exchange::pass(core, route, outcome, response)));
                     }
-                    exchange::invalidate_and_pass(this.core.clone(), route, bypass, response)
+                    exchange::invalidate_and_pass(core.clone(), route, passed.bypass, response)
                 }
             };
-            this.state.set(State::Journey { journey });
+            begun.set(Begun::Journey { journey });
         }
     }
 }

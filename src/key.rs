@@ -120,17 +120,13 @@ impl<'a> KeyRef<'a> {
 impl KeyBuilder {
     /// Adds one part.
     pub(crate) fn part(&mut self, part: &[u8]) -> &mut Self {
-        // A part of 4 GiB cannot come out of a request head.
-        self.append(&(part.len() as u32).to_le_bytes());
-        self.append(part);
+        self.append_part(part);
         self
     }
 
     /// Adds one part in lower case (an authority, a scheme).
     pub(crate) fn part_lowercase(&mut self, part: &[u8]) -> &mut Self {
-        let start = self.bytes().len() + size_of::<u32>();
-        self.part(part);
-        self.bytes_mut()[start..].make_ascii_lowercase();
+        self.append_part(part).make_ascii_lowercase();
         self
     }
 
@@ -139,7 +135,8 @@ impl KeyBuilder {
         match part {
             Some(part) => self.part(part),
             None => {
-                self.append(&u32::MAX.to_le_bytes());
+                let absent = u32::MAX.to_le_bytes();
+                self.append(absent.len()).copy_from_slice(&absent);
                 self
             }
         }
@@ -155,7 +152,7 @@ impl KeyBuilder {
     /// Goes on from an existing key: a variant's key begins with the key it is a variant of.
     pub(crate) fn extend(key: KeyRef<'_>) -> Self {
         let mut builder = Self::default();
-        builder.append(key.bytes);
+        builder.append(key.bytes.len()).copy_from_slice(key.bytes);
         builder
     }
 
@@ -167,37 +164,44 @@ impl KeyBuilder {
         }
     }
 
+    /// Appends a part behind its length, and returns it.
     #[inline]
-    fn append(&mut self, bytes: &[u8]) {
-        let end = self.written + bytes.len();
-        match self.short.get_mut(self.written..end) {
-            Some(room) if self.long.is_empty() => {
-                room.copy_from_slice(bytes);
-                self.written = end;
-            }
-            _ => self.append_long(bytes),
+    fn append_part(&mut self, part: &[u8]) -> &mut [u8] {
+        // A part of 4 GiB cannot come out of a request head.
+        let length = (part.len() as u32).to_le_bytes();
+        let appended = self.append(length.len() + part.len());
+        let (first, rest) = appended.split_at_mut(length.len());
+        first.copy_from_slice(&length);
+        rest.copy_from_slice(part);
+        rest
+    }
+
+    /// Makes room for so many bytes more, and returns it.
+    #[inline]
+    fn append(&mut self, bytes: usize) -> &mut [u8] {
+        let (start, end) = (self.written, self.written + bytes);
+        if end <= SHORT && self.long.is_empty() {
+            self.written = end;
+            &mut self.short[start..end]
+        } else {
+            self.append_long(bytes)
         }
     }
 
     #[cold]
-    fn append_long(&mut self, bytes: &[u8]) {
+    fn append_long(&mut self, bytes: usize) -> &mut [u8] {
         if self.long.is_empty() {
             self.long.extend_from_slice(&self.short[..self.written]);
         }
-        self.long.extend_from_slice(bytes);
+        let start = self.long.len();
+        self.long.resize(start + bytes, 0);
+        &mut self.long[start..]
     }
 
     fn bytes(&self) -> &[u8] {
         match self.long.is_empty() {
             true => &self.short[..self.written],
             false => &self.long,
-        }
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        match self.long.is_empty() {
-            true => &mut self.short[..self.written],
-            false => &mut self.long,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The service that the layer makes.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
@@ -23,12 +24,16 @@ use crate::future::ResponseFuture;
 #[derive(Clone, Debug)]
 pub struct Cache<S> {
     inner: S,
-    place: Place,
+    /// Behind one pointer: axum clones a service for every request.
+    place: Arc<Place>,
 }
 
 impl<S> Cache<S> {
     pub(crate) fn new(inner: S, place: Place) -> Self {
-        Self { inner, place }
+        Self {
+            inner,
+            place: Arc::new(place),
+        }
     }
 
     /// Returns the inner service.
@@ -56,7 +61,6 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let begun = exchange::begin(&self.place, &mut self.inner, request);
-        ResponseFuture::new(self.place.core.clone(), begun)
+        ResponseFuture::new(exchange::begin(&self.place, &mut self.inner, request))
     }
 }

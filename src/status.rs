@@ -163,13 +163,14 @@ impl Outcome {
 
     /// Returns the value of `X-Cache`.
     pub(crate) fn x_cache(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::Hit => "HIT",
-            Self::Stale(_) => "STALE",
-            Self::Revalidated { .. } => "REVALIDATED",
-            Self::Miss { .. } | Self::Unsatisfied => "MISS",
-            Self::Bypass(_) => "BYPASS",
-        })
+        // Constants: elsewhere each letter would be looked at for every response.
+        match self {
+            Self::Hit => const { HeaderValue::from_static("HIT") },
+            Self::Stale(_) => const { HeaderValue::from_static("STALE") },
+            Self::Revalidated { .. } => const { HeaderValue::from_static("REVALIDATED") },
+            Self::Miss { .. } | Self::Unsatisfied => const { HeaderValue::from_static("MISS") },
+            Self::Bypass(_) => const { HeaderValue::from_static("BYPASS") },
+        }
     }
 
     /// Returns what `Cache-Status` says about this outcome; the rest is for the caller to add.

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ type Sending = Box<dyn FnMut(Request<Body>)>;
 
 const BARE: &str = "bare Router, static text";
 const BARE_EQUAL: &str = "bare Router, handler sending the same fields";
+const BARE_NAMED: &str = "bare Router, handler naming the same fields";
 const BARE_NEW: &str = "bare Router, 1 KiB and 8 fields, new URIs";
 const BARE_SERVICE: &str = "bare service_fn";
 const HIT: &str = "hit, 1 KiB and 8 fields";
@@ -59,7 +61,8 @@ pub(crate) const CASES: &[Case] = cases! {
     BARE, None, Same, send(text());
     "bare Router, 1 KiB and 8 fields", None, Same, send(fields(KIB));
     BARE_EQUAL, None, Same, send(equal());
-    "the same under an empty layer", None, Same, send(equal().layer(Empty));
+    "the same under an empty layer", None, Same, send(ready(equal().layer(Empty)));
+    BARE_NAMED, None, Same, send(named());
     BARE_NEW, None, New, send(fields(KIB));
     BARE_SERVICE, None, Same, send(service_fn(full));
     "hit, static text", Some(BARE), Same, send(hot().layer(text()));
@@ -69,7 +72,7 @@ pub(crate) const CASES: &[Case] = cases! {
     @"otel" "hit, with a reader attached", Some(HIT), Same, send(built(collected()).layer(fields(KIB)));
     "hit, 64 KiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(64 * KIB)));
     "hit, 1 MiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(KIB * KIB)));
-    "hit inside Router::layer", Some(BARE_EQUAL), Same, send(fields(KIB).layer(hot()));
+    "hit inside Router::layer", Some(BARE_EQUAL), Same, send(ready(fields(KIB).layer(hot())));
     "conditional hit (304)", Some(BARE), Conditional, send(hot().layer(fields(KIB)));
     "hit with Vary", Some(BARE), Same, send(hot().layer(varying()));
     "bypass (no route), Router", Some(BARE), Same, send(cold().layer(text()));
@@ -237,7 +240,7 @@ fn cold() -> CacheLayer {
 }
 
 fn text() -> Router {
-    Router::new().route("/articles/{id}", get(|| async { "An article." }))
+    ready(Router::new().route("/articles/{id}", get(|| async { "An article." })))
 }
 
 /// Answers with seven fields, to which axum adds `Content-Length`.
@@ -253,6 +256,28 @@ fn equal() -> Router {
     headers.insert("cache-status", HeaderValue::from_static(status));
     headers.insert("x-cache", HeaderValue::from_static("HIT"));
     answering(headers, KIB)
+}
+
+/// Answers with the same fields, as handlers are written: each is named.
+fn named() -> Router {
+    static ARTICLE: [u8; KIB] = [b'x'; KIB];
+    let handler = || async {
+        let fields = [
+            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+            (header::ETAG, TAG),
+            (header::LAST_MODIFIED, "Tue, 07 Jul 2026 08:49:37 GMT"),
+            (header::CACHE_CONTROL, "public, max-age=3600"),
+            (header::CONTENT_LANGUAGE, "en"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "same-origin"),
+            (header::DATE, "Tue, 07 Jul 2026 08:49:37 GMT"),
+            (header::AGE, "7"),
+            (header::CACHE_STATUS, "tower-response-cache; hit; ttl=3593"),
+            (HeaderName::from_static("x-cache"), "HIT"),
+        ];
+        (fields, &ARTICLE[..])
+    };
+    ready(Router::new().route("/articles/{id}", get(handler)))
 }
 
 fn varying() -> Router {
@@ -282,14 +307,21 @@ fn common() -> [(HeaderName, HeaderValue); 7] {
 }
 
 fn answering(headers: HeaderMap, bytes: usize) -> Router {
-    let body = Bytes::from(vec![b'x'; bytes]);
-    // The cheapest way there is: a map that is ready to be sent.
+    // The cheapest way there is: a map that is ready to be sent. Not the handler's own: axum clones
+    // a handler, and all it holds, for every request.
+    let ready_made = Arc::new((headers, Bytes::from(vec![b'x'; bytes])));
     let handler = move || {
+        let (headers, body) = &*ready_made;
         let mut response = Response::new(Body::from(body.clone()));
         *response.headers_mut() = headers.clone();
         std::future::ready(response)
     };
-    Router::new().route("/articles/{id}", get(handler))
+    ready(Router::new().route("/articles/{id}", get(handler)))
+}
+
+/// Turns handlers into services, as `axum::serve` does, and not anew for every request.
+fn ready(router: Router) -> Router {
+    router.with_state(())
 }
 
 /// A layer that adds nothing but itself.

@@ -224,7 +224,12 @@ impl StoredResponse {
     /// A response whose age equals its lifetime is stale (RFC 9111 §4.2: fresh means
     /// *freshness_lifetime > current_age*).
     pub(crate) fn stale_by(&self, now: Instant) -> Option<Duration> {
-        self.age(now).checked_sub(self.lifetime())
+        self.stale_by_at(self.age(now))
+    }
+
+    /// Does what [`stale_by`](Self::stale_by) does, for an age that is known.
+    pub(crate) fn stale_by_at(&self, age: Duration) -> Option<Duration> {
+        age.checked_sub(self.lifetime())
     }
 
     /// Asks the log whether anything that matches this response was invalidated after its handler

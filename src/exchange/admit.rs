@@ -487,7 +487,7 @@ impl Asked {
         let core = self.core();
         let subject = stored.subject();
         // This request began before it called the handler, and so errs on the safe side.
-        let began = self.began.instant;
+        let began = self.began;
         if mutant::is(Mutant::NothingStored)
             || !core.store.log().may_store(stored.position, subject, began)
         {

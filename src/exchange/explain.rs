@@ -80,7 +80,7 @@ impl Place {
         if core.bypass.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(BypassReason::Disabled);
         }
-        let uri = request::original_uri(parts);
+        let uri = request::original_uri(&parts.uri, &parts.extensions);
         let route = self.route(uri.path(), &mut { RouteId::NONE })?;
         let signals = Signals::scan(&parts.headers, &core.fields);
         if signals.flags.body {
@@ -102,7 +102,7 @@ impl Place {
                 headers: &parts.headers,
                 flags: signals.flags,
             },
-            began: core.clock.now(),
+            began: core.clock.instant(),
         };
         let explanation = ask.explain(found);
         Ok(Explanation {
@@ -121,13 +121,13 @@ impl Ask<'_> {
             .as_ref()
             .map_or(0, |variants| variants.known.len());
         let outcome = match self.judge(found) {
-            Lookup::Fresh(_) => Outcome::Hit,
+            Lookup::Fresh(..) => Outcome::Hit,
             Lookup::ServeAndRefresh(_, outcome) => outcome,
             Lookup::Accepted(_) => Outcome::Stale(crate::status::Staleness::Accepted),
             Lookup::Fetch(..) if self.only_if_cached() => Outcome::Unsatisfied,
             Lookup::Fetch(why, basis) => self.forwarded(why, &basis),
         };
-        let now = self.began.instant;
+        let now = self.began;
         let stored = stored.as_deref();
         let told = Told {
             ttl: stored.map(|stored| stored.ttl(now)),

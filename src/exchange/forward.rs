@@ -45,7 +45,7 @@ pub(super) struct Call<S, Q> {
 
 /// Waits for a lookup, then answers from what was found or goes on to fetch.
 pub(super) async fn wait_and_fetch<S, Q, B>(
-    mut asked: Asked,
+    mut asked: Box<Asked>,
     waiting: Waiting,
     inner: S,
     request: Request<Q>,
@@ -71,8 +71,9 @@ where
         }
     };
     asked.variants.clone_from(&found.variants);
+    let asked: Arc<Asked> = Arc::from(asked);
     let (why, basis) = match asked.ask().judge(found) {
-        Lookup::Fresh(stored) => return Ok(asked.ask().hit(&stored)),
+        Lookup::Fresh(stored, age) => return Ok(asked.ask().hit(&stored, age)),
         Lookup::ServeAndRefresh(stored, outcome) => {
             let response = asked.ask().replay(&stored, outcome);
             refresh::in_background(asked, inner, request, stored);
@@ -94,7 +95,7 @@ where
 /// Answers a miss, or, when that takes longer than the policy's soft timeout, with the stale
 /// response there is.
 pub(super) async fn fetch<S, Q, B>(
-    asked: Asked,
+    asked: Arc<Asked>,
     inner: S,
     request: Request<Q>,
     why: Miss,
@@ -109,7 +110,6 @@ where
     B::Data: Buf,
     B::Error: Into<BoxError>,
 {
-    let asked = Arc::new(asked);
     let timeout = asked.route.policy.staleness.soft_timeout;
     let (Some(timeout), Basis::Stale(stale)) = (timeout, &basis) else {
         return share_or_lead(asked, inner, request, why, basis).await;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode};
@@ -11,7 +11,6 @@ use http::{Method, StatusCode};
 use super::basis::Basis;
 use super::respond::Client;
 use super::{Core, respond};
-use crate::clock::Now;
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
 use crate::invalidate::{Verdict, canonical};
@@ -37,7 +36,8 @@ pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Found, Error>> + Se
 /// What a lookup comes to.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    Fresh(Arc<StoredResponse>),
+    /// With its age.
+    Fresh(Arc<StoredResponse>, Duration),
     /// Served at once, as a hit or stale, while a background call refreshes it.
     ServeAndRefresh(Arc<StoredResponse>, Outcome),
     /// Served though it is stale, for the client accepts that.
@@ -203,7 +203,7 @@ pub(super) struct Ask<'a> {
     pub(super) core: &'a Core,
     pub(super) route: &'a Route,
     pub(super) client: Client<'a>,
-    pub(super) began: Now,
+    pub(super) began: Instant,
 }
 
 impl Ask<'_> {
@@ -238,11 +238,12 @@ impl Ask<'_> {
     /// body of a request for the whole (RFC 9111 §3.3, §3.4).
     fn judge_part(&self, stored: Arc<StoredResponse>) -> Lookup {
         let client = self.client;
-        let fresh = stored.stale_by(self.began.instant).is_none() && !stored.reuse.always_validate;
+        let age = stored.age(self.began);
+        let fresh = stored.stale_by_at(age).is_none() && !stored.reuse.always_validate;
         if !fresh || *client.method != Method::GET {
             Lookup::missing(Miss::Partial)
-        } else if respond::part_for(&stored, client, self.began).is_some() {
-            Lookup::Fresh(stored)
+        } else if respond::part_for(&stored, client, &self.core.clock).is_some() {
+            Lookup::Fresh(stored, age)
         } else if client.flags.range {
             Lookup::Fetch(Miss::Partial, Basis::Beside(stored))
         } else {
@@ -264,10 +265,10 @@ impl Ask<'_> {
     }
 
     fn judge_freshness(&self, stored: Arc<StoredResponse>, marked_stale: bool) -> Lookup {
-        let now = self.began.instant;
+        let age = stored.age(self.began);
         let stale_by = match marked_stale {
-            true => Some(stored.stale_by(now).unwrap_or(Duration::ZERO)),
-            false => stored.stale_by(now),
+            true => Some(stored.stale_by_at(age).unwrap_or(Duration::ZERO)),
+            false => stored.stale_by_at(age),
         };
         if stored.reuse.always_validate {
             return Lookup::validate(stored);
@@ -278,12 +279,7 @@ impl Ask<'_> {
                 true => Duration::ZERO,
                 false => stored.lifetime(),
             };
-            match reuse::permitted(
-                &request,
-                stored.age(now),
-                lifetime,
-                stored.reuse.never_stale,
-            ) {
+            match reuse::permitted(&request, age, lifetime, stored.reuse.never_stale) {
                 Permit::Validate if stale_by.is_none() => {
                     return Lookup::Fetch(Miss::Request, Basis::Stale(stored));
                 }
@@ -293,8 +289,8 @@ impl Ask<'_> {
             }
         }
         match stale_by {
-            None if self.is_due(&stored) => Lookup::ServeAndRefresh(stored, Outcome::Hit),
-            None => Lookup::Fresh(stored),
+            None if self.is_due(&stored, age) => Lookup::ServeAndRefresh(stored, Outcome::Hit),
+            None => Lookup::Fresh(stored, age),
             Some(by) if by < stored.stale_while_revalidate() && !stored.reuse.never_stale => {
                 Lookup::ServeAndRefresh(stored, Outcome::Stale(Staleness::WhileRevalidating))
             }
@@ -303,11 +299,11 @@ impl Ask<'_> {
     }
 
     /// Whether a fresh response has so little of its lifetime left that it is refreshed ahead.
-    fn is_due(&self, stored: &StoredResponse) -> bool {
+    fn is_due(&self, stored: &StoredResponse, age: Duration) -> bool {
         let ahead = self.route.policy.staleness.refresh_ahead;
         !ahead.is_zero()
             && *self.client.method == Method::GET
-            && stored.age(self.began.instant).saturating_add(ahead) >= stored.lifetime()
+            && age.saturating_add(ahead) >= stored.lifetime()
     }
 
     /// Whether the request wants an answer from the cache or none (RFC 9111 §5.2.1.7).

@@ -1,22 +1,19 @@
 //! One request's journey: from the policy it comes under to the response it is given.
 
-use std::any::TypeId;
 use std::future::{Future, poll_fn};
-use std::mem;
 use std::pin::Pin;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Buf;
 use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
 use http::{Method, Request, Response, Uri};
-use http_body::Body;
 use tower_service::Service;
 
-use crate::body::{BoxError, Budget, CacheBody};
-use crate::clock::{self, Clock, Now};
+use crate::body::{Budget, CacheBody};
+use crate::clock::{self, Clock};
 use crate::entry::{PreparedList, StoredResponse, Variants};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
@@ -24,13 +21,14 @@ use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{BypassReason, Miss, Outcome, Show, Staleness};
+use crate::status::{BypassReason, Outcome, Show};
 use crate::store::{Answer, Store};
 use crate::telemetry::{Account, Operation, RouteId, Stats, Timed, trace};
 
 mod admit;
 mod again;
 mod basis;
+mod begin;
 mod detached;
 mod explain;
 mod forward;
@@ -45,11 +43,10 @@ mod sweep;
 mod warming;
 mod write;
 
-use basis::Basis;
-use lookup::Lookup;
-use request::{FieldRules, Flags, Kind, Signals};
+use request::{FieldRules, Flags, Signals};
 
 pub(crate) use again::EmptyBody;
+pub(crate) use begin::{Begun, BegunProjection, begin};
 pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
 pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
@@ -96,16 +93,6 @@ pub(crate) struct Place {
     pub(crate) route: Option<Arc<Route>>,
 }
 
-/// How a request begins.
-pub(crate) enum Begun<F, B, E> {
-    /// It is answered.
-    Done(Response<CacheBody<B>>),
-    /// It goes to the inner service as it is.
-    Passing(F, BypassReason, RouteId),
-    /// It takes some waiting.
-    Journey(Journey<B, E>),
-}
-
 pub(crate) type Journey<B, E> =
     Pin<Box<dyn Future<Output = Result<Response<CacheBody<B>>, E>> + Send>>;
 
@@ -113,7 +100,7 @@ pub(crate) type Journey<B, E> =
 /// the handler.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    place: Place,
+    place: Arc<Place>,
     route: Arc<Route>,
     key: Key,
     /// Path, query and the policy's tags, as invalidations match them.
@@ -126,194 +113,23 @@ pub(crate) struct Asked {
     ttl: Requested,
     /// What the lookup found to select among, if the key has variants.
     variants: Option<Arc<Variants>>,
-    began: Now,
+    began: Instant,
     warming: Option<Warming>,
     /// Whether its client has its answer: what comes after that is for the store alone.
     answered: AtomicBool,
 }
 
-/// Begins the journey of a request. `inner` is the service that was found ready.
-pub(crate) fn begin<S, Q, B>(
-    place: &Place,
-    inner: &mut S,
-    request: Request<Q>,
-) -> Begun<S::Future, B, S::Error>
-where
-    S: Service<Request<Q>, Response = Response<B>> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-    Q: Body + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-    B::Error: Into<BoxError>,
-    S: Clone,
-{
-    let (mut parts, body) = request.into_parts();
-    let has_body = !body.is_end_stream() && body.size_hint().exact() != Some(0);
-    match place.ask(&parts, has_body) {
-        Course::Pass(bypass, route) => {
-            let passed = inner.call(Request::from_parts(parts, body));
-            Begun::Passing(passed, bypass, route)
-        }
-        Course::Write => {
-            let write = write::Write::new(place, &parts);
-            let request = Request::from_parts(parts, body);
-            Begun::Journey(Box::pin(write.run(take_ready(inner), request)))
-        }
-        Course::Replay(response) => {
-            give_back(inner);
-            Begun::Done(response)
-        }
-        Course::ReplayAndRefresh(response, asked, stale) => {
-            place.note_on(&mut parts.extensions);
-            let request = Request::from_parts(parts, body);
-            refresh::in_background(*asked, take_ready(inner), request, stale);
-            Begun::Done(response)
-        }
-        Course::Fetch(asked, why, basis) => {
-            place.note_on(&mut parts.extensions);
-            let request = Request::from_parts(parts, body);
-            let inner = take_ready(inner);
-            Begun::Journey(Box::pin(forward::fetch(*asked, inner, request, why, basis)))
-        }
-        Course::Wait(asked, found) => {
-            place.note_on(&mut parts.extensions);
-            let request = Request::from_parts(parts, body);
-            let inner = take_ready(inner);
-            Begun::Journey(Box::pin(forward::wait_and_fetch(
-                *asked, found, inner, request,
-            )))
-        }
-    }
-}
-
-/// Takes the service that was found ready, for that is the one to call: its clone may not be ready.
-fn take_ready<S: Clone>(inner: &mut S) -> S {
-    let clone = inner.clone();
-    mem::replace(inner, clone)
-}
-
-/// Gives back what a ready service that is not called has reserved, such as a place in a
-/// concurrency limit.
-fn give_back<S: Clone + 'static>(inner: &mut S) {
-    if !reserves_nothing::<S>() {
-        take_ready(inner);
-    }
-}
-
-/// Whether a service is known to reserve nothing when it is found ready. Under `Router::layer` the
-/// inner service is one of these, and costs several allocations to clone.
-fn reserves_nothing<S: 'static>() -> bool {
-    #[cfg(feature = "axum")]
-    let known = [
-        TypeId::of::<axum::routing::Route>(),
-        TypeId::of::<axum::Router>(),
-    ];
-    #[cfg(not(feature = "axum"))]
-    let known: [TypeId; 0] = [];
-    known.contains(&TypeId::of::<S>())
-}
-
-/// What is to be done with a request.
-enum Course<B> {
-    Pass(BypassReason, RouteId),
-    Write,
-    Replay(Response<CacheBody<B>>),
-    ReplayAndRefresh(Response<CacheBody<B>>, Box<Asked>, Arc<StoredResponse>),
-    Fetch(Box<Asked>, Miss, Basis),
-    Wait(Box<Asked>, lookup::Waiting),
-}
-
 impl Place {
-    fn ask<B>(&self, parts: &Parts, has_body: bool) -> Course<B> {
-        let mut under = RouteId::NONE;
-        match Kind::of(&parts.method) {
-            Kind::Read => self
-                .ask_for_read(parts, has_body, &mut under)
-                .unwrap_or_else(|reason| Course::Pass(reason, under)),
-            Kind::Write => Course::Write,
-            Kind::OtherSafe => Course::Pass(BypassReason::Method, under),
-            Kind::Tunnel => Course::Pass(BypassReason::Method, under),
-        }
-    }
-
-    /// `under` is told the route as soon as it is found.
-    fn ask_for_read<B>(
-        &self,
-        parts: &Parts,
-        has_body: bool,
-        under: &mut RouteId,
-    ) -> Result<Course<B>, BypassReason> {
-        let core = &*self.core;
-        if core.is_bypassed() {
-            return Err(BypassReason::Disabled);
-        }
-        let uri = request::original_uri(parts);
-        let route = self.route(uri.path(), under)?;
-        let signals = Signals::scan(&parts.headers, &core.fields);
-        if signals.flags.body || has_body {
-            return Err(BypassReason::Content);
-        }
-        let ttl = admissible(route, &signals, parts)?;
-        let mut key = KeyBuilder::default();
-        write_key(route, uri, &signals, parts, &mut key)?;
-        let began = core.clock.now();
-        let ask = lookup::Ask {
-            core,
-            route,
-            client: respond::Client {
-                method: &parts.method,
-                headers: &parts.headers,
-                flags: signals.flags,
-            },
-            began,
-        };
-        let asked = || self.asked(route, parts, &key, signals.flags, ttl, began);
-        let found = match lookup::find(&self.core, key.key(), &parts.headers) {
-            Answer::Now(Ok(found)) => found,
-            Answer::Now(Err(error)) => {
-                core.store_failed(Operation::Get, &error);
-                return Err(BypassReason::Store);
-            }
-            Answer::Later(waiting) => return Ok(Course::Wait(Box::new(asked()), waiting)),
-        };
-        let variants = found.variants.clone();
-        let asked = || {
-            Box::new(Asked {
-                variants,
-                ..asked()
-            })
-        };
-        Ok(match ask.judge(found) {
-            Lookup::Fresh(stored) => Course::Replay(ask.hit(&stored)),
-            Lookup::ServeAndRefresh(stored, outcome) => {
-                Course::ReplayAndRefresh(ask.replay(&stored, outcome), asked(), stored)
-            }
-            Lookup::Accepted(stored) => {
-                let outcome = Outcome::Stale(Staleness::Accepted);
-                Course::Replay(ask.replay(&stored, outcome))
-            }
-            Lookup::Fetch(..) if ask.only_if_cached() => {
-                ask.answered(Outcome::Unsatisfied, None);
-                Course::Replay(respond::gateway_timeout(core, Outcome::Unsatisfied))
-            }
-            Lookup::Fetch(why, basis) => {
-                ask.found_nothing();
-                Course::Fetch(asked(), why, basis)
-            }
-        })
-    }
-
     /// Takes the request that a GET for the same target would be: what a POST answers may be stored
     /// for that (RFC 9110 §9.3.3).
-    fn as_get(&self, parts: &Parts) -> Option<Asked> {
-        let uri = request::original_uri(parts);
+    fn as_get(self: &Arc<Self>, parts: &Parts) -> Option<Asked> {
+        let uri = request::original_uri(&parts.uri, &parts.extensions);
         let route = self.route(uri.path(), &mut { RouteId::NONE }).ok()?;
         let signals = Signals::scan(&parts.headers, &self.core.fields);
         let ttl = admissible(route, &signals, parts).ok()?;
         let mut key = KeyBuilder::default();
         write_key(route, uri, &signals, parts, &mut key).ok()?;
-        let began = self.core.clock.now();
+        let began = self.core.clock.instant();
         let asked = self.asked(route, parts, &key, signals.flags, ttl, began);
         Some(Asked {
             method: Method::GET,
@@ -335,15 +151,15 @@ impl Place {
     }
 
     fn asked(
-        &self,
+        self: &Arc<Self>,
         route: &Arc<Route>,
         parts: &Parts,
         key: &KeyBuilder,
         flags: Flags,
         ttl: Requested,
-        began: Now,
+        began: Instant,
     ) -> Asked {
-        let uri = request::original_uri(parts);
+        let uri = request::original_uri(&parts.uri, &parts.extensions);
         let tags = self.core.routes.tags(route, uri.path());
         let directives = match flags.cache_control {
             true => CacheControl::of(&parts.headers),
@@ -408,7 +224,7 @@ fn write_key<'a>(
         write_value(name, value, key);
     }
     let target = request::target(uri, signals);
-    if !uri.path().ends_with(parts.uri.path()) {
+    if !ptr::eq(uri, &parts.uri) && !uri.path().ends_with(parts.uri.path()) {
         // Not a prefix that was taken off, but another path that the handler is shown.
         key.part(parts.uri.path().as_bytes());
     }
@@ -565,8 +381,8 @@ impl Asked {
         credentials(&self.route, self.flags)
     }
 
-    fn now(&self) -> Now {
-        self.core().clock.now()
+    fn now(&self) -> Instant {
+        self.core().clock.instant()
     }
 
     /// Reports what became of this request, once, and what it was answered from.
@@ -578,7 +394,7 @@ impl Asked {
         let core = self.core();
         if core.stats.answered(&self.route.row, outcome) {
             let account = Account {
-                began: Some(self.began.instant),
+                began: Some(self.began),
                 by_store: false,
                 filled_by: stored.and_then(StoredResponse::fill),
                 subject: Some(self.subject.borrow()),

@@ -26,13 +26,15 @@ impl Place {
 
     /// Returns this place as a request finds it: without others to wait for, if they may be waiting
     /// for this one.
-    pub(super) fn found_by(&self, request: &Extensions) -> Self {
-        let mut place = self.clone();
+    pub(super) fn found_by(self: &Arc<Self>, request: &Extensions) -> Arc<Self> {
         let awaited =
             |Awaited(all): &Awaited| all.iter().any(|one| Arc::ptr_eq(one, &self.flights));
-        if request.get().is_some_and(awaited) {
-            place.flights = Arc::default();
+        match request.get().is_some_and(awaited) {
+            true => Arc::new(Self {
+                flights: Arc::default(),
+                ..Self::clone(self)
+            }),
+            false => self.clone(),
         }
-        place
     }
 }

@@ -44,7 +44,7 @@ pub(super) enum Validated<B> {
 /// Refreshes a stored response that was served stale, unless that is under way or was found
 /// useless a moment ago.
 pub(super) fn in_background<S, Q, B>(
-    asked: Asked,
+    asked: Arc<Asked>,
     inner: S,
     request: Request<Q>,
     stale: Arc<StoredResponse>,
@@ -70,12 +70,7 @@ pub(super) fn in_background<S, Q, B>(
     asked.route.row.count(Event::Refreshed);
     asked.answered.store(true, Ordering::Relaxed);
     let span = trace::refresh(&asked.route.row);
-    let fetch = Fetch::new(
-        Arc::new(asked),
-        Miss::Stale,
-        Basis::Stale(stale),
-        Some(leader),
-    );
+    let fetch = Fetch::new(asked, Miss::Stale, Basis::Stale(stale), Some(leader));
     let refresh = async move {
         let call = Call {
             inner: Inner::Ready(inner),
@@ -275,7 +270,7 @@ impl Asked {
     /// Whether a stale response may be used in place of a handler that fails or does not answer
     /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
     pub(super) fn permits_stale(&self, stale: &StoredResponse) -> bool {
-        let stale_by = stale.stale_by(self.now().instant).unwrap_or_default();
+        let stale_by = stale.stale_by(self.now()).unwrap_or_default();
         // An error that was stored is no better than another.
         !reuse::stale_if_error(stale.status)
             && !stale.reuse.never_stale

@@ -1,8 +1,7 @@
 //! What a request asks for, found in one pass over its header section.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
-use http::{Method, Uri};
+use http::{Extensions, Method, Uri};
 use smallvec::SmallVec;
 
 use crate::policy::Target;
@@ -169,12 +168,14 @@ impl Kind {
 ///
 /// axum takes the prefix off the URI before a nested router sees it: two mounts of one router
 /// would share keys.
-pub(crate) fn original_uri(parts: &Parts) -> &Uri {
+pub(crate) fn original_uri<'a>(uri: &'a Uri, extensions: &'a Extensions) -> &'a Uri {
     #[cfg(feature = "axum")]
-    if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
+    if let Some(original) = extensions.get::<axum::extract::OriginalUri>() {
         return &original.0;
     }
-    &parts.uri
+    #[cfg(not(feature = "axum"))]
+    let _ = extensions;
+    uri
 }
 
 /// Returns where a request goes: the target's authority, or else the `Host` field

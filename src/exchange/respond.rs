@@ -2,17 +2,18 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::lookup::Ask;
 use super::request::Flags;
 use super::{Asked, Core};
 use crate::body::CacheBody;
-use crate::clock::Now;
+use crate::clock::Clock;
 use crate::entry::{Moment, StoredResponse};
 use crate::semantics::date;
 use crate::semantics::partial::Part;
@@ -29,7 +30,15 @@ pub(super) struct Client<'a> {
     pub(super) flags: Flags,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    pub(super) fn of(parts: &'a Parts, flags: Flags) -> Self {
+        Self {
+            method: &parts.method,
+            headers: &parts.headers,
+            flags,
+        }
+    }
+
     /// Whether the answer is the whole of a stored response, whatever the response.
     fn wants_the_whole(&self) -> bool {
         let flags = self.flags;
@@ -38,25 +47,33 @@ impl Client<'_> {
 }
 
 impl Ask<'_> {
-    /// Replays a fresh stored response.
-    pub(super) fn hit<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
+    /// Replays a fresh stored response of this age.
+    pub(super) fn hit<B>(
+        &self,
+        stored: &Arc<StoredResponse>,
+        age: Duration,
+    ) -> Response<CacheBody<B>> {
         match self.core.stats.answered(&self.route.row, Outcome::Hit) {
-            true => self.hit_listened_to(stored),
-            false => self.make_hit(stored),
+            true => self.hit_listened_to(stored, age),
+            false => self.make_hit(stored, age),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn hit_listened_to<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
-        let response = self.make_hit(stored);
+    fn hit_listened_to<B>(
+        &self,
+        stored: &Arc<StoredResponse>,
+        age: Duration,
+    ) -> Response<CacheBody<B>> {
+        let response = self.make_hit(stored, age);
         self.tell_listeners(Outcome::Hit, Some(stored));
         response
     }
 
     /// Makes the replay of a fresh stored response, from a head that was made ready if there is one.
-    fn make_hit<B>(&self, stored: &Arc<StoredResponse>) -> Response<CacheBody<B>> {
-        let Some(moment) = self.moment(stored) else {
+    fn make_hit<B>(&self, stored: &Arc<StoredResponse>, age: Duration) -> Response<CacheBody<B>> {
+        let Some(moment) = self.moment(stored, age) else {
             return self.make_replay(stored, Outcome::Hit);
         };
         if let Some(headers) = stored.prepared.get(moment) {
@@ -69,11 +86,10 @@ impl Ask<'_> {
     }
 
     /// Returns what the head of a hit depends on; `None` where it depends on the request as well.
-    fn moment(&self, stored: &StoredResponse) -> Option<Moment> {
+    fn moment(&self, stored: &StoredResponse, age: Duration) -> Option<Moment> {
         if !self.client.wants_the_whole() || stored.status == StatusCode::PARTIAL_CONTENT {
             return None;
         }
-        let age = stored.age(self.began.instant);
         let ttl = status::ttl(stored.lifetime(), age);
         self.core.prepared.moment(age.as_secs(), ttl)
     }
@@ -102,7 +118,7 @@ impl Ask<'_> {
 
     fn tell_listeners(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
         let account = Account {
-            began: Some(self.began.instant),
+            began: Some(self.began),
             by_store: stored.is_some(),
             filled_by: stored.and_then(StoredResponse::fill),
             subject: stored.map(StoredResponse::subject),
@@ -116,7 +132,7 @@ impl Ask<'_> {
     pub(super) fn found_nothing(&self) {
         if self.core.stats.is_timed() {
             let now = self.core.clock.instant();
-            let took = now.saturating_duration_since(self.began.instant);
+            let took = now.saturating_duration_since(self.began);
             self.core.stats.took(Timed::Lookup, took);
         }
     }
@@ -187,18 +203,18 @@ impl Core {
         &self,
         stored: &StoredResponse,
         client: Client<'_>,
-        now: Now,
+        now: Instant,
         outcome: Outcome,
         told: Told,
     ) -> Response<CacheBody<B>> {
-        let mut response = selected(stored, client, now);
+        let mut response = selected(stored, client, &self.clock);
         if self.show.age {
-            let age = stored.age(now.instant).as_secs().min(MOST_AGE);
+            let age = stored.age(now).as_secs().min(MOST_AGE);
             response
                 .headers_mut()
                 .insert(header::AGE, HeaderValue::from(age));
         }
-        let ttl = Some(stored.ttl(now.instant));
+        let ttl = Some(stored.ttl(now));
         let told = Told { ttl, ..told };
         self.show.stamp(response.headers_mut(), outcome, told);
         response
@@ -211,10 +227,14 @@ const MOST_AGE: u64 = (1 << 31) - 1;
 /// Fields that are added to a replay, besides those stored.
 const ADDED: usize = 3;
 
-fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Response<CacheBody<B>> {
+fn selected<B>(
+    stored: &StoredResponse,
+    client: Client<'_>,
+    clock: &Clock,
+) -> Response<CacheBody<B>> {
     if client.flags.conditional || client.flags.precondition {
         let field = |name: &HeaderName| stored.head().get(name);
-        match evaluate(stored.status, field, client.headers, now) {
+        match evaluate(stored.status, field, client.headers, clock) {
             Precondition::Proceed => {}
             Precondition::NotModified => return stored_not_modified(stored),
             Precondition::Failed => return precondition_failed(),
@@ -222,7 +242,7 @@ fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Respons
     }
     let headers = stored.head().to_map(ADDED);
     if stored.status == StatusCode::PARTIAL_CONTENT
-        && let Some(part) = part_for(stored, client, now)
+        && let Some(part) = part_for(stored, client, clock)
     {
         return single(headers, &part.range, part.complete_length, part.body);
     }
@@ -230,7 +250,7 @@ fn selected<B>(stored: &StoredResponse, client: Client<'_>, now: Now) -> Respons
         return head(stored, headers);
     }
     if let (true, StatusCode::OK) = (client.flags.range, stored.status) {
-        return ranges(stored, headers, client, now);
+        return ranges(stored, headers, client, clock);
     }
     whole(stored, headers)
 }
@@ -245,10 +265,10 @@ fn ranges<B>(
     stored: &StoredResponse,
     mut headers: HeaderMap,
     client: Client<'_>,
-    now: Now,
+    clock: &Clock,
 ) -> Response<CacheBody<B>> {
     let length = stored.body_len() as u64;
-    let resolved = requested_ranges(&headers, client, now).map(|ranges| ranges.resolve(length));
+    let resolved = requested_ranges(&headers, client, clock).map(|ranges| ranges.resolve(length));
     match resolved {
         None | Some(Resolved::Whole) => whole(stored, headers),
         Some(Resolved::Single(part)) => {
@@ -289,21 +309,18 @@ fn single<B>(
 }
 
 /// Returns what a stored 206 holds of what a request asks for.
-pub(super) fn part_for(stored: &StoredResponse, client: Client<'_>, now: Now) -> Option<Part> {
+pub(super) fn part_for(stored: &StoredResponse, client: Client<'_>, clock: &Clock) -> Option<Part> {
     let headers = stored.head().to_map(0);
     stored
         .part()?
-        .answer(&requested_ranges(&headers, client, now)?)
+        .answer(&requested_ranges(&headers, client, clock)?)
 }
 
 /// Returns the ranges to answer with, unless `If-Range` asks for the whole (RFC 9110 §13.1.5).
-fn requested_ranges(headers: &HeaderMap, client: Client<'_>, now: Now) -> Option<RangeSet> {
+fn requested_ranges(headers: &HeaderMap, client: Client<'_>, clock: &Clock) -> Option<RangeSet> {
     let ranges = RangeSet::of(client.method, client.headers)?;
-    match preconditions::if_range(
-        client.headers,
-        &conditions_on(field(headers), now),
-        now.wall,
-    ) {
+    let wall = clock.wall_now();
+    match preconditions::if_range(client.headers, &conditions_on(field(headers), wall), wall) {
         RangeVerdict::Use => Some(ranges),
         RangeVerdict::Ignore => None,
     }
@@ -323,26 +340,27 @@ pub(super) fn evaluate<'a>(
     status: StatusCode,
     response: impl Fn(&HeaderName) -> Option<&'a [u8]>,
     request: &HeaderMap,
-    now: Now,
+    clock: &Clock,
 ) -> Precondition {
     if !status.is_success() {
         // RFC 9110 §13.2.1: only where the answer without them would be a success.
         return Precondition::Proceed;
     }
+    let wall = clock.wall_now();
     let stored = match response(&header::LAST_MODIFIED) {
         // Beside that the date does not count, and parsing it is a good part of the work.
         Some(_) => validators(response),
-        None => conditions_on(response, now),
+        None => conditions_on(response, wall),
     };
-    preconditions::evaluate(request, &stored, now.wall)
+    preconditions::evaluate(request, &stored, wall)
 }
 
 fn conditions_on<'a>(
     response: impl Fn(&HeaderName) -> Option<&'a [u8]>,
-    now: Now,
+    wall: SystemTime,
 ) -> preconditions::Stored<'a> {
     preconditions::Stored {
-        date: response(&header::DATE).and_then(|date| date::parse(date, now.wall)),
+        date: response(&header::DATE).and_then(|date| date::parse(date, wall)),
         ..validators(response)
     }
 }

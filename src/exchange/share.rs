@@ -77,7 +77,7 @@ impl Asked {
     fn outlasts_hold(&self, flight: &Flight, subject: SubjectRef<'_>) -> bool {
         let log = self.core().store.log();
         !mutant::is(Mutant::HoldIgnoredAtJoin)
-            && log.outlasts_hold(subject, flight.began, self.began.instant)
+            && log.outlasts_hold(subject, flight.began, self.began)
     }
 
     /// Looks again, as the leader of a flight: another may have landed since the first lookup.
@@ -110,7 +110,7 @@ impl Asked {
         let names = found.variants.as_ref().map(|variants| &variants.names);
         let nominated = names.cloned().unwrap_or_default();
         match ask.judge(found) {
-            Lookup::Fresh(stored) => Some(self.landed(stored, nominated, Outcome::Hit)),
+            Lookup::Fresh(stored, _) => Some(self.landed(stored, nominated, Outcome::Hit)),
             _ => None,
         }
     }
@@ -204,7 +204,7 @@ impl Asked {
             response.status(),
             respond::field(response.headers()),
             conditions,
-            self.now(),
+            &self.core().clock,
         ) {
             Precondition::NotModified => respond::not_modified(response.into_parts().0.headers),
             _ => response,

@@ -39,9 +39,9 @@ pub(super) struct Write {
 }
 
 impl Write {
-    pub(super) fn new(place: &Place, parts: &Parts) -> Self {
+    pub(super) fn new(place: &Arc<Place>, parts: &Parts) -> Self {
         let core = &place.core;
-        let uri = original_uri(parts).clone();
+        let uri = original_uri(&parts.uri, &parts.extensions).clone();
         let (mut evicted, terms) = core.routes.evicted_by(uri.path());
         evicted.push(Invalidation::uri(path_and_query(&uri)));
         let as_get = match parts.method {

@@ -111,8 +111,11 @@ impl KeyRule {
     }
 
     fn write_target(&self, target: Target<'_>, key: &mut KeyBuilder) {
-        key.part_lowercase(target.scheme.unwrap_or_default().as_bytes())
-            .part_lowercase(target.authority.unwrap_or_default())
+        match target.scheme {
+            Some(scheme) => key.part_lowercase(scheme.as_bytes()),
+            None => key.part(b""),
+        };
+        key.part_lowercase(target.authority.unwrap_or_default())
             .part(target.path.as_bytes())
             .optional(
                 target

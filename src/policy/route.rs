@@ -138,14 +138,15 @@ pub(crate) struct RouteTable {
 #[derive(Debug)]
 struct Templates<T> {
     exact: Router<T>,
-    open: Router<T>,
+    /// `None` where there is none: then there is one search less to a path that no route matches.
+    open: Option<Router<T>>,
 }
 
 impl<T> Default for Templates<T> {
     fn default() -> Self {
         Self {
             exact: Router::new(),
-            open: Router::new(),
+            open: None,
         }
     }
 }
@@ -153,13 +154,16 @@ impl<T> Default for Templates<T> {
 impl<T> Templates<T> {
     fn insert(&mut self, template: &str, value: T) -> Result<(), InsertError> {
         match template.contains("{*") {
-            true => self.open.insert(template, value),
+            true => self.open.get_or_insert_default().insert(template, value),
             false => self.exact.insert(template, value),
         }
     }
 
     fn at<'t, 'p>(&'t self, path: &'p str) -> Result<Match<'t, 'p, &'t T>, MatchError> {
-        self.exact.at(path).or_else(|_| self.open.at(path))
+        self.exact.at(path).or_else(|nothing| match &self.open {
+            Some(open) => open.at(path),
+            None => Err(nothing),
+        })
     }
 }
 
