@@ -19,7 +19,7 @@ use axum::Router;
 use fred::prelude::{Builder, ClientLike, Config, ReconnectPolicy};
 use programs::Program;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use redis::{Redis, wait_for};
+use redis::{Cluster, Redis, wait_for};
 use support::{Bench, MINUTE, Origin};
 use tower_response_cache::{
     CacheLayer, Invalidation, NearCache, Policy, RedisStore, RedisStoreBuilder, Routes, Store,
@@ -252,8 +252,10 @@ async fn exercise(redis: &Redis, name: &str, rights: &[&str]) {
     let tiered = tiered.near_cache(NearCache::Strict).build().unwrap();
     let near = TieredStore::builder().redis(builder()).build().unwrap();
     let bench = bench(tiered);
+    let counters = bench.handle.values::<()>("counters").ttl(MINUTE);
     for round in 0..10 {
         bench.get(&format!("/{round}")).await;
+        let _ = counters.increment(&round.to_string(), 1).await;
         let tags = (0..40).map(|tag| Invalidation::tag(format!("{round}:{tag}")));
         for tag in tags {
             if bench.handle.invalidate(tag).await.is_err() {
@@ -306,6 +308,23 @@ async fn the_rights_on_the_page_suffice_and_none_of_them_is_needless() {
         }
     }
     assert_eq!(needless, Vec::<&str>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_cluster_two_rights_more_suffice() {
+    let cluster = Cluster::start(5000);
+    let rights = rights().join(" ");
+    for node in &cluster.nodes {
+        let more = "+cluster|slots +cluster|info";
+        node.ask(&format!("ACL SETUSER cache reset {rights} {more}"));
+    }
+    let address = cluster.nodes[0].address();
+    let store = RedisStore::builder().url(format!("redis-cluster://cache:password@{address}"));
+    let store = store.namespace("shop").deadline(Duration::from_secs(1));
+    hits_and_evicts(store.build().unwrap()).await;
+    for node in &cluster.nodes {
+        assert_eq!(refused(node, "cache"), Vec::<String>::new());
+    }
 }
 
 /// Microseconds that the server took for each call of the script, at the best of a few times: others

@@ -246,6 +246,16 @@ impl Backend for Line {
         self.send(move |state, _| state.server.remove(&name))
     }
 
+    fn increment(&self, name: Name, by: i64, keep: Duration) -> Pending<i64> {
+        self.send(move |state, now| {
+            let before = state.server.get(&name, now);
+            let before = before.and_then(|value| str::from_utf8(&value).ok()?.parse::<i64>().ok());
+            let count = before.unwrap_or(0).saturating_add(by);
+            let value = Bytes::from(count.to_string());
+            state.server.set(name, value, now, keep).map(|()| count)
+        })
+    }
+
     fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Pending<bool> {
         self.send(move |state, now| match state.server.get(&name, now) {
             Some(_) => Ok(false),
