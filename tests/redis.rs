@@ -788,3 +788,38 @@ mod values {
         assert!(numbers.remove("n").await.is_err());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_what_expires_goes_first_the_log_stays() {
+    let redis = Redis::with(&["--maxmemory", "3mb", "--maxmemory-policy", "volatile-lru"]);
+    let store = store_on(&redis).build().unwrap();
+    store.ready().await;
+    let origin = Origin::new(|_, _| async { respond(200, &[], vec![b'x'; 20_000]) });
+    let node = Node::with_origin(store.clone(), origin);
+    store
+        .invalidate(&[Invalidation::tag("old")])
+        .get()
+        .await
+        .unwrap();
+    for number in 0..500 {
+        node.get(&format!("/{number}")).await;
+    }
+    redis::wait_for("an eviction", || {
+        (redis.info("evicted_keys") != "0").then_some(())
+    });
+    let log = redis.ask("EXISTS {tower-response-cache}:L");
+    assert_eq!(log.number(), 1);
+    assert_eq!(store.health().epoch_changes, 0);
+    node.get_until("/499", "HIT").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_writes_counts_as_down_until_it_takes_them() {
+    let redis = Redis::start();
+    let node = Node::on(&redis).await;
+    node.get_until("/a", "HIT").await;
+    redis.ask("CONFIG SET min-replicas-to-write 1");
+    node.get_until("/a", "BYPASS").await;
+    redis.ask("CONFIG SET min-replicas-to-write 0");
+    node.get_until("/a", "HIT").await;
+}

@@ -326,6 +326,10 @@ async fn probe(node: Weak<Node>) {
                 true => tracing::info!("connected to Redis"),
                 false => tracing::info!(?outage, "Redis is back"),
             }
+            // What came while this was under way went without it.
+            if node.rounds.pending() > 0 {
+                node.follow_soon();
+            }
             return;
         }
         if now().saturating_duration_since(reconnected) >= BETWEEN_RECONNECTIONS {
