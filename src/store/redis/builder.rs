@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use super::RedisStore;
 use super::client::{Fred, channel};
+use super::connected::Connected;
 use super::node::Node;
 use super::push::Listener;
 use crate::error::Error;
@@ -156,7 +157,15 @@ impl RedisStoreBuilder {
                 .with_source(error)
         })?;
         let (clients, subscriber) = self.clients(place.listens)?;
-        let backend = Fred::new(&clients, self.deadline, &self.namespace, self.log_capacity);
+        let connected = match &self.server {
+            Server::Url(_) => clients.iter(),
+            // It is its owner's to connect.
+            Server::Clients(_) => [].iter(),
+        };
+        let connected = connected.map(|client| Connected::keep(client.clone(), &runtime));
+        let connected = connected.collect();
+        let (namespace, capacity) = (&self.namespace, self.log_capacity);
+        let backend = Fred::new(&clients, connected, self.deadline, namespace, capacity);
         // The node's own copy may hold what the shared log has trimmed since.
         let log = Log::with_capacity(self.log_capacity.saturating_mul(2));
         let node = Node::start(
@@ -324,15 +333,12 @@ impl Settings {
     }
 
     fn client(&self) -> Client {
-        let client = Client::new(
+        Client::new(
             self.config.clone(),
             Some(self.performance.clone()),
             Some(self.connection.clone()),
             self.policy.clone(),
-        );
-        // Its task ends with the client.
-        drop(client.connect());
-        client
+        )
     }
 
     fn subscriber(self) -> SubscriberClient {
