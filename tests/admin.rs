@@ -456,6 +456,23 @@ async fn stats_count_what_happened() {
 }
 
 #[tokio::test]
+async fn the_keys_that_are_asked_for_most_are_told() {
+    let bench = Bench::new();
+    for turn in 0..4000 {
+        // Every other request is for the same one.
+        let id = if turn % 2 == 0 { 1 } else { 100 + turn % 500 };
+        bench.buy(&format!("/products/{id}")).await;
+    }
+    let stats = bench.get("/stats").await.json();
+    let hottest = &stats["hot_keys"][0];
+    assert_eq!(hottest["uri"], "/products/1");
+    let requests = hottest["requests"].as_u64().unwrap();
+    assert!((1500..2500).contains(&requests), "{requests} of 2000");
+    assert!(hottest["hit_ratio"].as_f64().unwrap() > 0.9);
+    assert!(stats["hot_keys"].as_array().unwrap().len() <= 20);
+}
+
+#[tokio::test]
 async fn metrics_come_in_the_format_of_prometheus() {
     let bench = Bench::filled().await;
     let metrics = bench.get("/metrics").await;
@@ -844,6 +861,12 @@ async fn bad_input_is_refused_with_what_to_change() {
         assert_eq!(answer.status, status, "{method} {uri}: {}", answer.body);
         let error = answer.error();
         assert!(error.contains(hint), "{method} {uri}: {error}");
+        // RFC 9110 §15.5.6.
+        assert_eq!(
+            status == 405,
+            answer.headers.contains_key("allow"),
+            "{method} {uri}"
+        );
     }
     assert_eq!(bench.handle.stats().invalidations, 0);
     assert!(!bench.handle.is_bypassed());

@@ -12,8 +12,8 @@ use redis::Redis;
 use support::{Bench, Gate, MINUTE, Origin, request, respond};
 use tower_response_cache::testing::store_contract;
 use tower_response_cache::{
-    CacheLayer, Evict, Invalidation, MemoryStore, NearCache, Policy, RedisStore, RedisStoreBuilder,
-    Routes, Store, TieredStore,
+    CacheLayer, EntryFilter, EntryState, Evict, Invalidation, MemoryStore, NearCache, Policy,
+    RedisStore, RedisStoreBuilder, Routes, Store, TieredStore,
 };
 
 /// Longer than the default: tests share the machine with each other.
@@ -55,6 +55,7 @@ async fn the_redis_store_keeps_to_the_contract() {
     let redis = Redis::start();
     let report = store_contract::run(async || ready_store(&redis).await).await;
     assert_eq!(report.found, report.lookups, "{report:?}");
+    assert!(report.counts);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,6 +69,7 @@ async fn the_tiered_store_keeps_to_the_contract_in_each_mode() {
     ] {
         let report = store_contract::run(async || ready_tiered(&redis, mode).await).await;
         assert!(report.found > report.lookups / 2, "{mode:?}: {report:?}");
+        assert!(report.counts, "{mode:?}");
     }
 }
 
@@ -590,5 +592,199 @@ async fn memory_goes_on_alone_only_where_that_was_asked_for() {
                 assert_eq!(node.get("/things/1").await, "BYPASS");
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tiered_store_lists_what_is_near_and_redis_alone_cannot_list() {
+    let redis = Redis::start();
+    let listed = |node: &Node| node.bench.handle.entries(&EntryFilter::new());
+    let (one, other) = (
+        Node::tiered(&redis, NearCache::Strict).await,
+        Node::tiered(&redis, NearCache::Strict).await,
+    );
+    one.get("/things/1").await;
+    let page = listed(&one).unwrap();
+    assert_eq!((page.matched, page.entries[0].uri()), (1, "/things/1"));
+    assert_eq!(listed(&other).unwrap().matched, 0);
+    other.get_until("/things/1", "HIT").await;
+    assert_eq!(listed(&other).unwrap().matched, 1);
+    one.put("/things/1").await;
+    // What another node wrote is known here with the next answer of Redis.
+    other.get("/things/2").await;
+    let page = listed(&other).unwrap();
+    let of = |uri: &str| page.entries.iter().find(|entry| entry.uri() == uri);
+    assert!(of("/things/1").is_none_or(|entry| entry.state() == EntryState::Invalidated));
+    assert_eq!(listed(&Node::on(&redis).await), None);
+}
+
+/// Handlers' own values, in Redis.
+#[cfg(feature = "values")]
+mod values {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_one_node_sets_another_gets_until_any_of_them_evicts_it() {
+        let redis = Redis::start();
+        let wait = NearCache::LeaseAndWait(Duration::from_millis(30));
+        let nodes = [
+            [Node::on(&redis).await, Node::on(&redis).await],
+            [
+                Node::tiered(&redis, NearCache::Strict).await,
+                Node::tiered(&redis, NearCache::Strict).await,
+            ],
+            [
+                Node::tiered(&redis, wait).await,
+                Node::tiered(&redis, wait).await,
+            ],
+        ];
+        for [one, other] in nodes {
+            let [ours, theirs] = [&one, &other].map(|node| {
+                let values = node.bench.handle.values::<String>("things");
+                values.ttl(MINUTE).tags(["list"])
+            });
+            let set = async || {
+                ours.set("7:a", &"first".to_owned()).await.unwrap();
+                for values in [&ours, &theirs] {
+                    let found = values.get("7:a").await.unwrap();
+                    assert_eq!(found.as_deref(), Some("first"));
+                }
+            };
+            let gone = async || {
+                for values in [&ours, &theirs] {
+                    assert_eq!(values.get("7:a").await.unwrap(), None);
+                }
+            };
+            set().await;
+            let status = one.put("/things/7").await;
+            assert!(!status.contains("pending"), "{status}");
+            gone().await;
+            set().await;
+            theirs.remove("7:a").await.unwrap();
+            gone().await;
+            set().await;
+            theirs.remove_matching("7:*").await.unwrap();
+            gone().await;
+            set().await;
+            theirs.remove_matching("*:a").await.unwrap();
+            gone().await;
+            set().await;
+            other.bench.handle.invalidate_all().await.unwrap();
+            gone().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_call_that_was_overtaken_on_another_node_stores_nothing_of_use() {
+        let redis = Redis::start();
+        let (one, other) = (Node::on(&redis).await, Node::on(&redis).await);
+        let ours = one.bench.handle.values::<u32>("numbers");
+        let theirs = other.bench.handle.values::<u32>("numbers");
+        let made = ours.get_or_insert_with("n", async || {
+            theirs.remove("n").await.unwrap();
+            Ok::<_, ()>(1)
+        });
+        assert_eq!(made.await, Ok(1));
+        for values in [&ours, &theirs] {
+            assert_eq!(values.get("n").await.unwrap(), None);
+        }
+        let made = theirs.get_or_insert_with("n", async || Ok::<_, ()>(2));
+        assert_eq!(made.await, Ok(2));
+        for _ in 0..200 {
+            match ours.get("n").await.unwrap() {
+                Some(number) => return assert_eq!(number, 2),
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+        panic!("what was made is not stored");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_keys_ask_the_log_a_few_times_and_not_for_each() {
+        let redis = Redis::start();
+        let node = Node::on(&redis).await;
+        let numbers = node.bench.handle.values::<usize>("numbers");
+        let keys: Vec<_> = (0..100).map(|key| key.to_string()).collect();
+        let entries = keys.iter().enumerate().map(|(number, key)| (key, number));
+        numbers.set_many(entries).await.unwrap();
+        redis.ask("CONFIG RESETSTAT");
+        let found = numbers.get_many(&keys).await.unwrap();
+        let numbers_of =
+            |found: Vec<Option<usize>>| found.into_iter().flatten().collect::<Vec<_>>();
+        assert_eq!(numbers_of(found), (0..100).collect::<Vec<_>>());
+        let calls = |command: &str| -> u32 {
+            let stat = redis.info(&format!("cmdstat_{command}"));
+            let calls = stat
+                .strip_prefix("calls=")
+                .and_then(|rest| rest.split(',').next());
+            calls.map_or(0, |calls| calls.parse().unwrap())
+        };
+        assert_eq!(calls("get"), 100);
+        assert!(calls("evalsha") <= 10, "{}", calls("evalsha"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn counters_add_up_over_nodes_and_end_when_they_were_first_to() {
+        let redis = Redis::start();
+        let nodes = [
+            Node::on(&redis).await,
+            Node::tiered(&redis, NearCache::default()).await,
+        ];
+        let logins = nodes.each_ref().map(|node| {
+            let logins = node.bench.handle.values::<()>("logins");
+            logins.ttl(Duration::from_secs(600))
+        });
+        logins[0].increment("n", 0).await.unwrap();
+        assert!(
+            redis.ask("KEYS *:e:*").texts().is_empty(),
+            "zero adds nothing"
+        );
+        let adding: Vec<_> = (0..8)
+            .map(|task| {
+                let logins = logins[task % 2].clone();
+                tokio::spawn(async move {
+                    for _ in 0..100 {
+                        logins.increment("n", 1).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in adding {
+            task.await.unwrap();
+        }
+        for logins in &logins {
+            assert_eq!(logins.increment("n", 0).await.unwrap(), 800);
+        }
+        let names = redis.ask("KEYS *:e:*").texts();
+        let [name] = &names[..] else {
+            panic!("{names:?}");
+        };
+        let left = || redis.ask(&format!("PTTL {name}")).number();
+        assert!((1..=600_000).contains(&left()), "{}", left());
+        redis.ask(&format!("PEXPIRE {name} 60000"));
+        assert_eq!(logins[0].increment("n", 1).await.unwrap(), 801);
+        assert!((1..=60_000).contains(&left()), "{}", left());
+        logins[1].reset("n").await.unwrap();
+        let for_ever = logins[0].ttl(Duration::MAX);
+        assert_eq!(for_ever.increment("n", i64::MAX).await.unwrap(), i64::MAX);
+        assert_eq!(left(), -1);
+        assert!(logins[0].increment("n", 1).await.is_err());
+        assert_eq!(logins[0].increment("n", -1).await.unwrap(), i64::MAX - 1);
+        assert_eq!(left(), -1, "a later addition gives it no end");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_redis_closures_are_called_and_nothing_waits() {
+        let mut redis = Redis::start();
+        let node = Node::on(&redis).await;
+        let numbers = node.bench.handle.values::<u32>("numbers");
+        redis.kill();
+        for number in 0..20 {
+            let made = numbers.get_or_insert_with("n", async || Ok::<_, ()>(number));
+            assert_eq!(made.await, Ok(number));
+        }
+        assert!(numbers.get("n").await.is_err());
+        assert!(numbers.increment("n", 1).await.is_err());
+        assert!(numbers.remove("n").await.is_err());
     }
 }

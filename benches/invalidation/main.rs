@@ -1,7 +1,9 @@
-//! What does it cost to record an invalidation, and to judge a stored response by the log?
+//! What does it cost to record an invalidation, to judge a stored response by the log, and to remove
+//! a million of those that were invalidated?
 //!
 //! ```sh
 //! cargo bench --bench invalidation
+//! cargo bench --bench invalidation -- sweep    # the last of these alone
 //! ```
 //!
 //! Prints each figure beside its goal. The log is internal to the crate, so its modules are
@@ -23,6 +25,7 @@ mod invalidate;
 mod key;
 #[path = "../../src/mutant.rs"]
 mod mutant;
+mod sweep;
 #[path = "../../src/sync.rs"]
 mod sync;
 
@@ -33,6 +36,9 @@ use invalidate::{Evict, Invalidation, Log, Pattern, Position, Subject, Verdict};
 const LIVE: usize = 10_000;
 
 fn main() {
+    if std::env::args().any(|argument| argument == "sweep") {
+        return sweep::sweep();
+    }
     // First, while nothing that was freed can be taken again.
     memory();
     println!(
@@ -42,6 +48,7 @@ fn main() {
     appends();
     verdicts();
     beside_another_thread();
+    sweep::sweep();
 }
 
 fn appends() {

@@ -29,6 +29,7 @@ pub(super) async fn stats(State(shared): Admitted) -> Json {
         "hit_ratio": stats.hit_ratio(),
         "outcomes": stats.outcomes.iter().map(outcome).collect::<Vec<_>>(),
         "routes": stats.routes.iter().map(route).collect::<Vec<_>>(),
+        "hot_keys": handle.hot_keys().iter().map(hot_key).collect::<Vec<_>>(),
         "latency": latency(handle),
         "collapsed": stats.collapsed,
         "stored": stats.stored,
@@ -36,7 +37,6 @@ pub(super) async fn stats(State(shared): Admitted) -> Json {
         "invalidations": stats.invalidations,
         "store_errors": stats.store_errors,
         "store": usage(&stats.usage),
-        "hot_keys": handle.hot_keys().iter().map(hot_key).collect::<Vec<_>>(),
     }))
 }
 
@@ -102,7 +102,7 @@ fn route(route: &RouteStats) -> Value {
 
 fn hot_key(key: &HotKey) -> Value {
     json!({
-        "key": key.uri,
+        "uri": key.uri,
         "requests": key.requests,
         "error": key.error,
         "hit_ratio": key.hit_ratio,

@@ -396,8 +396,8 @@ impl Asked {
             let account = Account {
                 began: Some(self.began),
                 by_store: false,
-                filled_by: stored.and_then(StoredResponse::fill),
-                subject: Some(self.subject.borrow()),
+                subject: Some(&self.subject),
+                stored,
             };
             let row = &self.route.row;
             core.stats

@@ -120,8 +120,8 @@ impl Ask<'_> {
         let account = Account {
             began: Some(self.began),
             by_store: stored.is_some(),
-            filled_by: stored.and_then(StoredResponse::fill),
-            subject: stored.map(StoredResponse::subject),
+            subject: None,
+            stored,
         };
         let (core, row) = (self.core, &self.route.row);
         core.stats

@@ -103,6 +103,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns this node's copy of the log of invalidations.
     fn log(&self) -> &Log;
 
+    /// Brings [`log`](Self::log) up to date with every invalidation that was acknowledged before the
+    /// call, as [`get`](Self::get) does, without looking anything up.
+    ///
+    /// The default is right for a store that no other process shares.
+    fn catch_up(&self) -> Answer<Result<(), Error>> {
+        Answer::Now(Ok(()))
+    }
+
     /// Records invalidations: in the log of this node and, where the store is shared, in the log
     /// that the other nodes read.
     ///

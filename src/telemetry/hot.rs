@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 
+use crate::invalidate::SubjectRef;
+
 /// A key that is asked for often; from [`CacheHandle::hot_keys`](crate::CacheHandle::hot_keys).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -83,11 +85,14 @@ impl HotKeys {
         }
     }
 
-    /// Takes note of a request.
-    pub(crate) fn note(&self, path: &str, query: Option<&str>, hit: bool) {
+    /// Takes note of a request, if it is one of the sample.
+    pub(crate) fn note<'a>(&self, subject: impl FnOnce() -> Option<SubjectRef<'a>>, hit: bool) {
         if !is_sampled(self.seen.fetch_add(1, Ordering::Relaxed)) {
             return;
         }
+        let Some((path, query)) = subject().map(|asked| (asked.path(), asked.query())) else {
+            return;
+        };
         let hash = self.hasher.hash_one((path, query));
         // Whoever holds it is about to leave; a sample more or less is no matter.
         if let Ok(mut sketch) = self.sketch.try_lock() {
@@ -202,7 +207,7 @@ mod tests {
     fn keys(most: usize, requests: impl IntoIterator<Item = (String, bool)>) -> Vec<HotKey> {
         let hot = HotKeys::new(most);
         for (path, hit) in requests {
-            hot.note(&path, None, hit);
+            hot.note(|| Some(SubjectRef::new(&path, None, &[])), hit);
         }
         hot.top()
     }
@@ -244,7 +249,8 @@ mod tests {
         let hot = HotKeys::new(usize::MAX);
         let long = "é".repeat(10_000);
         for n in 0..100_000 {
-            hot.note(&format!("/{n}/{long}"), Some(&long), false);
+            let path = format!("/{n}/{long}");
+            hot.note(|| Some(SubjectRef::new(&path, Some(&long), &[])), false);
         }
         let sketch = hot.sketch.lock().unwrap();
         assert_eq!((sketch.slots.len(), sketch.places.len()), (1024, 1024));

@@ -1,13 +1,13 @@
 //! Turns what happens into numbers. Other modules report; only this one counts, measures, and knows
 //! who listens.
 
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
-use crate::invalidate::{InvalidationKind, SubjectRef};
+use crate::entry::StoredResponse;
+use crate::invalidate::{InvalidationKind, Subject};
 use crate::status::Outcome;
 
 mod counters;
@@ -87,10 +87,10 @@ pub(crate) struct Account<'a> {
     pub(crate) began: Option<Instant>,
     /// Whether the store answered it, without the handler.
     pub(crate) by_store: bool,
-    /// The number of the fill that made what is replayed.
-    pub(crate) filled_by: Option<NonZeroU64>,
-    /// What was asked for, as invalidations match it.
-    pub(crate) subject: Option<SubjectRef<'a>>,
+    /// What was asked for, where no stored response tells that.
+    pub(crate) subject: Option<&'a Subject>,
+    /// What it was answered from.
+    pub(crate) stored: Option<&'a StoredResponse>,
 }
 
 impl Stats {
@@ -144,10 +144,15 @@ impl Stats {
             };
             self.took(timed, clock.instant().saturating_duration_since(began));
         }
-        if let (Some(keys), Some(subject)) = (self.hot_keys.get(), account.subject) {
-            keys.note(subject.path(), subject.query(), account.by_store);
+        if let Some(keys) = self.hot_keys.get() {
+            let stored = || account.stored.map(StoredResponse::subject);
+            let subject = || account.subject.map(Subject::borrow).or_else(stored);
+            keys.note(subject, account.by_store);
         }
-        trace::answered(row, outcome, account.filled_by);
+        if trace::is_on() {
+            let filled_by = account.stored.and_then(StoredResponse::fill);
+            trace::answered(row, outcome, filled_by);
+        }
     }
 
     /// Begins to watch for the keys that are asked for most, to tell of so many; once.

@@ -45,6 +45,9 @@ pub(crate) struct FillSpan {
 impl FillSpan {
     /// Opens the span.
     pub(crate) fn open(row: &Row, why: Miss) -> Self {
+        if !is_on() {
+            return Self::none();
+        }
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let (route, why) = (route(row), why.as_str());
         let span = debug_span!(target: TARGET, "cache_fill", route, why, fill = Empty);
@@ -56,7 +59,7 @@ impl FillSpan {
         Self { span, number }
     }
 
-    /// Stands for a call that was not made for a read.
+    /// Stands for a span that nobody sees.
     pub(crate) fn none() -> Self {
         Self {
             span: Span::none(),

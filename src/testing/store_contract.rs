@@ -366,6 +366,7 @@ impl Run {
             !is_valid(store, before, &subject),
             "the log does not hold an invalidation that was acknowledged"
         );
+        answer(store.catch_up()).await;
         let behind = store.log().position();
         assert!(behind > before, "an invalidation takes a position");
         assert!(

@@ -76,7 +76,9 @@ const MOST_TAGS: usize = 256;
 ///
 /// # Cost
 ///
-/// A lookup in memory allocates its key, and decodes the value. Every value removed by its key takes a
+/// A lookup in memory allocates its key, and decodes the value. With Redis a lookup is one round trip;
+/// storing is two, of which the first asks what other nodes have invalidated; of many keys 128 go
+/// together. Every value removed by its key takes a
 /// place in the log, as every invalidation does (see [`Log::with_capacity`](crate::Log::with_capacity)):
 /// let values that are many and short-lived end by their TTL.
 ///
@@ -155,9 +157,12 @@ impl CacheHandle {
 impl<T, C> Values<T, C> {
     /// Returns the position of the latest invalidation: take it before you read what you are going to
     /// [`set`](Self::set), and pass it to [`as_of`](Self::as_of).
-    #[must_use]
-    pub fn position(&self) -> Position {
-        self.space.position()
+    ///
+    /// # Errors
+    ///
+    /// Fails where other nodes share the store, and it could not be asked what they have invalidated.
+    pub async fn position(&self) -> Result<Position, Error> {
+        self.space.latest_position().await
     }
 
     /// Returns what became of this namespace's values.
@@ -218,6 +223,10 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// A call of `get_or_insert_with` for this key that is under way in this process does not store
     /// what it brings over this.
     ///
+    /// This stores a value and invalidates nothing: where the store has no room for it, or is a Redis
+    /// that does not answer for a moment, the value is lost, and an older one may be found again. When
+    /// what a value was made from has changed, [`remove`](Self::remove) it or invalidate its tags.
+    ///
     /// # Errors
     ///
     /// Fails with [`ErrorKind::Value`](crate::ErrorKind::Value) where the value cannot be encoded,
@@ -237,7 +246,10 @@ impl<T, C: Codec<T>> Values<T, C> {
         &self,
         entries: impl IntoIterator<Item = (impl AsRef<str>, impl Borrow<T>)>,
     ) -> Result<(), Error> {
-        let position = self.as_of.unwrap_or_else(|| self.position());
+        let position = match self.as_of {
+            Some(position) => position,
+            None => self.position().await?,
+        };
         let mut storable = Vec::new();
         for (key, value) in entries {
             let place = self.space.place(key.as_ref(), &self.tags);

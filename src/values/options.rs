@@ -99,7 +99,7 @@ impl<T, C> Values<T, C> {
     /// # use tower_response_cache::CacheLayer;
     /// # let handle = CacheLayer::builder().build()?.handle();
     /// let totals = handle.values::<u64>("totals");
-    /// let before = totals.position();
+    /// let before = totals.position().await?;
     /// let total = 3; // read from a database, while
     /// totals.remove("today").await?; // somebody else changes it
     /// totals.as_of(before).set("today", &total).await?;

@@ -90,6 +90,13 @@ impl Space {
         self.core.store.log().position()
     }
 
+    /// Asks for what other nodes have invalidated, and returns the position behind it.
+    pub(super) async fn latest_position(&self) -> Result<Position, Error> {
+        self.answer(Operation::Get, self.core.store.catch_up())
+            .await?;
+        Ok(self.position())
+    }
+
     /// Waits for the store, no longer than its deadline.
     pub(super) async fn answer<T>(
         &self,

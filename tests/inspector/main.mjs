@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { TOKEN, browse, endAll, get, load, raw, start, visit } from "./world.mjs";
+import { TOKEN, browse, endAll, get, load, prefixed, raw, start, visit } from "./world.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -49,7 +49,22 @@ check("it loads on this machine without a token and has nothing to complain abou
   assert.ok(loaded.every((url) => url.startsWith(`http://${admin}/`)), loaded.join());
 });
 
-check("it works nested under a prefix, over the reverse proxy", async () => {
+check("it is at home under a prefix, with a slash at its end or without", async () => {
+  const { admin, browser, shop } = await inspected({ paths: ["/products/1"] });
+  const front = await prefixed("/inspect", admin);
+  for (const path of ["/inspect", "/inspect/"]) {
+    const page = await visit(browser, `http://${front}${path}`);
+    await until(page, "#list", /\/products\/1/);
+    await until(page, "#state", /live/);
+    await page.locator("#list").getByRole("button", { name: /^Purge/ }).click();
+    await page.locator("#ask-yes").click();
+    await until(page, "#said", /Purged \/products\/1/);
+    assert.equal(await get(shop, "/products/1"), "MISS");
+    assert.deepEqual(page.complaints, []);
+  }
+});
+
+check("it shows what the reverse proxy does", async () => {
   const { shop } = await inspected();
   const proxy = await start(options.programs, "reverse_proxy", [
     "--listen", "127.0.0.1:0", "--origin", `http://${shop}`, "--ttl", "/products/**=60", "--admin", "127.0.0.1:0",
@@ -103,6 +118,7 @@ check("plots and numbers move under load, and come to rest after it", async () =
   assert.ok(await height("hit p50") > await height("miss p50"));
   await until(page, "#routes", /\/products\/\{id\}/);
   await until(page, "#reasons", /miss: uri-miss/);
+  await until(page, "#hot", /\/(products|search).*≈ \d/);
   await stop();
   await until(page, "#t-rate", /^0\/s$/);
   assert.deepEqual(page.complaints, []);

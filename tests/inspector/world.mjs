@@ -85,6 +85,24 @@ export function get(address, path, headers = {}, method = "GET") {
   });
 }
 
+/** Puts a server in front of another, which answers for it under a prefix. */
+export async function prefixed(prefix, address) {
+  const [host, port] = address.split(":");
+  const server = http.createServer((request, response) => {
+    const path = request.url.slice(prefix.length) || "/";
+    const { method, headers } = request;
+    const onward = http.request({ host, port, path, method, headers }, (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(response);
+    });
+    onward.on("error", () => response.destroy());
+    request.pipe(onward);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  open.push(async () => { server.closeAllConnections(); server.close(); });
+  return `127.0.0.1:${server.address().port}`;
+}
+
 /** Sends bytes that no client library would. */
 export function raw(address, text) {
   const [host, port] = address.split(":");

@@ -287,14 +287,18 @@ async fn what_a_write_is_held_for_is_not_stored_in_that_while() {
 async fn a_value_counts_from_when_it_was_read() {
     let (handle, _) = cache();
     let users = handle.values::<u32>("users").tags(["u"]);
-    let before = users.position();
+    let before = users.position().await.unwrap();
     handle.invalidate_tag("u").await.unwrap();
     users.as_of(before).set("1", &1).await.unwrap();
     assert_eq!(found(&users, "1").await, None);
     users.set("1", &2).await.unwrap();
     users.as_of(before).set("1", &1).await.unwrap();
     assert_eq!(found(&users, "1").await, Some(2), "the older is dropped");
-    users.as_of(users.position()).set("1", &3).await.unwrap();
+    users
+        .as_of(users.position().await.unwrap())
+        .set("1", &3)
+        .await
+        .unwrap();
     assert_eq!(found(&users, "1").await, Some(3));
 }
 

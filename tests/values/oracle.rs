@@ -154,7 +154,7 @@ impl Actor {
     /// Stores what was read with time in between.
     async fn refresh(&mut self) {
         let items = self.some_items();
-        let position = self.values.position();
+        let position = self.values.position().await.unwrap();
         let shown = read(&self.world, &items, &mut self.random).await;
         let values = self.tagged(&items).as_of(position);
         values.set(&key(&items), &shown).await.unwrap();

@@ -194,6 +194,14 @@ impl Store for RedisStore {
         self.node.log()
     }
 
+    fn catch_up(&self) -> Answer<Result<(), Error>> {
+        if self.node.is_down() {
+            return Answer::Now(Err(Failure::NotTried.into()));
+        }
+        let node = self.node.clone();
+        Answer::Later(Box::pin(async move { Ok(node.follow().await?) }))
+    }
+
     /// Records invalidations in the log that all nodes share: one round trip, however many there
     /// are, and shared with whoever asks the log at the same time.
     ///
