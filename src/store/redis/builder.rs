@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::RedisStore;
 use super::client::{Fred, channel};
+use super::connected::Connected;
 use super::node::Node;
 use super::push::Listener;
 use crate::error::Error;
@@ -167,7 +168,15 @@ impl RedisStoreBuilder {
             // Ends with the client.
             runtime.spawn(tell_of_errors(client.error_rx()));
         }
-        let backend = Fred::new(&clients, self.deadline, &self.namespace, self.log_capacity);
+        let connected = match &self.server {
+            Server::Url(_) => clients.iter(),
+            // It is its owner's to connect.
+            Server::Clients(_) => [].iter(),
+        };
+        let connected = connected.map(|client| Connected::keep(client.clone(), &runtime));
+        let connected = connected.collect();
+        let (namespace, capacity) = (&self.namespace, self.log_capacity);
+        let backend = Fred::new(&clients, connected, self.deadline, namespace, capacity);
         // The node's own copy may hold what the shared log has trimmed since.
         let log = Log::with_capacity(self.log_capacity.saturating_mul(2));
         let node = Node::start(
@@ -335,15 +344,12 @@ impl Settings {
     }
 
     fn client(&self) -> Client {
-        let client = Client::new(
+        Client::new(
             self.config.clone(),
             Some(self.performance.clone()),
             Some(self.connection.clone()),
             self.policy.clone(),
-        );
-        // Its task ends with the client.
-        drop(client.connect());
-        client
+        )
     }
 
     fn subscriber(self) -> SubscriberClient {

@@ -12,6 +12,7 @@ use fred::types::scripts::Script;
 use fred::types::{ClusterHash, CustomCommand, Expiration, SetOptions, Value};
 
 use super::backend::{Ask, Backend, Failure, Followed, Name, Pending};
+use super::connected::Connected;
 use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 
 /// See the script.
@@ -31,6 +32,7 @@ const MOST_TOLD: usize = 8192;
 /// Operations on connections that are open already.
 pub(super) struct Fred {
     clients: Vec<WithOptions<Client>>,
+    _connected: Vec<Connected>,
     /// Whose turn it is.
     next: AtomicUsize,
     deadline: Duration,
@@ -50,6 +52,7 @@ struct Log {
 impl Fred {
     pub(super) fn new(
         clients: &[Client],
+        connected: Vec<Connected>,
         deadline: Duration,
         namespace: &str,
         capacity: usize,
@@ -64,6 +67,7 @@ impl Fred {
         let with_options = |client: &Client| client.with_options(&options);
         Self {
             clients: clients.iter().map(with_options).collect(),
+            _connected: connected,
             next: AtomicUsize::new(0),
             deadline,
             follow: Script::from_lua(FOLLOW),

@@ -30,6 +30,7 @@ mod breaker;
 mod builder;
 mod claims;
 mod client;
+mod connected;
 mod entries;
 mod lease;
 mod node;

@@ -8,11 +8,12 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use fred::clients::SubscriberClient;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::interfaces::{EventInterface, PubsubInterface};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 
+use super::connected::{Connected, Ending};
 use super::node::Node;
 
 /// Between two attempts to subscribe.
@@ -42,9 +43,8 @@ impl Drop for Listener {
 
 async fn listen(subscriber: SubscriberClient, channel: String, node: Weak<Node>) {
     let mut news = subscriber.message_rx();
-    // Both tasks end with the client.
-    drop(subscriber.connect());
-    drop(subscriber.manage_subscriptions());
+    let _connected = Connected::keep(subscriber.clone(), &Handle::current());
+    let _managing = Ending(subscriber.manage_subscriptions());
     while subscriber.subscribe(channel.as_str()).await.is_err() {
         tokio::time::sleep(PAUSE).await;
     }

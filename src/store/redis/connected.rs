@@ -1,0 +1,75 @@
+//! Clients of fred's that stay connected.
+//!
+//! The task that drives a client's connections is to go on for ever, and ends all the same when it
+//! meets certain errors: in a cluster, a redirection (`ASK`) of a command without an attempt left is
+//! one. From then on the client would wait for an answer to everything, and never get one.
+
+use std::time::Duration;
+
+use fred::interfaces::ClientLike;
+use tokio::runtime::Handle;
+use tokio::task::{AbortHandle, JoinHandle};
+
+/// Before a client whose task has ended is connected again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Keeps a client connected until it is dropped, and ends its connections then.
+#[derive(Debug)]
+pub(super) struct Connected(AbortHandle);
+
+impl Connected {
+    pub(super) fn keep<C: ClientLike + 'static>(client: C, runtime: &Handle) -> Self {
+        let keeping = async move {
+            loop {
+                let mut driving = Ending(client.connect());
+                let ended = (&mut driving.0).await;
+                tracing::debug!(?ended, "the connection to Redis is made anew");
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        Self(runtime.spawn(keeping).abort_handle())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A task of fred's that holds the client itself, and would not end with it.
+pub(super) struct Ending<T>(pub(super) JoinHandle<T>);
+
+impl<T> Drop for Ending<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fred::clients::Client;
+    use fred::types::config::Config;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_whose_task_has_ended_is_connected_again_until_it_is_dropped() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        // Without a policy for it, a client does not connect again by itself.
+        let client = Client::new(Config::from_url(&url).unwrap(), None, None, None);
+        let connected = Connected::keep(client, &Handle::current());
+        for _ in 0..3 {
+            drop(listener.accept().await.unwrap());
+        }
+        let (mut last, _) = listener.accept().await.unwrap();
+        drop(connected);
+        let mut said = Vec::new();
+        last.read_to_end(&mut said).await.unwrap();
+        let again = tokio::time::timeout(3 * PAUSE, listener.accept());
+        assert!(again.await.is_err(), "dropped, and connected again");
+    }
+}
