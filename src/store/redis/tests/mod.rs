@@ -27,7 +27,7 @@
 //! | `PendingNotHeld` | 4 |
 //! | `PendingNotSentAgain` | 19 |
 //! | `RebaseLeftOut` | 1356 |
-//! | `LeaseFromAnswer` | LFA |
+//! | `LeaseFromAnswer` | 608 |
 //! | `WritersDoNotWait` | 13 |
 //!
 //! `NODE_SCHEDULES` sets how many schedules are run, `FIRST_SEED` where they begin, and `SEED` shows one
