@@ -13,6 +13,23 @@
 //! every node comes back, and that what was written is known to all, though nobody could be told at the
 //! time.
 //!
+//! Each guard of the protocol is missed when it is taken away (`tests/mutants`). In an unoptimized
+//! build the first violation came after so many schedules:
+//!
+//! | without | schedules |
+//! |---|---|
+//! | `PositionAtCommit` | 1 |
+//! | `HistoryIgnored` | 5 |
+//! | `OnlyRegressNoticed` | 222 |
+//! | `EpochIgnored` | 20 |
+//! | `SharedFloorIgnored` | 0 |
+//! | `RunningRoundJoined` | 413 |
+//! | `PendingNotHeld` | 4 |
+//! | `PendingNotSentAgain` | 19 |
+//! | `RebaseLeftOut` | 1356 |
+//! | `LeaseFromAnswer` | 608 |
+//! | `WritersDoNotWait` | 13 |
+//!
 //! `NODE_SCHEDULES` sets how many schedules are run, `FIRST_SEED` where they begin, and `SEED` shows one
 //! of them, step by step.
 
@@ -73,8 +90,21 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn no_node_serves_what_is_older_than_an_acknowledged_write() {
+    run(false);
+}
+
+/// A lookup that began before a write may end after the node has fallen back in step with a log that
+/// the write is not recorded in yet, and leave what it found in memory; should the node be alone
+/// again then, it serves that.
+#[test]
+#[ignore = "violated about once in three thousand schedules"]
+fn a_node_that_goes_on_alone_serves_nothing_older_than_its_own_writes() {
+    run(true);
+}
+
+fn run(also_alone: bool) {
     if let Some(seed) = number("SEED") {
-        match schedule::run(seed, true) {
+        match schedule::run(seed, true, also_alone) {
             Ok(tally) => println!("seed {seed}: {tally:?}"),
             Err(violation) => panic!("{violation}\nseed {seed}"),
         }
@@ -84,13 +114,13 @@ fn no_node_serves_what_is_older_than_an_acknowledged_write() {
     let schedules = number("NODE_SCHEDULES").unwrap_or(SCHEDULES);
     let (began, next) = (Instant::now(), AtomicU64::new(0));
     let (total, found) = (Mutex::new(Tally::default()), Mutex::new(None));
-    let run = || {
+    let work = || {
         while found.lock().unwrap().is_none() {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= schedules {
                 return;
             }
-            match schedule::run(first + number, false) {
+            match schedule::run(first + number, false, also_alone) {
                 Ok(tally) => *total.lock().unwrap() += tally,
                 Err(violation) => {
                     found.lock().unwrap().get_or_insert((number, violation));
@@ -101,14 +131,14 @@ fn no_node_serves_what_is_older_than_an_acknowledged_write() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(run);
+            scope.spawn(work);
         }
     });
     let (taken, total) = (began.elapsed().as_secs_f64(), total.into_inner().unwrap());
     if let Some((number, what)) = found.into_inner().unwrap() {
         let seed = first + number;
         println!("violated after {number} schedules, {taken:.1} s, seed {seed}: {what}");
-        let again = schedule::run(seed, true).err().unwrap_or(what);
+        let again = schedule::run(seed, true, also_alone).err().unwrap_or(what);
         panic!("{again}\nseed {seed}");
     }
     let ratio = total.hits as f64 / total.reads.max(1) as f64;

@@ -64,24 +64,27 @@ struct Site {
     /// By how much it may lag behind the writes of others.
     lag: Duration,
     alone: bool,
+    also_alone: bool,
 }
 
 /// Runs a schedule, and returns what it came to, or what went wrong with all that led to it.
-pub(super) fn run(seed: u64, traced: bool) -> Result<Tally, String> {
+///
+/// `also_alone` says whether a node that goes on alone is held to its own writes.
+pub(super) fn run(seed: u64, traced: bool, also_alone: bool) -> Result<Tally, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut schedule = Schedule::new(Dice::new(seed), traced);
+        let mut schedule = Schedule::new(Dice::new(seed), traced, also_alone);
         schedule.go().await;
         schedule.end().await
     })
 }
 
 impl Schedule {
-    fn new(mut dice: Dice, traced: bool) -> Self {
+    fn new(mut dice: Dice, traced: bool, also_alone: bool) -> Self {
         let nodes = dice.pick(&[2, 2, 3]);
         let world = World::new(nodes, TARGETS.len(), traced);
         let network = Network::new(nodes, dice.split());
@@ -101,6 +104,7 @@ impl Schedule {
         let settings = Settings {
             mode,
             alone,
+            also_alone,
             limits,
             collapse,
             ttl: Duration::from_secs(dice.pick(&[1, 60, 60])),
@@ -171,7 +175,13 @@ impl Schedule {
     }
 
     fn change_weather(&mut self) {
-        let kinds = [Weather::Calm, Weather::Rough, Weather::Silent, Weather::Cut];
+        let kinds = [
+            Weather::Calm,
+            Weather::Slow,
+            Weather::Rough,
+            Weather::Silent,
+            Weather::Cut,
+        ];
         let weather = self.dice.pick(&kinds);
         let nodes = self.sites.len();
         let one = self.dice.percent(50).then(|| self.dice.below(nodes));
@@ -244,6 +254,7 @@ struct Settings {
     /// Redis alone where there is none.
     mode: Option<NearCache>,
     alone: bool,
+    also_alone: bool,
     limits: Limits,
     collapse: Option<Duration>,
     ttl: Duration,
@@ -294,6 +305,7 @@ impl Settings {
                 NearCache::Strict | NearCache::LeaseAndWait(_) => Duration::ZERO,
             },
             alone: self.alone,
+            also_alone: self.also_alone,
         }
     }
 
@@ -320,7 +332,11 @@ impl Site {
         );
         let (version, hit) = self.get(target).await;
         let is_alone = self.alone && (was_down || outages() != outages_before);
-        let owed = if is_alone { own } else { owed };
+        let owed = match is_alone {
+            true if self.also_alone => own,
+            true => 0,
+            false => owed,
+        };
         let number = self.number;
         world.note(|| format!("node {number} serves {version} of {target}, hit: {hit}"));
         if version < owed {
