@@ -43,8 +43,6 @@ pub struct RedisStoreBuilder {
 /// What a store is part of.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Place {
-    /// Whether its node goes on by itself while Redis is down.
-    pub(in crate::store) alone: bool,
     /// How long each write waits after it was recorded.
     pub(in crate::store) wait: Duration,
     /// Whether to listen for news of invalidations.
@@ -169,9 +167,9 @@ impl RedisStoreBuilder {
             runtime.spawn(tell_of_errors(client.error_rx()));
         }
         let connected = match &self.server {
-            Server::Url(_) => clients.iter(),
+            Source::Url(_) => clients.iter(),
             // It is its owner's to connect.
-            Server::Clients(_) => [].iter(),
+            Source::Clients(_) => [].iter(),
         };
         let connected = connected.map(|client| Connected::keep(client.clone(), &runtime));
         let connected = connected.collect();
@@ -179,13 +177,7 @@ impl RedisStoreBuilder {
         let backend = Fred::new(&clients, connected, self.deadline, namespace, capacity);
         // The node's own copy may hold what the shared log has trimmed since.
         let log = Log::with_capacity(self.log_capacity.saturating_mul(2));
-        let node = Node::start(
-            Box::new(backend),
-            &self.namespace,
-            log,
-            runtime,
-            place.alone,
-        );
+        let node = Node::start(Box::new(backend), &self.namespace, log, runtime);
         let listener = subscriber.map(|subscriber| {
             let news = channel(&self.namespace);
             Listener::start(subscriber, news, Arc::downgrade(&node), &node.runtime)

@@ -64,27 +64,25 @@ struct Site {
     /// By how much it may lag behind the writes of others.
     lag: Duration,
     alone: bool,
-    also_alone: bool,
 }
 
 /// Runs a schedule, and returns what it came to, or what went wrong with all that led to it.
 ///
-/// `also_alone` says whether a node that goes on alone is held to its own writes.
-pub(super) fn run(seed: u64, traced: bool, also_alone: bool) -> Result<Tally, String> {
+pub(super) fn run(seed: u64, traced: bool) -> Result<Tally, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut schedule = Schedule::new(Dice::new(seed), traced, also_alone);
+        let mut schedule = Schedule::new(Dice::new(seed), traced);
         schedule.go().await;
         schedule.end().await
     })
 }
 
 impl Schedule {
-    fn new(mut dice: Dice, traced: bool, also_alone: bool) -> Self {
+    fn new(mut dice: Dice, traced: bool) -> Self {
         let nodes = dice.pick(&[2, 2, 3]);
         let world = World::new(nodes, TARGETS.len(), traced);
         let network = Network::new(nodes, dice.split());
@@ -104,7 +102,6 @@ impl Schedule {
         let settings = Settings {
             mode,
             alone,
-            also_alone,
             limits,
             collapse,
             ttl: Duration::from_secs(dice.pick(&[1, 60, 60])),
@@ -254,7 +251,6 @@ struct Settings {
     /// Redis alone where there is none.
     mode: Option<NearCache>,
     alone: bool,
-    also_alone: bool,
     limits: Limits,
     collapse: Option<Duration>,
     ttl: Duration,
@@ -305,7 +301,6 @@ impl Settings {
                 NearCache::Strict | NearCache::LeaseAndWait(_) => Duration::ZERO,
             },
             alone: self.alone,
-            also_alone: self.also_alone,
         }
     }
 
@@ -333,8 +328,7 @@ impl Site {
         let (version, hit) = self.get(target).await;
         let is_alone = self.alone && (was_down || outages() != outages_before);
         let owed = match is_alone {
-            true if self.also_alone => own,
-            true => 0,
+            true => own,
             false => owed,
         };
         let number = self.number;
