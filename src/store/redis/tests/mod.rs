@@ -70,7 +70,7 @@ async fn what_comes_while_the_last_probe_is_under_way_is_recorded_without_being_
         let network = network::Network::new(2, dice::Dice::new(seed));
         let start = |number| {
             let line = Box::new(network.line(number, limits));
-            Node::start(line, "n", Log::default(), Handle::current(), false)
+            Node::start(line, "n", Log::default(), Handle::current())
         };
         let (one, other) = (start(0), start(1));
         // The first probe is sent, and on its way.

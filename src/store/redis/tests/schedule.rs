@@ -269,7 +269,6 @@ impl Settings {
             "sim",
             Log::with_capacity(2 * self.limits.capacity),
             tokio::runtime::Handle::current(),
-            self.alone,
         );
         let redis = RedisStore {
             node: node.clone(),
