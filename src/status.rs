@@ -20,7 +20,13 @@ pub(crate) enum Outcome {
     /// Answered from a stored response past its freshness lifetime.
     Stale(Staleness),
     /// Answered from a stored response that the handler has just confirmed.
-    Revalidated { why: Miss, collapsed: bool },
+    Revalidated {
+        why: Miss,
+        /// Whether it is stored anew.
+        stored: bool,
+        /// Whether another request had it confirmed.
+        collapsed: bool,
+    },
     /// Answered by the handler.
     Miss {
         why: Miss,
@@ -140,22 +146,23 @@ impl Outcome {
                 collapsed: true,
                 detail,
             },
-            Self::Revalidated { why, .. } => Self::Revalidated {
+            Self::Revalidated { why, stored, .. } => Self::Revalidated {
                 why,
+                stored,
                 collapsed: true,
             },
             other => other,
         }
     }
 
-    /// Returns the same outcome of a response that is being stored.
-    pub(crate) fn stored(self) -> Self {
+    /// Returns the same outcome of a response that is being stored, or that something keeps from it.
+    pub(crate) fn stored_unless(self, refused: Option<&'static str>) -> Self {
         match self {
             Self::Miss { why, collapsed, .. } => Self::Miss {
                 why,
-                stored: true,
+                stored: refused.is_none(),
                 collapsed,
-                detail: None,
+                detail: refused,
             },
             other => other,
         }
@@ -190,10 +197,14 @@ impl Outcome {
                 status.handled = Some(Handled::Hit);
                 status.detail = Some(Staleness::Accepted.as_str());
             }
-            Self::Revalidated { why, collapsed } => {
+            Self::Revalidated {
+                why,
+                stored,
+                collapsed,
+            } => {
                 status.handled = Some(Handled::Forwarded(why.forward()));
                 status.fwd_status = Some(StatusCode::NOT_MODIFIED);
-                status.stored = true;
+                status.stored = stored;
                 status.collapsed = collapsed;
             }
             Self::Stale(Staleness::IfSlow) => {
@@ -610,6 +621,7 @@ mod tests {
             (
                 Outcome::Revalidated {
                     why: Miss::Stale,
+                    stored: true,
                     collapsed: false,
                 },
                 "REVALIDATED",
@@ -618,6 +630,7 @@ mod tests {
             (
                 Outcome::Revalidated {
                     why: Miss::Request,
+                    stored: true,
                     collapsed: true,
                 },
                 "REVALIDATED",

@@ -6,9 +6,9 @@ mod support;
 use std::sync::Arc;
 
 use http::StatusCode;
-use support::{Answer, Bench, MINUTE, Origin, request, respond, seconds, sent, settle};
+use support::{Answer, Bench, Gate, MINUTE, Origin, request, respond, seconds, sent, settle};
 use tokio::sync::Semaphore;
-use tower_response_cache::{CacheDirective, CacheLayer, CacheLayerBuilder, Policy, Routes};
+use tower_response_cache::{CacheDirective, CacheLayer, CacheLayerBuilder, Evict, Policy, Routes};
 
 fn builder(policy: Policy) -> CacheLayerBuilder {
     CacheLayer::builder().routes(Routes::new().otherwise(policy))
@@ -215,6 +215,62 @@ async fn a_validation_says_whether_time_or_the_client_asked_for_it() {
     let confirmed = bench.get_with("/", &[("cache-control", "no-cache")]).await;
     let expected = "fwd=request; fwd-status=304; ttl=60; stored";
     assert_says(&confirmed, "REVALIDATED", expected);
+}
+
+/// An origin with a tag for everything, whose reads of `/slow` wait.
+fn tagged(gate: Gate) -> Origin {
+    Origin::new(move |request, _| {
+        let gate = gate.clone();
+        async move {
+            if request.uri().path() == "/slow" {
+                gate.wait().await;
+            }
+            let confirms = sent(&request, "if-none-match") == "\"v\"";
+            respond(if confirms { 304 } else { 200 }, &[("etag", "\"v\"")], "")
+        }
+    })
+}
+
+#[tokio::test]
+async fn what_a_write_keeps_out_of_the_store_is_not_said_to_be_stored() {
+    let gate = Gate::shut();
+    let evict = Evict::pattern("/list").soft().hold_after(seconds(5));
+    let routes = Routes::new()
+        .otherwise(Policy::ttl(MINUTE))
+        .on_write("/{id}", evict);
+    let bench = Bench::with_routes(routes, tagged(gate.clone()));
+    bench.get("/list").await;
+    bench.ask(request("PUT", "/1", &[])).await;
+    let held = bench.get("/1").await;
+    assert_says(&held, "MISS", "fwd=uri-miss; fwd-status=200; detail=held");
+    let held = bench.get("/list").await;
+    let expected = "fwd=stale; fwd-status=304; ttl=60; detail=held";
+    assert_says(&held, "REVALIDATED", expected);
+    bench.clock.advance(seconds(5));
+    let stored = bench.get("/list").await;
+    let expected = "fwd=stale; fwd-status=304; ttl=60; stored";
+    assert_says(&stored, "REVALIDATED", expected);
+
+    let overtaken = bench.spawn(request("GET", "/slow", &[]));
+    settle().await;
+    bench.handle.invalidate_uri("/slow").await.unwrap();
+    gate.open();
+    let expected = "fwd=uri-miss; fwd-status=200; detail=overtaken";
+    assert_says(&overtaken.await.unwrap(), "MISS", expected);
+}
+
+#[tokio::test]
+async fn a_304_that_stores_nothing_does_not_say_so() {
+    let forbidding = [("etag", "\"v\""), ("cache-control", "no-store")];
+    let answers = [
+        respond(200, &forbidding[..1], "x"),
+        respond(304, &forbidding, ""),
+    ];
+    let bench = Bench::new(Policy::ttl(MINUTE), Origin::script(answers));
+    bench.get("/").await;
+    bench.clock.advance(MINUTE);
+    let expected = "fwd=stale; fwd-status=304; ttl=0; detail=no-store";
+    assert_says(&bench.get("/").await, "REVALIDATED", expected);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::clock::Now;
 use crate::directive::{CacheDirective, KeptLifetime};
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
 use crate::flight::Leader;
-use crate::invalidate::{Position, Subject};
+use crate::invalidate::{NotToStore, Position, Subject, SubjectRef};
 use crate::mutant::{self, Mutant};
 use crate::policy::{Identity, OriginSays, SetCookie};
 use crate::semantics::freshness::{self, Lifetime};
@@ -488,6 +488,23 @@ impl Asked {
     /// from a replica that lags behind a write; returns whether it did.
     pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) -> bool {
         self.store_until(stored, nominated, None)
+    }
+
+    /// Returns, in a word, why the log would refuse now to have a response stored.
+    pub(super) fn refused_by_log(
+        &self,
+        position: Position,
+        subject: SubjectRef<'_>,
+    ) -> Option<&'static str> {
+        let refusal = self
+            .core()
+            .store
+            .log()
+            .refusal(position, subject, self.began);
+        refusal.map(|refusal| match refusal {
+            NotToStore::Overtaken => "overtaken",
+            NotToStore::Held => "held",
+        })
     }
 
     /// Does what [`store`](Self::store) does, and keeps a flight going until it is done.

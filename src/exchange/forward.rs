@@ -420,6 +420,7 @@ impl Fetch {
         self.free();
         let outcome = Outcome::Revalidated {
             why: self.why,
+            stored: false,
             collapsed: false,
         };
         self.asked.replay(stored, outcome, Told::default())
@@ -550,6 +551,7 @@ impl Fetch {
             budget: core.budget.clone(),
         };
         let useful_until = plan.useful_until();
+        let refused = asked.refused_by_log(position, plan.subject.borrow());
         let landing = leader.clone().map(|leader| {
             let head = (plan.headers().clone(), plan.nominated.clone());
             (leader, head, plan.subject.tags().into())
@@ -595,7 +597,8 @@ impl Fetch {
         let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
         let mut response = Response::from_parts(head, body);
         respond::strip(response.headers_mut());
-        asked.tell(response.headers_mut(), outcome.stored(), told);
+        let outcome = outcome.stored_unless(refused);
+        asked.tell(response.headers_mut(), outcome, told);
         asked.conditionally(conditions, response)
     }
 

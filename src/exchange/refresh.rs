@@ -131,16 +131,20 @@ impl Fetch {
         }
         let asked = &self.asked;
         let mut fresh = freshened(stored, head, interval);
-        let outcome = Outcome::Revalidated {
+        let outcome = |stored| Outcome::Revalidated {
             why: self.why,
+            stored,
             collapsed: false,
         };
-        let told = Told {
+        let told = |detail| Told {
             fwd_status: Some(head.status),
+            detail,
             ..Told::default()
         };
         match self.update(stored, &fresh, interval, position) {
             Ok((stored, nominated)) => {
+                let refused = asked.refused_by_log(position, stored.subject());
+                let outcome = outcome(refused.is_none());
                 match &self.leader {
                     Some(leader) if !stored.reuse.always_validate => {
                         let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
@@ -148,7 +152,7 @@ impl Fetch {
                     }
                     _ => self.free(),
                 }
-                Validated::Confirmed(asked.replay(&stored, outcome, told))
+                Validated::Confirmed(asked.replay(&stored, outcome, told(refused)))
             }
             Err(refusal) => {
                 // Confirmed for this once, and not to be stored any longer.
@@ -156,8 +160,8 @@ impl Fetch {
                 asked.discard();
                 fresh.headers.remove(header::AGE);
                 let once = stored.once(&fresh.headers, interval.received.instant);
-                let detail = Some(refusal.detail());
-                Validated::Confirmed(asked.replay(&once, outcome, Told { detail, ..told }))
+                let told = told(Some(refusal.detail()));
+                Validated::Confirmed(asked.replay(&once, outcome(false), told))
             }
         }
     }

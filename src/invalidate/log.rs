@@ -18,6 +18,15 @@ const DEFAULT_CAPACITY: usize = 32 * 1024;
 /// Above this a log would take more than a gigabyte.
 const MAX_CAPACITY: usize = 8 * 1024 * 1024;
 
+/// Why a response is not to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotToStore {
+    /// An invalidation came after its handler was called.
+    Overtaken,
+    /// Its handler may have read from a replica that lags behind a write.
+    Held,
+}
+
 /// The invalidations of one cache, or this node's copy of those that several nodes share.
 ///
 /// It holds the latest position of every different invalidation, up to a number; then it forgets
@@ -138,12 +147,27 @@ impl Log {
         subject: SubjectRef<'_>,
         began: Instant,
     ) -> bool {
+        self.refusal(position, subject, began).is_none()
+    }
+
+    /// Returns why what a fill made may not be stored.
+    pub(crate) fn refusal(
+        &self,
+        position: Position,
+        subject: SubjectRef<'_>,
+        began: Instant,
+    ) -> Option<NotToStore> {
+        if self.shared.head().is_quiet_at(position) && !self.shared.read().holds_back() {
+            return None;
+        }
         let keys = self.shared.keys(subject);
         let state = self.shared.read();
-        state.judge(position, self.position(), &keys, subject) != Verdict::Invalid
-            && state
-                .held(&keys, subject)
-                .is_none_or(|(_, until)| began >= until)
+        if state.judge(position, self.position(), &keys, subject) == Verdict::Invalid {
+            return Some(NotToStore::Overtaken);
+        }
+        let held = state.held(&keys, subject);
+        held.filter(|(_, until)| began < *until)
+            .map(|_| NotToStore::Held)
     }
 
     /// Returns whether a request that began at `asked` outlasts a hold which a handler's answer falls

@@ -53,6 +53,7 @@ mod values;
 pub use evict::Evict;
 pub use invalidation::Invalidation;
 pub use log::Log;
+pub(crate) use log::NotToStore;
 pub use pattern::Pattern;
 pub use position::Position;
 

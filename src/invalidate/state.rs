@@ -108,6 +108,11 @@ impl State {
         }
     }
 
+    /// Returns whether any responses ever were.
+    pub(super) fn holds_back(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Returns since when and until when responses are held back.
     pub(super) fn held(&self, keys: &Keys, subject: SubjectRef<'_>) -> Option<(Instant, Instant)> {
         if mutant::is(Mutant::HoldIgnored) {

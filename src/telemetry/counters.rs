@@ -83,6 +83,7 @@ impl From<Event> for Slot {
 pub(crate) fn outcomes() -> impl Iterator<Item = Outcome> {
     let revalidated = |why| Outcome::Revalidated {
         why,
+        stored: true,
         collapsed: false,
     };
     let miss = |why| Outcome::Miss {
