@@ -44,6 +44,8 @@ impl CacheDirective {
 
     /// Sets the freshness lifetime. It wins over the route's TTL and over the response's
     /// `Cache-Control: max-age`; `no-store`, `private` and `no-cache` there still win.
+    ///
+    /// A `304` that says nothing of it confirms the stored response for as long again.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
@@ -55,6 +57,10 @@ impl CacheDirective {
         self
     }
 }
+
+/// The lifetime that a stored response was given by a [`CacheDirective`], on a `304` that updates it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeptLifetime(pub(crate) Duration);
 
 /// Invalidations that a handler asks for, put into the response's extensions.
 ///

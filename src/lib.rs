@@ -43,6 +43,7 @@
 //! - [`Routes`], [`Policy`] and [`Evict`]: what is cached, for how long, for whom; what writes evict.
 //! - [`CacheHandle`]: invalidate by hand, see what happens, ask why, switch it off.
 //! - `admin` (feature `admin`): all that over HTTP, and an inspector page for the browser.
+//! - [`metrics`]: what is counted, measured and traced, for OpenTelemetry, Prometheus and `tracing`.
 //! - [`CacheDirective`] and [`Invalidate`]: what handlers may say themselves.
 //! - [`Store`]: where responses live; [`MemoryStore`] unless you say otherwise.
 //! - `Values`, with feature `values`: a cache for what handlers work out themselves, evicted by the
@@ -101,6 +102,7 @@
 //! |---|---|---|---|
 //! | `axum` | yes | keys and routes by the original URI under `Router::nest`, where axum strips the prefix | the `axum` crate without its own default features |
 //! | `admin` | no | [`admin`]: a router that reports, lists, explains and purges, and an inspector page | the crates `axum`, `base64`, `form_urlencoded`, `serde_json` and `subtle`; nothing while nobody asks |
+//! | `otel` | no | the [`metrics`] through OpenTelemetry | the `opentelemetry` API; a hit nothing until a reader is attached, then some 10 % |
 //! | `redis` | no | [`RedisStore`] and [`TieredStore`], see [`running_redis`] | `fred` and what it needs, about 60 crates |
 //! | `redis-tls` | no | `rediss://` URLs | `rustls` with `ring` |
 //! | `values` | no | `CacheHandle::values`: handlers' own values beside the stored responses, as JSON, with shared tags, collapsing and counters | the `serde` and `serde_json` crates |

@@ -585,8 +585,10 @@ async fn memory_goes_on_alone_only_where_that_was_asked_for() {
             // What it writes itself it holds to.
             let status = node.put("/things/1").await;
             assert!(status.contains("pending"), "{status}");
-            assert_eq!(node.get("/things/1").await, "MISS");
-            assert_eq!(node.get("/things/1").await, "HIT");
+            for _ in 0..3 {
+                assert_eq!(node.get("/things/1").await, "MISS");
+            }
+            node.get_until("/things/2", "HIT").await;
         } else {
             for _ in 0..20 {
                 assert_eq!(node.get("/things/1").await, "BYPASS");
@@ -787,4 +789,39 @@ mod values {
         assert!(numbers.increment("n", 1).await.is_err());
         assert!(numbers.remove("n").await.is_err());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_what_expires_goes_first_the_log_stays() {
+    let redis = Redis::with(&["--maxmemory", "3mb", "--maxmemory-policy", "volatile-lru"]);
+    let store = store_on(&redis).build().unwrap();
+    store.ready().await;
+    let origin = Origin::new(|_, _| async { respond(200, &[], vec![b'x'; 20_000]) });
+    let node = Node::with_origin(store.clone(), origin);
+    store
+        .invalidate(&[Invalidation::tag("old")])
+        .get()
+        .await
+        .unwrap();
+    for number in 0..500 {
+        node.get(&format!("/{number}")).await;
+    }
+    redis::wait_for("an eviction", || {
+        (redis.info("evicted_keys") != "0").then_some(())
+    });
+    let log = redis.ask("EXISTS {tower-response-cache}:L");
+    assert_eq!(log.number(), 1);
+    assert_eq!(store.health().epoch_changes, 0);
+    node.get_until("/499", "HIT").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_writes_counts_as_down_until_it_takes_them() {
+    let redis = Redis::start();
+    let node = Node::on(&redis).await;
+    node.get_until("/a", "HIT").await;
+    redis.ask("CONFIG SET min-replicas-to-write 1");
+    node.get_until("/a", "BYPASS").await;
+    redis.ask("CONFIG SET min-replicas-to-write 0");
+    node.get_until("/a", "HIT").await;
 }

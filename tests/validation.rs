@@ -5,7 +5,7 @@ mod support;
 
 use http::Response;
 use support::{Answer, Bench, MINUTE, Origin, TestBody, request, respond, seconds, sent, settle};
-use tower_response_cache::{OriginUnreachable, Policy};
+use tower_response_cache::{CacheDirective, OriginUnreachable, Policy};
 
 type Fields = &'static [(&'static str, &'static str)];
 
@@ -211,6 +211,39 @@ async fn the_age_of_a_304_counts_as_that_of_any_response() {
     ];
     let bench = stale_then([respond(304, &fields, "")]).await;
     assert_eq!(bench.get("/").await.field("age"), "0");
+}
+
+#[tokio::test]
+async fn a_304_need_not_repeat_the_lifetime_that_the_handler_set() {
+    let with_ttl = |status, ttl| {
+        let mut response = respond(status, &[("etag", "\"v1\"")], "text");
+        let directive = CacheDirective::new().ttl(seconds(ttl));
+        response.extensions_mut().insert(directive);
+        response
+    };
+    let confirmed = || respond(304, &[("etag", "\"v1\"")], "");
+    let answers = [
+        with_ttl(200, 10),
+        confirmed(),
+        confirmed(),
+        with_ttl(304, 20),
+        confirmed(),
+    ];
+    let policy = Policy::ttl(MINUTE).jitter(10);
+    let bench = Bench::new(policy, Origin::script(answers));
+    bench.get("/").await;
+    let mut lifetimes = Vec::new();
+    for _ in 0..4 {
+        bench.clock.advance(seconds(20));
+        let answer = bench.get("/").await;
+        assert_eq!(answer.x_cache(), "REVALIDATED");
+        let ttl = answer.field("cache-status").split("ttl=").nth(1).unwrap();
+        lifetimes.push(ttl.split(';').next().unwrap().parse::<u64>().unwrap());
+    }
+    assert!((8..=10).contains(&lifetimes[0]), "{lifetimes:?}");
+    assert_eq!(lifetimes[1], lifetimes[0], "not jittered again");
+    assert!((17..=20).contains(&lifetimes[2]), "{lifetimes:?}");
+    assert_eq!(lifetimes[3], lifetimes[2]);
 }
 
 async fn head(bench: &Bench) -> Answer {

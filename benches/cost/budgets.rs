@@ -22,6 +22,10 @@ const BARE: Budget = budget("bare Router, static text", 5699.0, 15.0);
 const BUDGETS: &[Budget] = &[
     budget("hit, static text", 4169.0, 2.0),
     budget("hit, 1 KiB and 8 fields", 4815.0, 2.0),
+    budget("hit, measured", 5124.0, 2.0),
+    budget("hit, hot keys watched", 4993.0, 2.0),
+    #[cfg(feature = "otel")]
+    budget("hit, with a reader attached", 5364.0, 2.0),
     budget("hit, 64 KiB and 8 fields", 4802.0, 2.0),
     budget("hit, 1 MiB and 8 fields", 4802.0, 2.0),
     budget("hit inside Router::layer", 12_394.0, 21.0),

@@ -178,7 +178,7 @@ impl Store for Timed {
         more
     }
 
-    fn visit(&self, visitor: &mut dyn FnMut(&StoredResponse)) -> bool {
+    fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
         self.store.visit(visitor)
     }
 

@@ -79,6 +79,8 @@ pub(crate) struct Reuse {
     pub(crate) with_authorization: bool,
     /// May answer a request that carries `Cookie`.
     pub(crate) with_cookie: bool,
+    /// The handler set the lifetime beside its header fields, and need not do so again in a 304.
+    pub(crate) lifetime_by_handler: bool,
 }
 
 impl StoredResponse {

@@ -15,7 +15,7 @@ use super::lookup::{any_language_key, variant_key};
 use super::{Asked, respond};
 use crate::body::Captured;
 use crate::clock::Now;
-use crate::directive::CacheDirective;
+use crate::directive::{CacheDirective, KeptLifetime};
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
 use crate::flight::Leader;
 use crate::invalidate::{Position, Subject};
@@ -140,7 +140,7 @@ pub(super) fn admit(
     }
     let directives = targeted::directives(&head.headers, &asked.core().targets);
     let storable = judge(asked, head, &directives)?;
-    let times = times(asked, head, &directives, &storable, directive, interval)?;
+    let times = times(asked, head, &directives, &storable, interval)?;
     let mut headers = storable::stored_headers(&head.headers, &directives.cache_control.no_cache);
     if policy.set_cookie == SetCookie::StoredWithout {
         headers.remove(header::SET_COOKIE);
@@ -151,7 +151,13 @@ pub(super) fn admit(
         status: head.status,
         headers,
         times,
-        reuse: reuse(asked, &storable, &directives),
+        reuse: Reuse {
+            always_validate: storable.always_validate,
+            never_stale: storable.never_stale,
+            with_authorization: storable.with_authorization,
+            with_cookie: with_cookie(asked, &storable, &directives),
+            lifetime_by_handler: lifetime_by_handler(head).is_some(),
+        },
         subject: subject(asked, &head.headers, directive).ok_or(Refusal::Tags)?,
         nominated,
         requested: interval.requested.instant,
@@ -239,13 +245,19 @@ fn with_cookie(asked: &Asked, storable: &Storable, directives: &Directives) -> b
     shared || storable.stated && asked.route.policy.ttl.origin == OriginSays::Everything
 }
 
-fn reuse(asked: &Asked, storable: &Storable, directives: &Directives) -> Reuse {
-    Reuse {
-        always_validate: storable.always_validate,
-        never_stale: storable.never_stale,
-        with_authorization: storable.with_authorization,
-        with_cookie: with_cookie(asked, storable, directives),
-    }
+/// What the handler says of the lifetime beside the header section.
+enum ByHandler {
+    Says(Duration),
+    /// It said so of the stored response that this one confirms, whose lifetime this was.
+    Said(Duration),
+}
+
+fn lifetime_by_handler(head: &Parts) -> Option<ByHandler> {
+    let said = head.extensions.get::<KeptLifetime>();
+    let directive = head.extensions.get::<CacheDirective>();
+    let says = directive.and_then(|directive| directive.ttl);
+    says.map(ByHandler::Says)
+        .or(said.map(|said| ByHandler::Said(said.0)))
 }
 
 fn times(
@@ -253,7 +265,6 @@ fn times(
     head: &Parts,
     directives: &Directives,
     storable: &Storable,
-    directive: Option<&CacheDirective>,
     interval: Interval,
 ) -> Result<Times, Refusal> {
     let policy = &asked.route.policy;
@@ -265,12 +276,9 @@ fn times(
         status => status,
     };
     let by_route = policy.ttl.for_status(status, asked.ttl);
-    let lifetime = match (
-        directive.and_then(|directive| directive.ttl),
-        policy.ttl.origin,
-        stated,
-    ) {
-        (Some(ttl), _, _) => Some(ttl),
+    let by_handler = lifetime_by_handler(head);
+    let lifetime = match (&by_handler, policy.ttl.origin, stated) {
+        (Some(ByHandler::Says(ttl) | ByHandler::Said(ttl)), _, _) => Some(*ttl),
         (None, OriginSays::OnlyWhether, stated) => by_route.or(explicit(stated)),
         (None, OriginSays::First, stated) => explicit(stated).or(by_route),
         (None, OriginSays::Everything, Lifetime::Explicit(lifetime)) => Some(lifetime),
@@ -295,10 +303,15 @@ fn times(
         // Stale from the start and of no further use, or no word on freshness at all.
         _ => return Err(Refusal::NoFreshness),
     };
+    let lifetime = match by_handler {
+        // Clamped and jittered it was when it was stored.
+        Some(ByHandler::Said(_)) => lifetime,
+        _ => policy.ttl.adjust(lifetime, seed(asked, interval)),
+    };
     Ok(Times {
         received: interval.received.instant,
         initial_age: age::initial_age(&head.headers, interval.requested, interval.received),
-        lifetime: policy.ttl.adjust(lifetime, seed(asked, interval)),
+        lifetime,
         stale_while_revalidate,
         stale_if_error,
     })

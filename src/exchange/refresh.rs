@@ -18,7 +18,7 @@ use super::detached::ABANDONED;
 use super::forward::{Call, Fetch};
 use super::{Asked, Inner, respond};
 use crate::body::{BoxError, CacheBody, Captured};
-use crate::directive::OriginUnreachable;
+use crate::directive::{KeptLifetime, OriginUnreachable};
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing};
 use crate::invalidate::{Position, Verdict};
@@ -298,5 +298,9 @@ fn freshened(stored: &StoredResponse, update: &Parts, interval: Interval) -> Par
     }
     fresh.headers = validation::freshen(&stored.head().to_map(fields.len()), &fields);
     fresh.extensions = update.extensions.clone();
+    if stored.reuse.lifetime_by_handler {
+        let lifetime = KeptLifetime(stored.lifetime());
+        fresh.extensions.insert(lifetime);
+    }
     fresh
 }

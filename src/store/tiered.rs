@@ -127,7 +127,7 @@ impl TieredStoreBuilder {
     /// request goes to its handler.
     ///
     /// With this, a node serves what it has and stores what its handlers answer. It holds to its own
-    /// writes, but *knows nothing of the writes of other nodes* until Redis is back: for that long, what
+    /// writes, whose targets go to their handlers until Redis is back; but *knows nothing of the writes of other nodes* until Redis is back: for that long, what
     /// it serves may be older than a write that another node has acknowledged, up to the lifetimes of
     /// the routes. Right for one node, or where that is better than the load.
     pub fn serve_unsynchronised_while_redis_is_down(mut self, on: bool) -> Self {
@@ -155,7 +155,6 @@ impl TieredStoreBuilder {
 
     pub(in crate::store) fn place(&self) -> Place {
         Place {
-            alone: self.alone,
             wait: self.mode.wait(),
             listens: self.mode.lease().is_some(),
         }

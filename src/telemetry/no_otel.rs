@@ -6,14 +6,14 @@ use super::latency::Timed;
 use super::{Source, Stats};
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outlet;
+pub(crate) struct Outlet(());
 
 impl Outlet {
     pub(crate) fn attach(&self, _cache: &str, _stats: &Stats, _source: impl Source) {}
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Durations;
+pub(crate) struct Durations(());
 
 impl Durations {
     #[inline]

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
-use fred::interfaces::ClientLike;
+use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::config::{
-    Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, TcpConfig,
-    UnresponsiveConfig,
+    Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, Server,
+    TcpConfig, UnresponsiveConfig,
 };
 use tokio::runtime::Handle;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 
 use super::RedisStore;
 use super::client::{Fred, channel};
@@ -20,12 +23,16 @@ use super::push::Listener;
 use crate::error::Error;
 use crate::invalidate::Log;
 
+/// A reason why there is no connection is told again after so long, another one sooner.
+const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
+const BETWEEN_REASONS: Duration = Duration::from_secs(1);
+
 /// Sets up a [`RedisStore`]; made by [`RedisStore::builder`].
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 #[derive(Clone)]
 #[must_use]
 pub struct RedisStoreBuilder {
-    server: Server,
+    server: Source,
     namespace: String,
     deadline: Duration,
     connections: usize,
@@ -36,8 +43,6 @@ pub struct RedisStoreBuilder {
 /// What a store is part of.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Place {
-    /// Whether its node goes on by itself while Redis is down.
-    pub(in crate::store) alone: bool,
     /// How long each write waits after it was recorded.
     pub(in crate::store) wait: Duration,
     /// Whether to listen for news of invalidations.
@@ -45,7 +50,7 @@ pub(in crate::store) struct Place {
 }
 
 #[derive(Clone)]
-enum Server {
+enum Source {
     Url(String),
     Clients(Vec<Client>),
 }
@@ -53,7 +58,7 @@ enum Server {
 impl Default for RedisStoreBuilder {
     fn default() -> Self {
         Self {
-            server: Server::Url("redis://127.0.0.1:6379".into()),
+            server: Source::Url("redis://127.0.0.1:6379".into()),
             namespace: "tower-response-cache".into(),
             deadline: Duration::from_millis(50),
             connections: 1,
@@ -76,7 +81,7 @@ impl RedisStoreBuilder {
     ///
     /// `rediss-cluster://` and `rediss-sentinel://` exist too.
     pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.server = Server::Url(url.into());
+        self.server = Source::Url(url.into());
         self
     }
 
@@ -86,7 +91,7 @@ impl RedisStoreBuilder {
     /// reconnect policy without a limit of attempts and a bounded command buffer: fred's defaults
     /// give up after one disconnect, and queue without a bound.
     pub fn client(mut self, client: Client) -> Self {
-        self.server = Server::Clients(vec![client]);
+        self.server = Source::Clients(vec![client]);
         self
     }
 
@@ -157,10 +162,14 @@ impl RedisStoreBuilder {
                 .with_source(error)
         })?;
         let (clients, subscriber) = self.clients(place.listens)?;
+        if let Some(client) = clients.first() {
+            // Ends with the client.
+            runtime.spawn(tell_of_errors(client.error_rx()));
+        }
         let connected = match &self.server {
-            Server::Url(_) => clients.iter(),
+            Source::Url(_) => clients.iter(),
             // It is its owner's to connect.
-            Server::Clients(_) => [].iter(),
+            Source::Clients(_) => [].iter(),
         };
         let connected = connected.map(|client| Connected::keep(client.clone(), &runtime));
         let connected = connected.collect();
@@ -168,13 +177,7 @@ impl RedisStoreBuilder {
         let backend = Fred::new(&clients, connected, self.deadline, namespace, capacity);
         // The node's own copy may hold what the shared log has trimmed since.
         let log = Log::with_capacity(self.log_capacity.saturating_mul(2));
-        let node = Node::start(
-            Box::new(backend),
-            &self.namespace,
-            log,
-            runtime,
-            place.alone,
-        );
+        let node = Node::start(Box::new(backend), &self.namespace, log, runtime);
         let listener = subscriber.map(|subscriber| {
             let news = channel(&self.namespace);
             Listener::start(subscriber, news, Arc::downgrade(&node), &node.runtime)
@@ -190,8 +193,8 @@ impl RedisStoreBuilder {
     /// Makes the clients, and one more to listen for news.
     fn clients(&self, listens: bool) -> Result<(Vec<Client>, Option<SubscriberClient>), Error> {
         let settings = match &self.server {
-            Server::Url(url) => Settings::new(config(url)?, self.deadline),
-            Server::Clients(clients) => {
+            Source::Url(url) => Settings::new(config(url)?, self.deadline),
+            Source::Clients(clients) => {
                 let one = clients.first().filter(|_| listens);
                 let subscriber = one.map(|client| Settings::of(client).subscriber());
                 return Ok((clients.clone(), subscriber));
@@ -351,6 +354,30 @@ impl Settings {
     }
 }
 
+/// Tells why there is no connection, each reason once in a while: operations only learn that
+/// there is none, and not that the password is wrong.
+async fn tell_of_errors(mut errors: Receiver<(fred::error::Error, Option<Server>)>) {
+    let mut told: Option<(String, Instant)> = None;
+    loop {
+        let error = match errors.recv().await {
+            Ok((error, _)) => error,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let is_news = |(told, at): &(String, Instant)| {
+            let pause = match told == error.details() {
+                true => BETWEEN_REPORTS,
+                false => BETWEEN_REASONS,
+            };
+            at.elapsed() >= pause
+        };
+        if told.as_ref().is_none_or(is_news) {
+            tracing::warn!(%error, "no connection to Redis");
+            told = Some((error.details().to_owned(), Instant::now()));
+        }
+    }
+}
+
 fn reconnect_policy() -> ReconnectPolicy {
     ReconnectPolicy::Exponential {
         attempts: 0,
@@ -366,8 +393,8 @@ fn reconnect_policy() -> ReconnectPolicy {
 impl fmt::Debug for RedisStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = match &self.server {
-            Server::Url(url) => without_credentials(url),
-            Server::Clients(_) => "a client of fred's".to_owned(),
+            Source::Url(url) => without_credentials(url),
+            Source::Clients(_) => "a client of fred's".to_owned(),
         };
         f.debug_struct("RedisStoreBuilder")
             .field("server", &server)

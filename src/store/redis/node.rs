@@ -45,8 +45,6 @@ pub(in crate::store) struct Node {
     /// How many microseconds the latest question took; zero before the first.
     latency_us: AtomicU64,
     pub(super) runtime: Handle,
-    /// Whether this node goes on with its own memory while Redis is down.
-    alone: bool,
     up: Notify,
     pub(super) under_way: UnderWay,
     pub(super) counts: Counts,
@@ -76,7 +74,6 @@ impl Node {
         namespace: &str,
         log: Log,
         runtime: Handle,
-        alone: bool,
     ) -> Arc<Self> {
         let node = Arc::new(Self {
             backend,
@@ -88,7 +85,6 @@ impl Node {
             ahead_ms: AtomicI64::new(i64::MIN),
             latency_us: AtomicU64::new(0),
             runtime,
-            alone,
             up: Notify::new(),
             under_way: UnderWay::default(),
             counts: Counts::default(),
@@ -170,12 +166,8 @@ impl Node {
     /// Records invalidations. From now on this node does not use what they match; when the round
     /// has ended well, no node does that looks from then on.
     pub(super) fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Option<Arc<Round>> {
-        let down = self.is_down();
-        let group = match down && self.alone {
-            true => Group::alone(what, self.log()),
-            false => Group::held(what, self.log()),
-        };
-        if down {
+        let group = Group::held(what, self.log());
+        if self.is_down() {
             self.rounds.give_back(VecDeque::from([group]), self.log());
             // Between the two looks the last probe may have been sent without this.
             if !self.is_down() {
@@ -330,6 +322,10 @@ async fn probe(node: Weak<Node>) {
             match first {
                 true => tracing::info!("connected to Redis"),
                 false => tracing::info!(?outage, "Redis is back"),
+            }
+            // What came while this was under way went without it.
+            if node.rounds.pending() > 0 {
+                node.follow_soon();
             }
             return;
         }

@@ -146,16 +146,6 @@ impl Group {
         }
     }
 
-    /// Has this node's own log record these at once. What is stored from then on may be used here,
-    /// and nowhere else.
-    pub(super) fn alone(what: &[Invalidation], log: &Log) -> Self {
-        log.append(what);
-        Self {
-            what: what.into(),
-            intent: None,
-        }
-    }
-
     /// Ends the hold: the log has recorded these.
     pub(super) fn recorded(self) {
         if let Some(intent) = self.intent {

@@ -20,6 +20,8 @@ pub(super) const DEADLINE: Duration = Duration::from_millis(50);
 pub(super) enum Weather {
     /// They come within a few milliseconds.
     Calm,
+    /// They come soon, and their answers only just in time.
+    Slow,
     /// Some come late, some never, and of some that came the answer does not.
     Rough,
     /// Nothing is heard of any of them; most were carried out.
@@ -161,10 +163,11 @@ impl State {
         let mut within = |most: usize| Duration::from_millis(dice.below(most) as u64);
         let (there, back) = match weather {
             Weather::Calm => (within(3), within(3)),
+            Weather::Slow => (within(3), Duration::from_millis(25) + within(20)),
             Weather::Rough | Weather::Silent | Weather::Cut => (within(50), within(40)),
         };
         let (arrives, answered) = match weather {
-            Weather::Calm => (true, true),
+            Weather::Calm | Weather::Slow => (true, true),
             Weather::Rough => (dice.percent(90), dice.percent(90)),
             Weather::Silent => (dice.percent(80), false),
             Weather::Cut => (false, false),

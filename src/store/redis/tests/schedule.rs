@@ -49,6 +49,9 @@ struct Schedule {
     network: Arc<Network>,
     sites: Vec<Site>,
     tasks: Vec<JoinHandle<()>>,
+    /// How many of the resources are asked for, and whether in quick succession.
+    targets: usize,
+    is_dense: bool,
 }
 
 /// One node with the whole cache over it.
@@ -64,6 +67,7 @@ struct Site {
 }
 
 /// Runs a schedule, and returns what it came to, or what went wrong with all that led to it.
+///
 pub(super) fn run(seed: u64, traced: bool) -> Result<Tally, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -109,6 +113,8 @@ impl Schedule {
             .collect();
         Self {
             sites,
+            targets: dice.pick(&[1, 2, 4, 4]),
+            is_dense: dice.percent(30),
             dice,
             world,
             network,
@@ -117,13 +123,13 @@ impl Schedule {
     }
 
     async fn go(&mut self) {
-        let steps = 60 + self.dice.below(100);
+        let steps = 60 + self.dice.below(if self.is_dense { 300 } else { 100 });
         for _ in 0..steps {
             self.step();
             let pause = match self.dice.below(100) {
                 0 => 1500,
                 1..5 => 200,
-                5..50 => 20,
+                5..50 if !self.is_dense => 20,
                 _ => 4,
             };
             sleep(Duration::from_millis(self.dice.below(pause) as u64)).await;
@@ -132,7 +138,11 @@ impl Schedule {
 
     fn step(&mut self) {
         let site = self.sites[self.dice.below(self.sites.len())].clone();
-        let (target, write) = (self.dice.below(4), self.dice.below(WRITES.len()));
+        let target = self.dice.below(self.targets);
+        let write = match self.targets {
+            1 => 0,
+            _ => self.dice.below(WRITES.len()),
+        };
         let world = self.world.clone();
         match self.dice.below(100) {
             0..60 => self.spawn(site.read(world, target)),
@@ -162,7 +172,13 @@ impl Schedule {
     }
 
     fn change_weather(&mut self) {
-        let kinds = [Weather::Calm, Weather::Rough, Weather::Silent, Weather::Cut];
+        let kinds = [
+            Weather::Calm,
+            Weather::Slow,
+            Weather::Rough,
+            Weather::Silent,
+            Weather::Cut,
+        ];
         let weather = self.dice.pick(&kinds);
         let nodes = self.sites.len();
         let one = self.dice.percent(50).then(|| self.dice.below(nodes));
@@ -311,7 +327,10 @@ impl Site {
         );
         let (version, hit) = self.get(target).await;
         let is_alone = self.alone && (was_down || outages() != outages_before);
-        let owed = if is_alone { own } else { owed };
+        let owed = match is_alone {
+            true => own,
+            false => owed,
+        };
         let number = self.number;
         world.note(|| format!("node {number} serves {version} of {target}, hit: {hit}"));
         if version < owed {

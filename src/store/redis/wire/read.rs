@@ -293,10 +293,11 @@ fn value_of(bytes: &[u8]) -> Option<HeaderValue> {
 
 fn reuse([flags]: [u8; 1]) -> Option<Reuse> {
     let flag = |bit: u8| flags & (1 << bit) != 0;
-    (flags < 1 << 4).then(|| Reuse {
+    (flags < 1 << 5).then(|| Reuse {
         always_validate: flag(0),
         never_stale: flag(1),
         with_authorization: flag(2),
         with_cookie: flag(3),
+        lifetime_by_handler: flag(4),
     })
 }

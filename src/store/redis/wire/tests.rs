@@ -387,12 +387,12 @@ fn an_undamaged_response_that_cannot_have_been_stored_is_refused() {
     // 24 bytes of times, the flags, the status, no tags, no trailers, and the layout: 1, 9, 2, none.
     let put = Made::default().stored();
     let forged = |at, replaced, by: &[u8]| forged(&key, &put, at, replaced, by);
-    assert_eq!(forged(24, 1, &[15]), None);
+    assert_eq!(forged(24, 1, &[31]), None);
     assert_eq!(forged(25, 2, &999_u16.to_le_bytes()), None);
     assert_eq!(forged(27, 1, b"\x01\x02\xc3\xa9"), None);
     assert_eq!(forged(28, 1, b"\x02\x01\x01ab"), None);
     let refused: [(usize, usize, &[u8]); 18] = [
-        (24, 1, &[16]),
+        (24, 1, &[32]),
         (25, 2, &99_u16.to_le_bytes()),
         (25, 2, &1_000_u16.to_le_bytes()),
         (25, 2, &103_u16.to_le_bytes()),
@@ -531,11 +531,12 @@ fn subject() -> impl Strategy<Value = Subject> {
 fn any_response() -> impl Strategy<Value = Stored> {
     let body = prop_oneof![0..3_usize, 4_090..4_100_usize, 0..9_000_usize];
     let body = (body, any::<u8>()).prop_map(|(length, byte)| Bytes::from(vec![byte; length]));
-    let reuse = any::<[bool; 4]>().prop_map(|[a, b, c, d]| Reuse {
+    let reuse = any::<[bool; 5]>().prop_map(|[a, b, c, d, e]| Reuse {
         always_validate: a,
         never_stale: b,
         with_authorization: c,
         with_cookie: d,
+        lifetime_by_handler: e,
     });
     let windows = [duration(), duration(), duration()];
     let trailers = prop::option::weighted(0.3, headers());

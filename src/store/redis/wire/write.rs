@@ -155,12 +155,14 @@ fn flags(reuse: Reuse) -> u8 {
         never_stale,
         with_authorization,
         with_cookie,
+        lifetime_by_handler,
     } = reuse;
     let flags = [
         always_validate,
         never_stale,
         with_authorization,
         with_cookie,
+        lifetime_by_handler,
     ];
     (0..)
         .zip(flags)

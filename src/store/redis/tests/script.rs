@@ -1,0 +1,212 @@
+//! The simulated server answers like the real script on a real one.
+
+use super::dice::Dice;
+use super::real::{Connection, Redis, Reply};
+use super::server::{Limits, Server};
+use crate::invalidate::{Epoch, Invalidation, Pattern, SharedPosition};
+use crate::store::redis::backend::{Ask, Followed};
+
+const CASES: u64 = 150;
+const STEPS: usize = 60;
+
+/// An answer in a form that can be compared: the head, the floor, and what is told.
+type Answer = Option<(SharedPosition, u64, Vec<(u64, Vec<u8>)>)>;
+
+#[test]
+fn the_simulated_server_answers_like_the_script() {
+    let redis = Redis::start();
+    let mut connection = redis.connect();
+    let (mut told, mut trimmed, mut refused) = (0, 0, 0);
+    for seed in 0..CASES {
+        let mut pair = Pair::new(seed, &mut connection);
+        for step in 0..STEPS {
+            let Some((real, simulated)) = pair.step() else {
+                continue;
+            };
+            assert_eq!(real, simulated, "seed {seed}, step {step}");
+            match real {
+                None => refused += 1,
+                Some((_, floor, all)) => {
+                    told += all.len();
+                    trimmed += usize::from(floor > 0);
+                }
+            }
+        }
+        pair.heal();
+    }
+    println!("{told} invalidations told, {trimmed} answers with a floor, {refused} refused");
+    assert!(told > 1000 && trimmed > 100 && refused > 100);
+}
+
+/// A real server and a simulated one, to which the same happens.
+struct Pair<'a> {
+    connection: &'a mut Connection,
+    server: Server,
+    key: String,
+    limits: Limits,
+    dice: Dice,
+    epochs: Vec<Epoch>,
+    head: u64,
+}
+
+impl<'a> Pair<'a> {
+    fn new(seed: u64, connection: &'a mut Connection) -> Self {
+        let mut dice = Dice::new(seed);
+        Self {
+            connection,
+            server: Server::default(),
+            key: format!("{{case {seed}}}:L"),
+            limits: Limits {
+                capacity: dice.pick(&[1, 4, 20, 40, 1000]),
+                most_told: dice.pick(&[1, 5, 1000]),
+            },
+            dice,
+            epochs: vec![[0; 16]],
+            head: 0,
+        }
+    }
+
+    fn step(&mut self) -> Option<(Answer, Answer)> {
+        match self.dice.below(100) {
+            0..3 if self.server.refuses.is_none() => {
+                let key = self.key.clone();
+                self.order(&["DEL", &key]);
+                self.server.log = None;
+            }
+            3..6 => {
+                self.order(&["REPLICAOF", "127.0.0.1", "1"]);
+                self.server.refuses = Some("a replica");
+            }
+            6..8 => {
+                self.order(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+                self.server.refuses = Some("too few replicas");
+            }
+            8..15 => self.heal(),
+            _ => return Some(self.ask()),
+        }
+        None
+    }
+
+    fn heal(&mut self) {
+        self.order(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+        if self.order(&["ROLE"]).array()[0].text() != "master" {
+            self.order(&["REPLICAOF", "NO", "ONE"]);
+            self.server.history += 1;
+        }
+        self.server.refuses = None;
+    }
+
+    fn order(&mut self, words: &[&str]) -> Reply {
+        let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        let reply = self.connection.send(&words).unwrap();
+        assert!(!reply.is_error(), "{reply:?}");
+        reply
+    }
+
+    fn ask(&mut self) -> (Answer, Answer) {
+        let ask = self.any_ask();
+        let words = words(&self.key, &ask, self.limits);
+        let words: Vec<_> = words.iter().map(Vec::as_slice).collect();
+        let real = read(self.connection.send(&words).unwrap());
+        let simulated = self.server.follow(&ask, self.limits, 0);
+        if let Some((head, ..)) = &real {
+            self.head = head.number;
+            if self.epochs.last() != Some(&head.epoch) {
+                self.epochs.push(head.epoch);
+            }
+        }
+        (real, simulated.ok().map(comparable))
+    }
+
+    fn any_ask(&mut self) -> Ask {
+        let groups = (0..self.dice.pick(&[0, 0, 1, 1, 2, 3])).map(|_| {
+            let many = 1 + self.dice.below(self.dice.clone().pick(&[1, 3, 9]));
+            (0..many).map(|_| any(&mut self.dice)).collect()
+        });
+        let groups = groups.collect();
+        let known = self.dice.percent(80).then(|| SharedPosition {
+            epoch: self.some_epoch(),
+            number: self.dice.below(self.head as usize + 2) as u64,
+        });
+        Ask {
+            known,
+            end: self.dice.percent(5).then(|| self.some_epoch()),
+            groups,
+            new_epoch: std::array::from_fn(|_| self.dice.below(256) as u8),
+        }
+    }
+
+    /// Mostly the present one.
+    fn some_epoch(&mut self) -> Epoch {
+        match self.dice.percent(80) {
+            true => *self.epochs.last().unwrap(),
+            false => self.epochs[self.dice.below(self.epochs.len())],
+        }
+    }
+}
+
+fn any(dice: &mut Dice) -> Invalidation {
+    let number = dice.below(30);
+    let what = match dice.below(4) {
+        0 => Invalidation::uri(format!("/a/{number}")),
+        1 => Invalidation::tag(format!("H{number}")),
+        2 => Pattern::parse(&format!("/b/{number}/**")).unwrap().into(),
+        _ => Invalidation::everything(),
+    };
+    if dice.percent(20) { what.soft() } else { what }
+}
+
+/// The script as a command, with the arguments that it describes itself.
+fn words(key: &str, ask: &Ask, limits: Limits) -> Vec<Vec<u8>> {
+    let hex = |epoch: Epoch| epoch.map(|byte| format!("{byte:02x}")).concat();
+    let mut words: Vec<Vec<u8>> = [
+        "EVAL",
+        include_str!("../follow.lua"),
+        "1",
+        key,
+        &ask.known.map(|known| hex(known.epoch)).unwrap_or_default(),
+        &ask.known.map_or(0, |known| known.number).to_string(),
+        &hex(ask.new_epoch),
+        &limits.capacity.to_string(),
+        &limits.most_told.to_string(),
+        &ask.end.map(hex).unwrap_or_default(),
+        "",
+    ]
+    .map(|word| word.as_bytes().to_vec())
+    .into();
+    for group in &ask.groups {
+        words.push(group.len().to_string().into());
+        words.extend(group.iter().map(Invalidation::to_member));
+    }
+    words
+}
+
+fn read(reply: Reply) -> Answer {
+    assert!(!reply.is_error(), "{reply:?}");
+    let reply = reply.array();
+    if reply[0].text() == "NO" {
+        return None;
+    }
+    let epoch = reply[1].text();
+    let digits = |at: usize| u8::from_str_radix(&epoch[2 * at..2 * at + 2], 16).unwrap();
+    let head = SharedPosition {
+        epoch: std::array::from_fn(digits),
+        number: reply[2].number() as u64,
+    };
+    let pairs = reply[5..].chunks(2);
+    let mut told: Vec<_> = pairs
+        .map(|pair| (pair[1].number() as u64, pair[0].clone().bytes()))
+        .collect();
+    told.sort();
+    Some((head, reply[3].number() as u64, told))
+}
+
+fn comparable(followed: Followed) -> (SharedPosition, u64, Vec<(u64, Vec<u8>)>) {
+    let delta = followed.delta;
+    let told = delta.recorded.iter();
+    let mut told: Vec<_> = told
+        .map(|(number, one)| (*number, one.to_member()))
+        .collect();
+    told.sort();
+    (delta.head, delta.floor, told)
+}
