@@ -133,6 +133,12 @@ impl Report {
         without_cache(&self.yardstick, spans)
     }
 
+    /// Whether the machine had no time for anything.
+    pub(crate) fn was_busy(&self) -> bool {
+        let times = self.yardstick.iter().map(|&(_, took)| took);
+        Times::of(times).median > BUSY
+    }
+
     fn summarize(
         &self,
         name: &str,

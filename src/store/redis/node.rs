@@ -313,6 +313,11 @@ async fn probe(node: Weak<Node>) {
         let groups = node.rounds.take_pending();
         if node.ask(groups, end.map(|known| known.epoch)).await.is_ok() {
             node.breaker.close(now());
+            // What came while this probe was under way found the breaker open, and may have no
+            // successor to go with.
+            if node.rounds.pending() > 0 {
+                node.follow_soon();
+            }
             node.up.notify_waiters();
             match first {
                 true => tracing::info!("connected to Redis"),
