@@ -36,7 +36,6 @@
 mod dice;
 mod network;
 #[path = "../../../../tests/support/redis/mod.rs"]
-#[allow(unused_imports, reason = "of these servers one is enough here")]
 mod real;
 mod schedule;
 mod script;
