@@ -200,15 +200,17 @@ impl Store for Careless {
 
     fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
         let (counters, key): (_, Box<[u8]>) = (self.counters.clone(), key.as_bytes().into());
-        let count = counters.lock().unwrap().get(&key).copied().unwrap_or(0);
+        let mut held = self.counters.lock().unwrap();
+        let count = held.get(&key).copied().unwrap_or(0);
         let Some(sum) = count.checked_add(by) else {
             return Answer::Now(Err(Error::store("too much")));
         };
         let ends_at_once = ttl.is_zero() && count == 0 && self.fault != Fault::CountersNeverEnd;
         if by != 0 && !ends_at_once && self.fault != Fault::CountsInTwoSteps {
-            counters.lock().unwrap().insert(key, sum);
+            held.insert(key, sum);
             return Answer::Now(Ok(sum));
         }
+        drop(held);
         Answer::Later(Box::pin(async move {
             tokio::task::yield_now().await;
             if by != 0 && !ends_at_once {
