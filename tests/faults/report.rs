@@ -87,7 +87,12 @@ impl Report {
         if faults.count() > complaints.len() as u64 {
             complaints.push(format!("... {} such in all", faults.count()));
         }
-        complaints.extend(slow(scene, &samples));
+        let bare = Times::of(yardstick.iter().map(|&(_, took)| took));
+        // Where a read without a cache waits that long for its turn, nothing can be said about time.
+        let is_busy_throughout = bare.median > BUSY || bare.p99 > 10 * BUSY;
+        if !is_busy_throughout {
+            complaints.extend(slow(scene, &samples));
+        }
         let recoveries = recoveries(record, &samples);
         let is_late = |took: Option<Duration>| took.is_none_or(|took| took > RECOVERY);
         let is_busy = |repair: &Repair| {
@@ -95,7 +100,8 @@ impl Report {
             without_cache(&yardstick, &[span]).median > BUSY
         };
         let late = recoveries.iter();
-        let late = late.filter(|(repair, took)| is_late(*took) && !is_busy(repair));
+        let late =
+            late.filter(|(repair, took)| is_late(*took) && !is_busy(repair) && !is_busy_throughout);
         complaints.extend(late.map(|(repair, took)| {
             let at = record.at(repair.at);
             format!("hits were back {took:?} after the repair at {at}")
