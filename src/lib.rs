@@ -101,9 +101,9 @@
 //! | feature | default | adds | costs |
 //! |---|---|---|---|
 //! | `axum` | yes | keys and routes by the original URI under `Router::nest`, where axum strips the prefix | the `axum` crate without its own default features |
-//! | `admin` | no | [`admin`]: a router that reports, lists, explains and purges, and an inspector page | the crates `axum`, `base64`, `form_urlencoded`, `serde_json` and `subtle`; nothing while nobody asks |
+//! | `admin` | no | `admin`: a router that reports, lists, explains and purges, and an inspector page | the crates `axum`, `base64`, `form_urlencoded`, `serde_json` and `subtle`; nothing while nobody asks |
 //! | `otel` | no | the [`metrics`] through OpenTelemetry | the `opentelemetry` API; a hit nothing until a reader is attached, then some 10 % |
-//! | `redis` | no | [`RedisStore`] and [`TieredStore`], see [`running_redis`] | `fred` and what it needs, about 60 crates |
+//! | `redis` | no | `RedisStore` and `TieredStore`, see `running_redis` | `fred` and what it needs, about 60 crates |
 //! | `redis-tls` | no | `rediss://` URLs | `rustls` with `ring` |
 //! | `values` | no | `CacheHandle::values`: handlers' own values beside the stored responses, as JSON, with shared tags, collapsing and counters | the `serde` and `serde_json` crates |
 //! | `testing` | no | `testing`: a manual clock, the store contract, a check of your own router | nothing at run time |
