@@ -237,7 +237,7 @@ impl Write {
 /// succeeded.
 struct Pending {
     write: Write,
-    /// Ends after what was announced has been handed to the store.
+    /// Dropped last, so that what was announced is recorded before it ends.
     intent: Option<Intent>,
     done: bool,
 }
@@ -258,8 +258,6 @@ impl Drop for Pending {
             core.in_background(core.store.invalidate(&self.write.evicted));
             core.recorded(&self.write.evicted);
             sweep::soon(core);
-            // The store holds to it from here on, recorded or not.
-            self.forget_intent();
         }
     }
 }
