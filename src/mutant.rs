@@ -62,8 +62,6 @@ pub(crate) enum Mutant {
     PendingNotHeld,
     /// What could not be recorded is not sent again.
     PendingNotSentAgain,
-    /// Positions count on from where they were after something was recorded on one node alone.
-    RebaseLeftOut,
     /// A lease begins when its question is answered.
     LeaseFromAnswer,
     WritersDoNotWait,

@@ -109,10 +109,7 @@ impl Mirror {
         let mut state = shared.write();
         let local = u64::from(shared.head().position);
         let (base, floor) = match before {
-            Some(origin)
-                if local == origin.base + origin.head.number
-                    || mutant::is(Mutant::RebaseLeftOut) =>
-            {
+            Some(origin) if local == origin.base + origin.head.number => {
                 (origin.base, origin.floor.max(forgotten(delta)))
             }
             // Something was recorded here alone, so that local positions count on from there; what

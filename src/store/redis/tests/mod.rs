@@ -26,7 +26,6 @@
 //! | `RunningRoundJoined` | 413 |
 //! | `PendingNotHeld` | 4 |
 //! | `PendingNotSentAgain` | 19 |
-//! | `RebaseLeftOut` | 1356 |
 //! | `LeaseFromAnswer` | 608 |
 //! | `WritersDoNotWait` | 13 |
 //!
