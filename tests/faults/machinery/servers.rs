@@ -109,9 +109,10 @@ fn sentinels_replace_a_master_by_command_and_when_it_dies() {
 
     watched.servers[second].kill();
     watched.wait_for_other_than(Some(second));
-    let third = watched.master().unwrap();
+    // Whoever it is then: on a busy machine the sentinels may find the heir silent too, and go on.
     watched.servers[second].restart();
     watched.wait_until_agreed();
-    assert_eq!(watched.master(), Some(third));
-    assert_eq!(watched.servers[second].ask("GET a"), text("1"));
+    for server in &watched.servers {
+        assert_eq!(server.ask("GET a"), text("1"));
+    }
 }
