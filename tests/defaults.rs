@@ -706,6 +706,12 @@ async fn streams_and_upgrades_are_not_touched() {
         let answer = bench.get_with("/", &[("upgrade", "websocket")]).await;
         assert_eq!(answer.x_cache(), "BYPASS");
     }
+    // A tunnel is neither read nor write.
+    for expected in ["MISS", "HIT"] {
+        assert_eq!(bench.get("/").await.x_cache(), expected);
+        let tunnel = bench.ask(request("CONNECT", "/", &[])).await;
+        assert_eq!(tunnel.x_cache(), "BYPASS");
+    }
     let switching = Origin::new(|_, _| async { respond(101, &[("upgrade", "x")], "") });
     let bench = Bench::new(Policy::ttl(MINUTE), switching);
     assert!(!is_stored(&bench).await);

@@ -27,6 +27,7 @@ mod args;
 mod connector;
 mod fields;
 mod front;
+mod interim;
 mod origin;
 mod rules;
 mod server;

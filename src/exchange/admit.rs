@@ -104,6 +104,11 @@ pub(super) struct Interval {
 /// header map holds 24,576.
 const MOST_FIELDS: usize = 4096;
 
+/// Whether a header section has so many fields that it is not even looked at for what to update.
+pub(super) fn is_too_long(headers: &HeaderMap) -> bool {
+    headers.len() > MOST_FIELDS
+}
+
 /// Decides whether a response to `asked` is stored.
 pub(super) fn admit(
     asked: &Asked,
@@ -125,7 +130,7 @@ pub(super) fn admit(
     if policy.set_cookie == SetCookie::NotStored && head.headers.contains_key(header::SET_COOKIE) {
         return Err(Refusal::SetCookie);
     }
-    if head.headers.len() > MOST_FIELDS {
+    if is_too_long(&head.headers) {
         return Err(Refusal::TooLarge);
     }
     let nominated = match Vary::of(&head.headers) {
@@ -449,6 +454,9 @@ impl Plan {
                 part = joined;
                 // An answer to `If-Range` leaves out what its client knows (RFC 9110 §15.3.7).
                 self.headers = validation::freshen(&stored.head().to_map(0), &self.headers);
+                if is_too_long(&self.headers) {
+                    return None;
+                }
                 self.keep_tags(stored);
             }
         }

@@ -324,7 +324,9 @@ impl Core {
 
     /// Records invalidations, and has what they hit swept up.
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
-        let deadline = self.store_deadline + self.store.acknowledges_after();
+        let deadline = self
+            .store_deadline
+            .saturating_add(self.store.acknowledges_after());
         let recording = kept_going(self.store.invalidate(what));
         let operation = Operation::Invalidate;
         let recorded = self.within(deadline, operation, recording).await;

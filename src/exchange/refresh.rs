@@ -126,7 +126,9 @@ impl Fetch {
         interval: Interval,
         position: Position,
     ) -> Validated<B> {
-        if validation::select(&head.headers, &[stored.validators()]).is_none() {
+        if admit::is_too_long(&head.headers)
+            || validation::select(&head.headers, &[stored.validators()]).is_none()
+        {
             return Validated::Useless(stored.clone());
         }
         let asked = &self.asked;
@@ -204,7 +206,9 @@ impl Fetch {
         position: Position,
     ) -> Response<CacheBody<B>> {
         let asked = &self.asked;
-        if let Basis::Stale(stored) = &self.basis {
+        if let Basis::Stale(stored) = &self.basis
+            && !admit::is_too_long(&head.headers)
+        {
             let length = stored.body_len() as u64;
             let validators = stored.validators();
             match validation::judge_head(head.status, &head.headers, &validators, length) {

@@ -213,7 +213,8 @@ fn is_understood(status: StatusCode) -> bool {
 /// which is part of the stored response's age from now on, and `Content-Length`, which is known
 /// better from the body.
 pub(crate) fn stored_headers(headers: &HeaderMap, no_cache: &Scope) -> HeaderMap {
-    let mut stored = HeaderMap::with_capacity(headers.len());
+    // Not as many as there are lines: more than a map can have names would make it panic.
+    let mut stored = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
         if !is_never_stored(name) {
             stored.append(name, value.clone());
