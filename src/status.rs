@@ -724,6 +724,90 @@ mod tests {
     }
 
     #[test]
+    fn every_outcome_has_the_parameters_and_types_of_rfc_9211() {
+        const FORWARDS: [&str; 8] = [
+            "bypass",
+            "method",
+            "uri-miss",
+            "vary-miss",
+            "miss",
+            "request",
+            "stale",
+            "partial",
+        ];
+        let stalenesses = [
+            Staleness::WhileRevalidating,
+            Staleness::IfError,
+            Staleness::IfSlow,
+            Staleness::Accepted,
+        ];
+        let mut outcomes = vec![Outcome::Hit, Outcome::Unsatisfied];
+        outcomes.extend(stalenesses.map(Outcome::Stale));
+        outcomes.extend(BypassReason::ALL.map(Outcome::Bypass));
+        for why in Miss::ALL {
+            for (stored, collapsed) in [(false, false), (false, true), (true, false), (true, true)]
+            {
+                outcomes.push(Outcome::Revalidated {
+                    why,
+                    stored,
+                    collapsed,
+                });
+                outcomes.extend([None, Some("no-store")].map(|detail| Outcome::Miss {
+                    why,
+                    stored,
+                    collapsed,
+                    detail,
+                }));
+            }
+        }
+        for outcome in outcomes {
+            for told in [
+                Told::default(),
+                Told {
+                    ttl: Some(i64::MIN),
+                    fwd_status: Some(StatusCode::from_u16(999).expect("a status")),
+                    detail: Some("two \"words\""),
+                },
+            ] {
+                // Behind another cache's member, on a line of its own (§2).
+                let mut headers = HeaderMap::new();
+                headers.append("cache-status", HeaderValue::from_static("Origin; fwd=miss"));
+                Show::default().stamp(&mut headers, outcome, told);
+                let lines = headers.get_all("cache-status").iter();
+                let field = lines
+                    .map(|line| line.to_str().expect("printable"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                let list: sfv::List = Parser::new(&field).parse().expect("a list");
+                let [_, ListEntry::Item(ours)] = &list[..] else {
+                    panic!("{field}");
+                };
+                assert_eq!(
+                    ours.bare_item.as_token().map(|name| name.as_str()),
+                    Some(NAME)
+                );
+                for (name, value) in &ours.params {
+                    let fits = match name.as_str() {
+                        "hit" | "stored" | "collapsed" => value.as_boolean() == Some(true),
+                        "fwd" => value
+                            .as_token()
+                            .is_some_and(|why| FORWARDS.contains(&why.as_str())),
+                        "fwd-status" | "ttl" => value.as_integer().is_some(),
+                        "key" => value.as_string().is_some(),
+                        "detail" => value.as_token().is_some() || value.as_string().is_some(),
+                        _ => false,
+                    };
+                    assert!(fits, "{name} in {field}");
+                }
+                // §2.1 and §2.2: it was satisfied by the cache, or forwarded, and not both.
+                let has = |name: &str| ours.params.keys().any(|known| known.as_str() == name);
+                assert!(!(has("hit") && has("fwd")), "{field}");
+                assert!(has("fwd") || !has("stored") && !has("collapsed"), "{field}");
+            }
+        }
+    }
+
+    #[test]
     fn a_name_is_a_token() {
         for (name, valid) in [
             ("tower-response-cache", true),

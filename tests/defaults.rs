@@ -605,6 +605,8 @@ struct Troubled {
     store: MemoryStore,
     fails: Arc<AtomicBool>,
     hangs: Arc<AtomicBool>,
+    /// Says that a write may take so long to be acknowledged.
+    acknowledges_after: Duration,
 }
 
 impl Troubled {
@@ -633,6 +635,10 @@ impl Store for Troubled {
 
     fn remove(&self, key: KeyRef<'_>) -> StoreAnswer<Result<(), Error>> {
         self.trouble(|| self.store.remove(key))
+    }
+
+    fn acknowledges_after(&self) -> Duration {
+        self.acknowledges_after
     }
 
     fn log(&self) -> &Log {
@@ -682,6 +688,23 @@ async fn a_store_that_hangs_is_waited_for_no_longer_than_its_deadline() {
         let waited = began.elapsed().as_millis();
         assert!((expected..expected + 5).contains(&waited), "{waited}");
     }
+}
+
+#[tokio::test]
+async fn no_patience_is_too_long() {
+    let store = Troubled {
+        acknowledges_after: Duration::MAX,
+        ..Troubled::default()
+    };
+    let builder = builder(Policy::ttl(Duration::MAX)).store(store);
+    let builder = builder.store_deadline(Duration::MAX);
+    let bench = Bench::with_builder(builder, Origin::counting());
+    for expected in ["MISS", "HIT"] {
+        assert_eq!(bench.get("/").await.x_cache(), expected);
+    }
+    let written = bench.ask(request("POST", "/", &[])).await;
+    assert_eq!((written.status.as_u16(), written.text()), (200, "2"));
+    assert_eq!(bench.get("/").await.text(), "3");
 }
 
 // What is not served from anywhere but the handler

@@ -2,6 +2,7 @@
 //! left to see that head.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Buf;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -142,8 +143,10 @@ impl Write {
 
     /// Keeps what replicas may still show from being stored.
     fn hold(&self) {
+        // As good as for ever, and a clock still counts as far.
+        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         let now = self.core.clock.instant();
-        let until = now.checked_add(self.terms.hold_after);
+        let until = now.checked_add(self.terms.hold_after.min(LONGEST));
         if let (false, Some(until)) = (self.terms.hold_after.is_zero(), until) {
             self.core.store.log().hold(&self.evicted, now, until);
         }

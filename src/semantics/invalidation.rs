@@ -42,7 +42,7 @@ pub(crate) fn is_safe(method: &Method) -> bool {
 }
 
 /// Tells whether a response of this status to an unsafe request is a success that invalidates:
-/// 2xx and 3xx.
+/// 2xx and 3xx ([RFC 9111 §4.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.4)).
 pub(crate) fn invalidates(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
 }

@@ -88,7 +88,8 @@ pub(crate) fn if_range(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime
     }
 }
 
-/// Returns whether a request carries conditions that a cache answers itself.
+/// Returns whether a request carries conditions that a cache answers itself
+/// ([RFC 9111 §4.3.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.3.2)).
 pub(crate) fn is_conditional(request: &HeaderMap) -> bool {
     request.contains_key(header::IF_NONE_MATCH) || request.contains_key(header::IF_MODIFIED_SINCE)
 }
