@@ -26,7 +26,7 @@ const FASHION: Duration = Duration::from_millis(700);
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Longer than anything takes that does not hang.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What all clients share.
 #[derive(Debug)]
