@@ -32,6 +32,7 @@ mod begin;
 mod detached;
 mod explain;
 mod forward;
+mod guess;
 mod list;
 mod lookup;
 mod nested;
@@ -49,6 +50,7 @@ pub(crate) use again::EmptyBody;
 pub(crate) use begin::{Begun, BegunProjection, begin};
 pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
+pub(crate) use guess::Guesses;
 pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 pub(crate) use respond::pass;
 pub(crate) use warming::Warming;
@@ -71,6 +73,7 @@ pub(crate) struct Core {
     pub(crate) empty_body: Option<EmptyBody>,
     /// The handler calls under way.
     pub(crate) flights: Arc<Flights>,
+    pub(crate) guesses: Guesses,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
     pub(crate) prepared: PreparedList,

@@ -13,7 +13,7 @@ use crate::kit::Random;
 use crate::nodes::Node;
 use crate::origin;
 use crate::record::{Record, Repair};
-use crate::report::Report;
+use crate::report::{BUSY, Report};
 use crate::world::{Page, World};
 
 /// How long all is well in the beginning.
@@ -23,7 +23,7 @@ const WARM_UP: Duration = Duration::from_millis(1500);
 pub(crate) const CALM: Duration = Duration::from_millis(3000);
 
 /// Within what time after the last fault every node shows what is current, and stores again.
-const SETTLED: Duration = Duration::from_secs(20);
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// A number from the environment.
 fn number(name: &str, default: u64) -> u64 {
@@ -196,6 +196,11 @@ async fn settle(scene: &Arc<Scene>) {
                     break;
                 }
                 if began.elapsed() > SETTLED {
+                    // Where everything takes longer than the store may, nothing is stored.
+                    let is_busy = scene.record.without_cache_since(began) > BUSY;
+                    if version == Some(current) && is_busy {
+                        return scene.record.event("too busy to store anything");
+                    }
                     let what =
                         format!("{page} is {current}, {node} has {version:?}, hit: {stored}");
                     return scene.record.fault(began, |faults| &mut faults.stale, what);

@@ -25,6 +25,11 @@ local info = redis.call('INFO', 'replication')
 if not string.find(info, 'role:master', 1, true) then
   return {'NO', 'this server is a replica'}
 end
+-- Before Redis 7 a script is let write by a server that too few replicas follow. Said only where
+-- there is to be a number of them.
+if string.find(info, 'min_slaves_good_slaves:0', 1, true) then
+  return {'NO', 'no replica follows this server'}
+end
 
 -- Writes nothing, and is refused like a write: by a server that cannot save, or that too few
 -- replicas follow. Its log may be overtaken by another's. And what is written after it is let
@@ -86,9 +91,10 @@ if ARGV[8] then
       -- Some more than must go, so that this is not done for each. Never the latest.
       local last = over + math.floor(most / 16) - 1
       floor = redis.call('ZRANGE', log, last, last, 'WITHSCORES')[2]
-      redis.call('ZREMRANGEBYRANK', log, 0, last)
+      -- First of all: whatever fails here, nothing is forgotten that the mark does not tell of.
       redis.call('ZREM', log, mark)
       redis.call('ZADD', log, '+inf', history .. ' ' .. epoch .. ' ' .. floor)
+      redis.call('ZREMRANGEBYRANK', log, 0, last)
       if tonumber(floor) > tonumber(answer[4]) then answer[4] = floor end
     end
   end

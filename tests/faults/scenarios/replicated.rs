@@ -67,12 +67,12 @@ fn sentinels_replace_a_master_that_was_killed() {
     let nodes = Node::every_kind(&sentinel_url(&watched));
     Site::new("master killed").run(&nodes, |harm| {
         let master = watched.master();
-        let killed = &mut watched.servers[master.unwrap()];
+        let killed = &mut watched.servers[master];
         harm.note("the master is killed");
         killed.kill();
         watched.wait_for_other_than(master);
         harm.note("there is another");
-        watched.servers[master.unwrap()].restart();
+        watched.servers[master].restart();
         watched.wait_until_agreed();
     });
 }
@@ -113,7 +113,8 @@ fn kill_a_master(harm: &mut Harm, cluster: &mut Cluster) {
 
 #[test]
 fn the_slot_of_the_log_moves_about_in_a_cluster() {
-    let cluster = Cluster::start(2000);
+    // Nobody is to be replaced here, however busy the machine is.
+    let cluster = Cluster::start(15_000);
     let nodes = Node::every_kind(&cluster_url(&cluster));
     let slot = cluster.slot("{tower-response-cache}:L");
     Site::new("slot").run(&nodes, |harm| {
@@ -142,12 +143,12 @@ fn sentinels_replace_a_master_that_stalls() {
     Site::new("master stalled").run(&nodes, |harm| {
         let master = watched.master();
         harm.note("the master is stalled");
-        watched.servers[master.unwrap()].stall();
+        watched.servers[master].stall();
         watched.wait_for_other_than(master);
         harm.note("there is another");
         harm.wait(0, 1000);
         harm.note("the old one goes on");
-        watched.servers[master.unwrap()].resume();
+        watched.servers[master].resume();
         watched.wait_until_agreed();
     });
 }

@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::{Connection, Redis, Reply, wait_for};
 
 /// The name under which the sentinels know their master.
 pub const SERVICE: &str = "main";
+
+/// How long the sentinels are given for a failover before they are asked for it again.
+const FAILOVER: Duration = Duration::from_secs(15);
 
 /// A master, two replicas and three sentinels.
 #[derive(Debug)]
@@ -43,11 +48,16 @@ impl Sentinel {
         self.sentinels.iter().map(Redis::address).collect()
     }
 
-    /// The number of the server that the sentinels call master; none while they do not agree.
-    pub fn master(&self) -> Option<usize> {
+    /// The number of the server that the sentinels call master, as soon as they agree. On a busy
+    /// machine they may choose another at any time.
+    pub fn master(&self) -> usize {
+        wait_for("sentinels that agree on a master", || self.agreed())
+    }
+
+    fn agreed(&self) -> Option<usize> {
         let mut named = self.sentinels.iter().map(|sentinel| {
             let command = format!("SENTINEL GET-MASTER-ADDR-BY-NAME {SERVICE}");
-            let address = sentinel.ask(&command).texts();
+            let address = ask(sentinel, &command).texts();
             address.get(1).cloned().unwrap_or_default()
         });
         let port = named.next()?;
@@ -60,7 +70,7 @@ impl Sentinel {
     /// three servers play their part.
     pub fn wait_until_agreed(&self) {
         wait_for("sentinels that agree", || {
-            let master = self.master()?;
+            let master = self.agreed()?;
             let in_place = |(number, server): (usize, &Redis)| match number == master {
                 true => is_master(server),
                 false => is_following(server),
@@ -71,24 +81,39 @@ impl Sentinel {
         });
     }
 
-    /// Has another server made master, and waits until the sentinels call it so. The old one runs on
+    /// Has another server made master, and waits until all sentinels know of it. The old one runs on
     /// and is made a replica when they get to it.
     pub fn fail_over(&self) {
-        let before = self.master();
-        wait_for("a failover that begins", || {
+        let before = self.elections();
+        wait_for("a failover", || {
             let order = format!("SENTINEL FAILOVER {SERVICE}");
-            let begun = self.sentinels[0].connect().ask(&order).ok()?;
-            (!begun.is_error()).then_some(())
+            // Refused while one is under way; one that comes to nothing is begun again.
+            ask(&self.sentinels[0], &order);
+            let deadline = Instant::now() + FAILOVER;
+            while Instant::now() < deadline {
+                if self.elections() > before {
+                    return Some(());
+                }
+                sleep(Duration::from_millis(10));
+            }
+            None
         });
-        self.wait_for_other_than(before);
     }
 
-    /// Waits until the sentinels agree on another master.
-    pub fn wait_for_other_than(&self, before: Option<usize>) {
+    /// Waits until the sentinels agree on another master than one that is dead or stalled.
+    pub fn wait_for_other_than(&self, before: usize) {
         wait_for("another master", || {
-            let now = self.master();
-            (now.is_some() && now != before).then_some(())
+            self.agreed().filter(|&now| now != before)
         });
+    }
+
+    /// How many elections the sentinel that knows least has heard of the end of.
+    fn elections(&self) -> i64 {
+        let known = self.sentinels.iter().map(|sentinel| {
+            let epoch = field(sentinel, "config-epoch");
+            epoch.parse().unwrap_or_default()
+        });
+        known.min().unwrap_or_default()
     }
 }
 
@@ -126,12 +151,14 @@ fn is_following(server: &Redis) -> bool {
 
 /// Whether a sentinel knows both others and both replicas, and holds the master for sound.
 fn sees_all(sentinel: &Redis) -> bool {
-    let told = ask(sentinel, &format!("SENTINEL MASTER {SERVICE}")).texts();
-    let field = |name: &str| {
-        let at = told.iter().position(|word| word == name);
-        at.and_then(|at| told.get(at + 1))
-            .cloned()
-            .unwrap_or_default()
-    };
+    let field = |name| field(sentinel, name);
     field("num-other-sentinels") == "2" && field("num-slaves") == "2" && field("flags") == "master"
+}
+
+/// What a sentinel says of the master.
+fn field(sentinel: &Redis, name: &str) -> String {
+    let told = ask(sentinel, &format!("SENTINEL MASTER {SERVICE}")).texts();
+    let at = told.iter().position(|word| word == name);
+    let value = at.and_then(|at| told.get(at + 1));
+    value.cloned().unwrap_or_default()
 }
