@@ -1,0 +1,176 @@
+//! Processes that are started, accounted for, and stopped.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::time::Duration;
+
+/// A program and all that it starts; stopped when dropped.
+pub struct Process {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Process {
+    /// Starts a program that may open as many files as the system allows, and writes to a log in a
+    /// folder of its own.
+    pub fn start(folder: &Folder, program: &str, arguments: &[String]) -> Result<Self, String> {
+        let log = File::create(folder.path().join("log")).map_err(|error| error.to_string())?;
+        let raised = "ulimit -n $(ulimit -Hn); exec \"$@\"";
+        let child = Command::new("sh")
+            .args(["-c", raised, "sh", program])
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(|error| error.to_string())?)
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("{program}: {error}"))?;
+        Ok(Self {
+            child,
+            folder: folder.path().to_owned(),
+        })
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .map_or(true, |status| status.is_some())
+    }
+
+    /// The end of what it wrote.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.folder.join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join(" / ")
+    }
+
+    /// Processor time it took so far, with all that it has started.
+    pub fn cpu(&self) -> Result<Duration, String> {
+        let ticks: u64 = self.family().iter().map(|process| process.ticks).sum();
+        match ticks {
+            0 => Err("a server has ended".to_owned()),
+            // The kernel counts in hundredths of a second, whatever it measures in.
+            _ => Ok(Duration::from_millis(ticks * 10)),
+        }
+    }
+
+    /// Memory it takes now, with all that it has started.
+    pub fn resident(&self) -> u64 {
+        let of = |process: &Status| {
+            let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmRSS:"))?;
+            line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+        };
+        self.family().iter().filter_map(of).sum::<u64>() * 1024
+    }
+
+    /// Itself and its descendants.
+    fn family(&self) -> Vec<Status> {
+        let mut children: HashMap<u32, Vec<Status>> = HashMap::new();
+        let mut family = Vec::new();
+        for status in all() {
+            match status.pid == self.child.id() {
+                true => family.push(status),
+                false => children.entry(status.parent).or_default().push(status),
+            }
+        }
+        let mut at = 0;
+        while at < family.len() {
+            family.extend(children.remove(&family[at].pid).unwrap_or_default());
+            at += 1;
+        }
+        family
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The parent first, or it would start its children anew.
+        for process in self.family() {
+            let pid = process.pid.to_string();
+            // It may have ended already.
+            let _ = Command::new("kill")
+                .args(["-9", &pid])
+                .stderr(Stdio::null())
+                .status();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// A line of `/proc/PID/stat`.
+struct Status {
+    pid: u32,
+    parent: u32,
+    ticks: u64,
+}
+
+fn all() -> impl Iterator<Item = Status> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name, in parentheses, may have spaces in it.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+        let field = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        Some(Status {
+            pid,
+            parent: field(1)? as u32,
+            ticks: field(11)? + field(12)?,
+        })
+    })
+}
+
+/// A temporary folder; removed when dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Result<Self, String> {
+        let path = std::env::temp_dir().join(format!("load-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file into it and returns its path.
+    pub fn write(&self, name: &str, text: &str) -> Result<String, String> {
+        let path = self.0.join(name);
+        let written = fs::write(&path, text);
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It is in the folder for what may be lost.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Returns a port that is free, below those that systems hand out to clients.
+pub fn port() -> Result<u16, String> {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id().wrapping_mul(7_919) % u32::from(COUNT);
+    for _ in 0..COUNT {
+        let step = u32::from(NEXT.fetch_add(1, Relaxed));
+        let port = FIRST + ((start + step) % u32::from(COUNT)) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(format!("no port from {FIRST} up is free"))
+}
