@@ -153,7 +153,7 @@ impl Shard {
     pub(super) fn list(&self, hashes: &mut Vec<u64>) {
         hashes.reserve(self.0.len());
         let hashes = RefCell::new(hashes);
-        // The engine's iterator would clone, and so allocate, every key.
+        // The engine's iterator would clone every key and value.
         self.0.retain(|key, _| {
             hashes.borrow_mut().push(key.borrow().hash64());
             true
