@@ -452,21 +452,6 @@ impl Show {
         }
     }
 
-    /// Does the same for a request that the cache was not asked for: with values that are ready, so
-    /// that a request which is none of our business costs next to nothing more.
-    #[inline]
-    pub(crate) fn stamp_passed(&self, headers: &mut HeaderMap, outcome: Outcome) {
-        let Outcome::Bypass(reason) = outcome else {
-            return self.stamp(headers, outcome, Told::default());
-        };
-        if self.x_cache {
-            let _ = headers.try_insert(X_CACHE, const { HeaderValue::from_static("BYPASS") });
-        }
-        if self.cache_status {
-            append(headers, self.writer.bypass(reason));
-        }
-    }
-
     /// Returns this cache's member of `Cache-Status`.
     pub(crate) fn cache_status(&self, outcome: Outcome, told: Told) -> HeaderValue {
         match outcome {

@@ -59,6 +59,8 @@ fn again(name: &str, requests: &str) {
 }
 
 fn table(filter: &str) {
+    // At first: later the process has memory to use again.
+    let bytes = memory::per_entry();
     if !callgrind::is_installed() {
         println!("valgrind is not installed: no instructions, no allocations\n");
     }
@@ -79,7 +81,7 @@ fn table(filter: &str) {
             clock::nanoseconds(case),
         );
     }
-    if let Some(bytes) = memory::per_entry() {
+    if let Some(bytes) = bytes {
         println!(
             "\nA stored response of 1 KiB takes {bytes:.0} bytes over its header section and body."
         );

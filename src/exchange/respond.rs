@@ -448,7 +448,8 @@ pub(crate) fn pass<B>(
     let mut response = response.map(CacheBody::pass);
     core.passed(route, outcome);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        core.show.stamp_passed(response.headers_mut(), outcome);
+        core.show
+            .stamp(response.headers_mut(), outcome, Told::default());
     }
     response
 }
