@@ -155,6 +155,16 @@ impl Outcome {
         }
     }
 
+    /// Returns the commonest outcome of a miss: the response is being stored.
+    fn filled(why: Miss) -> Self {
+        Self::Miss {
+            why,
+            stored: true,
+            collapsed: false,
+            detail: None,
+        }
+    }
+
     /// Returns the same outcome of a response that is being stored, or that something keeps from it.
     pub(crate) fn stored_unless(self, refused: Option<&'static str>) -> Self {
         match self {
@@ -403,6 +413,8 @@ pub(crate) struct CacheStatusWriter {
     name: Box<str>,
     /// One value for each bypass, so that a request that is none of our business costs nothing.
     bypasses: [HeaderValue; BypassReason::ALL.len()],
+    /// One for each kind of miss that is stored, where the handler answered 200.
+    fills: [HeaderValue; Miss::ALL.len()],
 }
 
 /// What is added to responses to tell what happened.
@@ -444,6 +456,9 @@ impl Show {
     pub(crate) fn cache_status(&self, outcome: Outcome, told: Told) -> HeaderValue {
         match outcome {
             Outcome::Bypass(reason) if told == Told::default() => self.writer.bypass(reason),
+            Outcome::Miss { why, .. } if outcome == Outcome::filled(why) && told == Told::OK => {
+                self.writer.fills[why as usize].clone()
+            }
             _ => {
                 let status = outcome.cache_status();
                 self.writer.value(&CacheStatus {
@@ -465,6 +480,15 @@ pub(crate) struct Told {
     pub(crate) detail: Option<&'static str>,
 }
 
+impl Told {
+    /// The handler answered 200.
+    const OK: Self = Self {
+        ttl: None,
+        fwd_status: Some(StatusCode::OK),
+        detail: None,
+    };
+}
+
 type Text = SmallVec<[u8; 128]>;
 
 impl CacheStatusWriter {
@@ -478,7 +502,15 @@ impl CacheStatusWriter {
         let mut writer = Self {
             name: name.into(),
             bypasses: BypassReason::ALL.map(|_| HeaderValue::from_static("")),
+            fills: Miss::ALL.map(|_| HeaderValue::from_static("")),
         };
+        writer.fills = Miss::ALL.map(|why| {
+            let status = Outcome::filled(why).cache_status();
+            writer.value(&CacheStatus {
+                fwd_status: Some(StatusCode::OK),
+                ..status
+            })
+        });
         writer.bypasses =
             BypassReason::ALL.map(|reason| writer.value(&Outcome::Bypass(reason).cache_status()));
         writer

@@ -1,7 +1,7 @@
 //! A miss: one call of the handler for everyone who waits, and what becomes of its response.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Buf, Bytes};
 use http::header::HeaderMap;
@@ -145,7 +145,7 @@ where
 {
     let mut inner = Inner::Ready(inner);
     let turns = if asked.may_share() { TURNS } else { 0 };
-    let give_up = Instant::now().checked_add(asked.route.policy.collapsing.max_wait);
+    let mut give_up = None;
     for _ in 0..turns {
         match asked.join() {
             Join::Alone => break,
@@ -164,6 +164,8 @@ where
             }
             Join::Wait(flight) => {
                 inner = inner.release();
+                let max_wait = asked.route.policy.collapsing.max_wait;
+                let give_up = *give_up.get_or_insert_with(|| Instant::now().checked_add(max_wait));
                 match asked.wait_for(&flight, give_up).await {
                     Waited::Answered(response) => return Ok(response),
                     Waited::Again => {}
@@ -392,7 +394,7 @@ impl Fetch {
             return HeaderMap::new();
         }
         preconditions::strip(headers);
-        self.asked.headers.clone()
+        HeaderMap::clone(&self.asked.headers)
     }
 
     /// Frees those who wait to make their own calls.
@@ -536,11 +538,11 @@ impl Fetch {
                 // No other request may be given it without asking the handler itself.
                 leader.not_for_others();
                 let now = core.clock.instant();
-                asked.place.flights.is_uncacheable(flight_key.borrow(), now);
+                asked.place.flights.is_uncacheable(&flight_key, now);
                 None
             }
             leader => {
-                asked.place.flights.is_cacheable(flight_key.borrow());
+                asked.place.flights.is_cacheable(&flight_key);
                 leader
             }
         };
@@ -553,7 +555,7 @@ impl Fetch {
         let useful_until = plan.useful_until();
         let refused = asked.refused_by_log(position, plan.subject.borrow());
         let landing = leader.clone().map(|leader| {
-            let head = (plan.headers().clone(), plan.nominated.clone());
+            let head = (plan.fields().clone(), plan.nominated.clone());
             (leader, head, plan.subject.tags().into())
         });
         let commit = {
@@ -579,10 +581,11 @@ impl Fetch {
         };
         let fill = Fill::new(body, limits, commit);
         let reader = fill.reader();
-        if let Some((leader, (headers, nominated), tags)) = landing {
+        if let Some((leader, (fields, nominated), tags)) = landing {
             leader.land(Landing::Streaming(Arc::new(Streaming {
                 status: head.status,
-                headers,
+                fields,
+                headers: OnceLock::new(),
                 fill,
                 nominated,
                 request: asked.headers.clone(),
@@ -614,10 +617,7 @@ impl Fetch {
         self.free();
         if self.leader.is_some() && refusal.lasts(head.status) {
             let now = core.clock.instant();
-            asked
-                .place
-                .flights
-                .is_uncacheable(asked.flight_key().borrow(), now);
+            asked.place.flights.is_uncacheable(&asked.flight_key(), now);
         }
         // The handler's latest word on this key: what was stored before is no longer its answer.
         if matches!(self.basis, Basis::Stale(_)) && head.status.is_success() {

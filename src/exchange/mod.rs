@@ -110,7 +110,7 @@ pub(crate) struct Asked {
     subject: Subject,
     method: Method,
     /// The request's header section as the client sent it: `Vary` may nominate any of it.
-    headers: HeaderMap,
+    headers: Arc<HeaderMap>,
     flags: Flags,
     directives: CacheControl,
     ttl: Requested,
@@ -174,7 +174,7 @@ impl Place {
             key: key.key().to_owned(),
             subject: Subject::new(uri.path(), uri.query(), tags.into_vec()),
             method: parts.method.clone(),
-            headers: parts.headers.clone(),
+            headers: Arc::new(parts.headers.clone()),
             flags,
             directives,
             ttl,

@@ -328,8 +328,16 @@ fn requested_ranges(headers: &HeaderMap, client: Client<'_>, clock: &Clock) -> O
 
 /// Takes the fields out of a response that are a word to this cache alone.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    headers.remove(&SURROGATE_KEY);
-    headers.remove(&CACHE_TAG);
+    // Looking for each of them would take several times as long, and they are rarely there.
+    if headers.keys().any(is_stripped) {
+        headers.remove(&SURROGATE_KEY);
+        headers.remove(&CACHE_TAG);
+    }
+}
+
+/// Whether a field is a word to this cache alone.
+pub(super) fn is_stripped(name: &HeaderName) -> bool {
+    *name == SURROGATE_KEY || *name == CACHE_TAG
 }
 
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");

@@ -144,6 +144,13 @@ pub(crate) fn group_invalidations(headers: &HeaderMap) -> Names {
     Names::collect(structured::strings(headers, &CACHE_GROUP_INVALIDATION).into_iter())
 }
 
+/// Whether a response has any of the fields that name groups or tags: few do, and one look at each name
+/// costs less than a search for each field.
+pub(crate) fn names_any(headers: &HeaderMap) -> bool {
+    let is_one = |name: &HeaderName| [SURROGATE_KEY, CACHE_TAG, CACHE_GROUPS].contains(name);
+    headers.keys().any(is_one)
+}
+
 /// Returns the tags of a response: `Surrogate-Key`, separated by white space, and `Cache-Tag`,
 /// separated by commas. Bytes that are not UTF-8 are all alike.
 pub(crate) fn tags(headers: &HeaderMap) -> Names {
