@@ -337,7 +337,8 @@ pub(super) fn strip(headers: &mut HeaderMap) {
 
 /// Whether a field is a word to this cache alone.
 pub(super) fn is_stripped(name: &HeaderName) -> bool {
-    *name == SURROGATE_KEY || *name == CACHE_TAG
+    static NAMES: [HeaderName; 2] = [SURROGATE_KEY, CACHE_TAG];
+    NAMES.contains(name)
 }
 
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");

@@ -147,8 +147,8 @@ pub(crate) fn group_invalidations(headers: &HeaderMap) -> Names {
 /// Whether a response has any of the fields that name groups or tags: few do, and one look at each name
 /// costs less than a search for each field.
 pub(crate) fn names_any(headers: &HeaderMap) -> bool {
-    let is_one = |name: &HeaderName| [SURROGATE_KEY, CACHE_TAG, CACHE_GROUPS].contains(name);
-    headers.keys().any(is_one)
+    static NAMES: [HeaderName; 3] = [SURROGATE_KEY, CACHE_TAG, CACHE_GROUPS];
+    headers.keys().any(|name| NAMES.contains(name))
 }
 
 /// Returns the tags of a response: `Surrogate-Key`, separated by white space, and `Cache-Tag`,
