@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fault_proxy::{Door, FaultProxy};
+use crate::fault_proxy::{Door, FaultProxy, Way};
 use crate::nodes::Node;
 use crate::redis::{Cluster, Redis, Sentinel, wait_for};
 use crate::site::{Harm, Site};
@@ -167,5 +167,45 @@ fn a_master_of_a_cluster_stalls() {
         harm.note("it goes on");
         cluster.nodes[victim].resume();
         cluster.wait_until_whole();
+    });
+}
+
+/// The split brain of the page, run as it says: the old master is cut off from its replicas and from
+/// the sentinels, but not from two of the nodes. It refuses before there is another.
+#[test]
+fn a_master_is_cut_off_together_with_nodes() {
+    let options = [
+        "--min-replicas-to-write",
+        "1",
+        "--min-replicas-max-lag",
+        "2",
+        "--repl-diskless-sync-delay",
+        "0",
+    ];
+    let site = Site::new("split");
+    // Preferred in every election that it can be in.
+    let preferred = [&options[..], &["--replica-priority", "1"]].concat();
+    let master = Redis::with(&preferred);
+    let proxy = site.block_on(FaultProxy::start(master.address()));
+    let inside = Node::every_kind(&format!("redis://{}", master.address()));
+    let watched = Sentinel::around(master, proxy.address().port(), 5000, &options);
+    let outside = Node::every_kind(&sentinel_url(&watched));
+    let nodes = [&inside[..2], &outside[1..2], &outside[3..]].concat();
+    site.run(&nodes, |harm| {
+        harm.note("the master is cut off, and some nodes with it");
+        proxy.set_door(Door::BlackHole);
+        for way in [Way::ToTarget, Way::ToClient] {
+            proxy.set_stalled(way, true);
+        }
+        watched.wait_for_other_than(0);
+        harm.note("there is another");
+        harm.wait(0, 3000);
+        harm.note("healed");
+        proxy.heal();
+        watched.wait_until_agreed();
+        while watched.master() != 0 {
+            watched.fail_over();
+            watched.wait_until_agreed();
+        }
     });
 }
