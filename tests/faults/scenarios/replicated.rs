@@ -170,8 +170,9 @@ fn a_master_of_a_cluster_stalls() {
     });
 }
 
-/// The split brain of the page, run as it says: the old master is cut off from its replicas and from
-/// the sentinels, but not from two of the nodes. It refuses before there is another.
+/// The split brain of the page, run as it says: the master is cut off from its replicas and from the
+/// sentinels, but not from two of the nodes. It refuses before there is another. Once: led back by
+/// `SENTINEL FAILOVER`, both would be masters for a moment, which the recipe does not rule out.
 #[test]
 fn a_master_is_cut_off_together_with_nodes() {
     let options = [
@@ -183,29 +184,31 @@ fn a_master_is_cut_off_together_with_nodes() {
         "0",
     ];
     let site = Site::new("split");
-    // Preferred in every election that it can be in.
-    let preferred = [&options[..], &["--replica-priority", "1"]].concat();
-    let master = Redis::with(&preferred);
-    let proxy = site.block_on(FaultProxy::start(master.address()));
-    let inside = Node::every_kind(&format!("redis://{}", master.address()));
-    let watched = Sentinel::around(master, proxy.address().port(), 5000, &options);
+    let master = Redis::with(&options);
+    let door = site.block_on(FaultProxy::start(master.address()));
+    let beside = site.block_on(FaultProxy::start(master.address()));
+    let inside = Node::every_kind(&format!("redis://{}", beside.address()));
+    let watched = Sentinel::around(master, door.address().port(), 5000, &options);
     let outside = Node::every_kind(&sentinel_url(&watched));
     let nodes = [&inside[..2], &outside[1..2], &outside[3..]].concat();
+    let mut is_over = false;
     site.run(&nodes, |harm| {
+        if is_over {
+            return harm.wait(500, 1000);
+        }
         harm.note("the master is cut off, and some nodes with it");
-        proxy.set_door(Door::BlackHole);
+        door.set_door(Door::BlackHole);
         for way in [Way::ToTarget, Way::ToClient] {
-            proxy.set_stalled(way, true);
+            door.set_stalled(way, true);
         }
         watched.wait_for_other_than(0);
         harm.note("there is another");
-        harm.wait(0, 3000);
+        harm.wait(1000, 3000);
         harm.note("healed");
-        proxy.heal();
+        door.heal();
         watched.wait_until_agreed();
-        while watched.master() != 0 {
-            watched.fail_over();
-            watched.wait_until_agreed();
-        }
+        beside.set_target(watched.servers[watched.master()].address());
+        beside.reset();
+        is_over = true;
     });
 }
