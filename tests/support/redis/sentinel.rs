@@ -18,6 +18,8 @@ const FAILOVER: Duration = Duration::from_secs(15);
 pub struct Sentinel {
     pub servers: Vec<Redis>,
     pub sentinels: Vec<Redis>,
+    /// Under which ports the servers know each other.
+    ports: Vec<u16>,
 }
 
 impl Sentinel {
@@ -27,9 +29,16 @@ impl Sentinel {
         let mut options = options.to_vec();
         options.extend(["--repl-diskless-sync-delay", "0"]);
         let master = Redis::with(&options);
-        let port = master.port().to_string();
-        let mut following = options.clone();
-        following.extend(["--replicaof", "127.0.0.1", &port]);
+        let port = master.port();
+        Self::around(master, port, down_after, &options)
+    }
+
+    /// Starts all but the master, which the others are to know under another port than its own.
+    pub fn around(master: Redis, port: u16, down_after: u32, options: &[&str]) -> Self {
+        master.ask(&format!("CONFIG SET replica-announce-port {port}"));
+        let known_as = port.to_string();
+        let mut following = options.to_vec();
+        following.extend(["--replicaof", "127.0.0.1", &known_as]);
         let replicas = [Redis::with(&following), Redis::with(&following)];
         let servers: Vec<_> = [master].into_iter().chain(replicas).collect();
         for replica in &servers[1..] {
@@ -37,8 +46,14 @@ impl Sentinel {
                 is_following(replica).then_some(())
             });
         }
-        let sentinels = (0..3).map(|_| sentinel(&servers[0], down_after)).collect();
-        let all = Self { servers, sentinels };
+        let sentinels = (0..3).map(|_| sentinel(port, down_after)).collect();
+        let own = servers[1..].iter().map(Redis::port);
+        let ports = [port].into_iter().chain(own).collect();
+        let all = Self {
+            servers,
+            sentinels,
+            ports,
+        };
         all.wait_until_agreed();
         all
     }
@@ -62,8 +77,8 @@ impl Sentinel {
         });
         let port = named.next()?;
         let agreed = named.all(|other| other == port);
-        let is_it = |server: &Redis| server.port().to_string() == port;
-        self.servers.iter().position(is_it).filter(|_| agreed)
+        let is_it = |known: &u16| known.to_string() == port;
+        self.ports.iter().position(is_it).filter(|_| agreed)
     }
 
     /// Waits until the sentinels know each other and both replicas, agree on the master, and all
@@ -117,8 +132,7 @@ impl Sentinel {
     }
 }
 
-fn sentinel(master: &Redis, down_after: u32) -> Redis {
-    let master = master.port();
+fn sentinel(master: u16, down_after: u32) -> Redis {
     Redis::made(|port, folder| {
         let config = folder.join("sentinel.conf");
         let text = format!(
