@@ -31,6 +31,8 @@ mod wrk;
 use std::env;
 use std::process::ExitCode;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::servers::Server;
 use crate::wrk::Workload;
 
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         [connections::ROLE, port, count] => return connections::run(port, count),
         _ => {}
     }
+    std::thread::spawn(stop_when_told);
     let done = options(&words).and_then(|options| measure(&options));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,6 +60,25 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Ends this program and what it has started by SIGTERM and ctrl-c.
+fn stop_when_told() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let told = async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+        }
+    };
+    // Without signals it runs to its end.
+    if runtime.and_then(|runtime| runtime.block_on(told)).is_ok() {
+        process::stop_all();
+        std::process::exit(1);
     }
 }
 

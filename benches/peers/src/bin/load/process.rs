@@ -5,8 +5,37 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::Duration;
+
+/// Those that run, by their ids, and their folders.
+static STARTED: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
+
+/// Stops all that was started, for one that is about to be ended itself.
+pub fn stop_all() {
+    let started = STARTED
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    for (id, folder) in started.iter() {
+        kill(*id);
+        // It is in the folder for what may be lost.
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
+/// Kills a process and its descendants.
+fn kill(id: u32) {
+    // The parent first, or it would start its children anew.
+    for process in family(id) {
+        let pid = process.pid.to_string();
+        // It may have ended already.
+        let _ = Command::new("kill")
+            .args(["-9", &pid])
+            .stderr(Stdio::null())
+            .status();
+    }
+}
 
 /// A program and all that it starts; stopped when dropped.
 pub struct Process {
@@ -29,6 +58,10 @@ impl Process {
             .stderr(log)
             .spawn()
             .map_err(|error| format!("{program}: {error}"))?;
+        let mut started = STARTED
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        started.push((child.id(), folder.path().to_owned()));
         Ok(Self {
             child,
             folder: folder.path().to_owned(),
@@ -51,7 +84,10 @@ impl Process {
 
     /// Processor time it took so far, with all that it has started.
     pub fn cpu(&self) -> Result<Duration, String> {
-        let ticks: u64 = self.family().iter().map(|process| process.ticks).sum();
+        let ticks: u64 = family(self.child.id())
+            .iter()
+            .map(|process| process.ticks)
+            .sum();
         match ticks {
             0 => Err("a server has ended".to_owned()),
             // The kernel counts in hundredths of a second, whatever it measures in.
@@ -68,41 +104,38 @@ impl Process {
                 .find_map(|line| line.strip_prefix("VmRSS:"))?;
             line.split_ascii_whitespace().next()?.parse::<u64>().ok()
         };
-        self.family().iter().filter_map(of).sum::<u64>() * 1024
-    }
-
-    /// Itself and its descendants.
-    fn family(&self) -> Vec<Status> {
-        let mut children: HashMap<u32, Vec<Status>> = HashMap::new();
-        let mut family = Vec::new();
-        for status in all() {
-            match status.pid == self.child.id() {
-                true => family.push(status),
-                false => children.entry(status.parent).or_default().push(status),
-            }
-        }
-        let mut at = 0;
-        while at < family.len() {
-            family.extend(children.remove(&family[at].pid).unwrap_or_default());
-            at += 1;
-        }
-        family
+        family(self.child.id()).iter().filter_map(of).sum::<u64>() * 1024
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The parent first, or it would start its children anew.
-        for process in self.family() {
-            let pid = process.pid.to_string();
-            // It may have ended already.
-            let _ = Command::new("kill")
-                .args(["-9", &pid])
-                .stderr(Stdio::null())
-                .status();
-        }
+        kill(self.child.id());
+        // It may have ended already.
         let _ = self.child.wait();
+        let mut started = STARTED
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        started.retain(|(id, _)| *id != self.child.id());
     }
+}
+
+/// A process and its descendants.
+fn family(id: u32) -> Vec<Status> {
+    let mut children: HashMap<u32, Vec<Status>> = HashMap::new();
+    let mut family = Vec::new();
+    for status in all() {
+        match status.pid == id {
+            true => family.push(status),
+            false => children.entry(status.parent).or_default().push(status),
+        }
+    }
+    let mut at = 0;
+    while at < family.len() {
+        family.extend(children.remove(&family[at].pid).unwrap_or_default());
+        at += 1;
+    }
+    family
 }
 
 /// A line of `/proc/PID/stat`.
