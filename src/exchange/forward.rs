@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::header::HeaderMap;
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -11,7 +11,6 @@ use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
-use tower_service::Service;
 use tracing::Instrument;
 
 use super::admit::{self, Interval, Plan, Refusal};
@@ -20,14 +19,13 @@ use super::detached::Detached;
 use super::lookup::{Lookup, Waiting};
 use super::refresh::Validated;
 use super::share::Waited;
-use super::{Asked, Inner, again, refresh, respond};
-use crate::body::{BoxError, CacheBody, Captured, Fill, Limits, into_bytes};
-use crate::directive::Invalidate;
+use super::{Asked, Content, Handler, Inner, again, refresh, respond, write};
+use crate::body::{CacheBody, Captured, Fill, Limits, into_bytes};
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing, Leader, Streaming};
 use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
-use crate::semantics::{invalidation, preconditions};
+use crate::semantics::preconditions;
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::{Answer, Claim};
 use crate::telemetry::trace::{self, FillSpan};
@@ -51,13 +49,9 @@ pub(super) async fn wait_and_fetch<S, Q, B>(
     request: Request<Q>,
 ) -> Result<Response<CacheBody<B>>, S::Error>
 where
-    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: Handler<Q, B>,
     Q: Body + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-    B::Error: Into<BoxError>,
+    B: Content,
 {
     let core = asked.core().clone();
     let waiting = core.bounded(Operation::Get, Answer::Later(waiting));
@@ -67,7 +61,8 @@ where
             core.store_failed(Operation::Get, &error);
             let response = Inner::Ready(inner).call(request).await?;
             let outcome = Outcome::Bypass(BypassReason::Store);
-            return Ok(respond::pass(&core, asked.route.row.id, outcome, response));
+            let (route, told) = (asked.route.row.id, Told::default());
+            return Ok(respond::pass(&core, route, outcome, told, response));
         }
     };
     asked.variants.clone_from(&found.variants);
@@ -102,13 +97,9 @@ pub(super) async fn fetch<S, Q, B>(
     basis: Basis,
 ) -> Result<Response<CacheBody<B>>, S::Error>
 where
-    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: Handler<Q, B>,
     Q: Body + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-    B::Error: Into<BoxError>,
+    B: Content,
 {
     let timeout = asked.route.policy.staleness.soft_timeout;
     let (Some(timeout), Basis::Stale(stale)) = (timeout, &basis) else {
@@ -135,13 +126,9 @@ async fn share_or_lead<S, Q, B>(
     basis: Basis,
 ) -> Result<Response<CacheBody<B>>, S::Error>
 where
-    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: Handler<Q, B>,
     Q: Body + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-    B::Error: Into<BoxError>,
+    B: Content,
 {
     let mut inner = Inner::Ready(inner);
     let turns = if asked.may_share() { TURNS } else { 0 };
@@ -216,11 +203,12 @@ pub(super) struct Fetch {
     pub(super) span: FillSpan,
 }
 
-/// A handler's response and the time it took.
+/// A handler's response, the time it took, and what its client is told of it.
 struct Received<B> {
     head: Parts,
     body: B,
     interval: Interval,
+    told: Told,
 }
 
 /// A handler call that brought no response.
@@ -257,11 +245,9 @@ impl Fetch {
         call: Call<S, Q>,
     ) -> impl Future<Output = Result<Response<CacheBody<B>>, S::Error>>
     where
-        S: Service<Request<Q>, Response = Response<B>> + Clone,
+        S: Handler<Q, B>,
         Q: 'static,
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         self.span = FillSpan::open(&self.asked.route.row, self.why);
         let span = self.span.span.clone();
@@ -273,11 +259,9 @@ impl Fetch {
         mut call: Call<S, Q>,
     ) -> Result<Response<CacheBody<B>>, S::Error>
     where
-        S: Service<Request<Q>, Response = Response<B>> + Clone,
+        S: Handler<Q, B>,
         Q: 'static,
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         if let Some(response) = self.found_by_another_node().await {
             return Ok(response);
@@ -350,7 +334,7 @@ impl Fetch {
 
     async fn send<S, Q, B>(&self, call: Call<S, Q>) -> Result<Received<B>, Failure<S::Error>>
     where
-        S: Service<Request<Q>, Response = Response<B>> + Clone,
+        S: Handler<Q, B>,
     {
         let core = self.asked.core();
         let requested = core.clock.now();
@@ -367,18 +351,16 @@ impl Fetch {
                 .saturating_duration_since(requested.instant);
             core.stats.took(Timed::Origin, took);
         }
-        let asked_for = head.extensions.get::<Invalidate>().cloned();
-        if let Some(Invalidate(invalidations)) =
-            asked_for.filter(|_| invalidation::invalidates(head.status))
-        {
-            // A failure is counted; the response does not wait for the store to come back.
-            let _ = core.invalidate(&invalidations).await;
-        }
+        let told = write::record_what_is_asked_for(core, head.status, &head.extensions).await;
         let interval = Interval {
             requested,
             received,
         };
         Ok(Received {
+            told: Told {
+                fwd_status: Some(head.status),
+                ..told
+            },
             head,
             body,
             interval,
@@ -437,9 +419,7 @@ impl Fetch {
         conditions: &HeaderMap,
     ) -> Option<Response<CacheBody<B>>>
     where
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         let asked = &self.asked;
         let core = asked.core();
@@ -468,11 +448,7 @@ impl Fetch {
             let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
             leader.land(Landing::Stored(Arc::new(landed)));
         }
-        let told = Told {
-            fwd_status: Some(rest.head.status),
-            ..Told::default()
-        };
-        let response = asked.replay(&stored, outcome, told);
+        let response = asked.replay(&stored, outcome, rest.told);
         Some(asked.conditionally(conditions, response))
     }
 
@@ -484,28 +460,24 @@ impl Fetch {
         conditions: &HeaderMap,
     ) -> Response<CacheBody<B>>
     where
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         let Received {
             head,
             body,
             interval,
+            told,
         } = received;
         if self.asked.method == Method::HEAD {
             return self.pass_head_on(head, body, interval, position);
         }
         let outcome = self.miss(None);
         match admit::admit(&self.asked, &head, &body.size_hint(), interval) {
-            Ok(plan) => self.fill(
-                Response::from_parts(head, body),
-                plan,
-                position,
-                conditions,
-                outcome,
-            ),
-            Err(refusal) => self.pass_on(head, body, refusal, conditions),
+            Ok(plan) => {
+                let response = Response::from_parts(head, body);
+                self.fill(response, plan, position, conditions, outcome, told)
+            }
+            Err(refusal) => self.pass_on(head, body, refusal, conditions, told),
         }
     }
 
@@ -517,11 +489,10 @@ impl Fetch {
         position: Position,
         conditions: &HeaderMap,
         outcome: Outcome,
+        told: Told,
     ) -> Response<CacheBody<B>>
     where
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         let (head, body) = response.into_parts();
         let Self {
@@ -593,10 +564,6 @@ impl Fetch {
                 useful_until,
             })));
         }
-        let told = Told {
-            fwd_status: Some(head.status),
-            ..Told::default()
-        };
         let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
         let mut response = Response::from_parts(head, body);
         respond::strip(response.headers_mut());
@@ -611,6 +578,7 @@ impl Fetch {
         body: B,
         refusal: Refusal,
         conditions: &HeaderMap,
+        told: Told,
     ) -> Response<CacheBody<B>> {
         let asked = &self.asked;
         let core = asked.core();
@@ -626,10 +594,6 @@ impl Fetch {
         let outcome = match asked.credentials() {
             Some(reason) => Outcome::Bypass(reason),
             None => self.miss(Some(refusal.detail())),
-        };
-        let told = Told {
-            fwd_status: Some(head.status),
-            ..Told::default()
         };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             asked.answered(outcome, None);

@@ -1,6 +1,6 @@
 //! One request's journey: from the policy it comes under to the response it is given.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::ptr;
 use std::sync::Arc;
@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{Method, Request, Response, Uri};
-use tower_service::Service;
+use http::{Method, Response, Uri};
 
 use crate::body::{Budget, CacheBody};
 use crate::clock::{self, Clock};
@@ -33,6 +32,7 @@ mod detached;
 mod explain;
 mod forward;
 mod guess;
+mod handler;
 mod list;
 mod lookup;
 mod nested;
@@ -44,6 +44,8 @@ mod sweep;
 mod warming;
 mod write;
 
+use handler::Inner;
+pub(crate) use handler::{Content, Handler};
 use request::{FieldRules, Flags, Signals};
 
 pub(crate) use again::EmptyBody;
@@ -433,36 +435,5 @@ fn kept_going(answer: Answer<Result<(), Error>>) -> Answer<Result<(), Error>> {
             }))
         }
         (answer, _) => answer,
-    }
-}
-
-/// The inner service: ready to be called, or still to be made ready.
-enum Inner<S> {
-    Ready(S),
-    Idle(S),
-}
-
-impl<S: Clone> Inner<S> {
-    /// Gives back whatever the ready service holds (a place in a concurrency limit): this request
-    /// may wait for another one's call, and must not keep that from being made.
-    fn release(self) -> Self {
-        match self {
-            Self::Ready(service) => Self::Idle(service.clone()),
-            idle => idle,
-        }
-    }
-
-    async fn call<Q>(self, request: Request<Q>) -> Result<S::Response, S::Error>
-    where
-        S: Service<Request<Q>>,
-    {
-        let mut service = match self {
-            Self::Ready(service) => service,
-            Self::Idle(mut service) => {
-                poll_fn(|cx| service.poll_ready(cx)).await?;
-                service
-            }
-        };
-        service.call(request).await
     }
 }

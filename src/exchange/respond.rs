@@ -444,13 +444,13 @@ pub(crate) fn pass<B>(
     core: &Core,
     route: RouteId,
     outcome: Outcome,
+    told: Told,
     response: Response<B>,
 ) -> Response<CacheBody<B>> {
     let mut response = response.map(CacheBody::pass);
     core.passed(route, outcome);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        core.show
-            .stamp(response.headers_mut(), outcome, Told::default());
+        core.show.stamp(response.headers_mut(), outcome, told);
     }
     response
 }

@@ -76,4 +76,11 @@ impl Told {
         fwd_status: Some(StatusCode::OK),
         detail: None,
     };
+
+    /// What the handler had evicted could not be recorded: other nodes do not know of it yet.
+    pub(crate) const INVALIDATION_PENDING: Self = Self {
+        ttl: None,
+        fwd_status: None,
+        detail: Some("invalidation-pending"),
+    };
 }
