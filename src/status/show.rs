@@ -6,9 +6,6 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::cache_status::{CacheStatus, CacheStatusWriter, append};
 use super::outcome::Outcome;
 
-/// The name of the field that people look at.
-pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
-
 /// What is added to responses to tell what happened.
 #[derive(Clone, Debug)]
 pub(crate) struct Show {
@@ -30,11 +27,14 @@ impl Default for Show {
 }
 
 impl Show {
+    /// The name of the field that people look at.
+    pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+
     /// Adds the fields that tell a client what happened to its request.
     pub(crate) fn stamp(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
         if self.x_cache {
             // Fails in a header section of more than 32,768 fields, which goes out as it is.
-            let _ = headers.try_insert(X_CACHE, outcome.x_cache());
+            let _ = headers.try_insert(Self::X_CACHE, outcome.x_cache());
         }
         if self.cache_status {
             append(headers, self.cache_status(outcome, told));
