@@ -427,6 +427,35 @@ async fn our_member_comes_behind_an_upstreams_on_misses_hits_and_bypasses() {
 }
 
 #[tokio::test]
+async fn whatever_is_kept_ready_for_hits_each_has_its_own_age_and_time_to_live() {
+    const UPSTREAM: &[(&str, &str)] = &[("cache-status", "Upstream; hit"), ("age", "7")];
+    for (fields, older) in [(&[][..], 0), (UPSTREAM, 7)] {
+        let bench = Bench::new(Policy::ttl(MINUTE), Origin::with_fields(fields));
+        bench.get("/").await;
+        let mut passed = 0;
+        // Hit once, again, and often in a second; and after seconds without.
+        for (hits, pause) in [(3, 1), (1, 1), (1, 5), (2, 1), (4, 10), (1, 1), (5, 0)] {
+            for hit in 0..hits {
+                let answer = bench.get("/").await;
+                let context = format!("hit {hit} after {passed} s: {answer:?}");
+                assert_eq!(
+                    answer.field("age"),
+                    (passed + older).to_string(),
+                    "{context}"
+                );
+                let ours = answer.headers.get_all("cache-status").iter().next_back();
+                let left = 60 - passed - older;
+                let expected = format!("tower-response-cache; hit; ttl={left}");
+                assert_eq!(ours.unwrap(), &*expected, "{context}");
+                assert_eq!(answer.x_cache(), "HIT", "{context}");
+            }
+            bench.clock.advance(seconds(pause));
+            passed += pause;
+        }
+    }
+}
+
+#[tokio::test]
 async fn nothing_in_a_request_writes_into_our_fields() {
     let bench = Bench::new(Policy::ttl(MINUTE), Origin::counting());
     let hostile = [

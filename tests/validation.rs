@@ -227,17 +227,15 @@ async fn a_304_that_sets_what_must_not_be_stored_ends_what_is_stored() {
 #[tokio::test]
 async fn the_age_of_a_304_counts_as_that_of_any_response() {
     // RFC 9111 §4.2.3: a cache on the way may answer for the origin, and has for a while.
-    for (age, left) in [("0", 60), ("50", 10), ("0, 0", 0)] {
+    for (age, left) in [("0", 60), ("50", 10), ("50, 0", 10)] {
         let fields = [("etag", "\"v1\""), ("age", age)];
         let bench = stale_then([respond(304, &fields, "")]).await;
         let confirmed = bench.get("/").await;
         assert_eq!(confirmed.x_cache(), "REVALIDATED", "{age}");
         assert_eq!(confirmed.headers.get_all("age").iter().count(), 1, "{age}");
-        if left > 0 {
-            bench.clock.advance(seconds(left - 1));
-            assert_eq!(bench.get("/").await.x_cache(), "HIT", "{age}");
-            bench.clock.advance(seconds(1));
-        }
+        bench.clock.advance(seconds(left - 1));
+        assert_eq!(bench.get("/").await.x_cache(), "HIT", "{age}");
+        bench.clock.advance(seconds(1));
         assert_eq!(bench.get("/").await.text(), "3", "{age}");
     }
     // Nor is it left over where the 304 ends what is stored.

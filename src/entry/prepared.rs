@@ -1,12 +1,13 @@
-//! Header sections of replays, kept ready to be sent for as long as they are right: a second.
+//! Header sections of replays, kept ready to be sent.
 //!
 //! Most of the work of a hit is to make a header map of a stored head. What is hit several times in
 //! one second is given the same fields each time, `Age` and `Cache-Status` included, so the map is
-//! kept beside the stored response and cloned. It takes far more memory than the stored head:
-//! therefore only so many stored responses have one at a time, and one that is not hit again in the
-//! same second never does.
+//! kept beside the stored response and cloned. In another second it is right but for these two, which
+//! are less work than a map. It takes far more memory than the stored head: therefore only so many
+//! stored responses have one at a time, and one that is never hit twice in a second never does.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
@@ -28,7 +29,26 @@ enum State {
     Empty,
     /// A replay was made for this moment, and may remain the only one.
     Once(Moment),
-    Ready(Box<(Moment, HeaderMap)>),
+    Ready(Box<Ready>),
+}
+
+#[derive(Debug)]
+struct Ready {
+    headers: HeaderMap,
+    /// When the header section is right.
+    moment: Moment,
+    /// The moment of the latest replay.
+    latest: Moment,
+}
+
+/// What is kept of a header section.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is right.
+    Right(HeaderMap),
+    /// It is right but for the fields that depend on the moment.
+    Earlier(HeaderMap),
+    Nothing,
 }
 
 /// What the fields that are added to a replay depend on: for as long as this is the same, so are
@@ -40,13 +60,26 @@ pub(crate) struct Moment {
     list: u32,
 }
 
+impl Moment {
+    pub(crate) fn age(self) -> u64 {
+        self.age.into()
+    }
+
+    pub(crate) fn ttl(self) -> i64 {
+        self.ttl.into()
+    }
+}
+
 impl Prepared {
-    /// Returns the header section that is right at this moment.
-    pub(crate) fn get(&self, moment: Moment) -> Option<HeaderMap> {
+    /// Returns the header section for this moment, or else that of an earlier one.
+    pub(crate) fn get(&self, moment: Moment) -> Kept {
         // Whoever holds the lock is about to replace what is there. Nothing waits for that.
-        match &*self.state.try_read().ok()? {
-            State::Ready(ready) if ready.0 == moment => Some(ready.1.clone()),
-            _ => None,
+        match self.state.try_read().as_deref() {
+            Ok(State::Ready(ready)) if ready.moment == moment => Kept::Right(ready.headers.clone()),
+            Ok(State::Ready(ready)) if ready.moment.list == moment.list => {
+                Kept::Earlier(ready.headers.clone())
+            }
+            _ => Kept::Nothing,
         }
     }
 
@@ -55,16 +88,24 @@ impl Prepared {
         let Ok(mut state) = self.state.try_write() else {
             return false;
         };
-        let again = matches!(*state, State::Once(known) if known == moment);
-        if !again {
-            *state = State::Once(moment);
-        }
-        again
+        let latest = match &mut *state {
+            State::Once(latest) => latest,
+            State::Ready(ready) if ready.moment.list == moment.list => &mut ready.latest,
+            other => {
+                *other = State::Once(moment);
+                return false;
+            }
+        };
+        mem::replace(latest, moment) == moment
     }
 
     fn keep(&self, moment: Moment, headers: HeaderMap) {
         if let Ok(mut state) = self.state.try_write() {
-            *state = State::Ready(Box::new((moment, headers)));
+            *state = State::Ready(Box::new(Ready {
+                headers,
+                moment,
+                latest: moment,
+            }));
         }
     }
 
@@ -103,7 +144,7 @@ impl PreparedList {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            most: (capacity / BYTES_PER_MAP).clamp(16, 4096),
+            most: (capacity / BYTES_PER_MAP).clamp(16, 16_384),
             listed: Mutex::default(),
         }
     }
@@ -173,12 +214,15 @@ mod tests {
         let stored = response();
         let at = |age| list.moment(age, 9).unwrap();
         list.note(&stored, at(1), &aged(1));
-        assert_eq!(stored.prepared.get(at(1)), None);
+        assert_eq!(stored.prepared.get(at(1)), Kept::Nothing);
         list.note(&stored, at(1), &aged(1));
-        assert_eq!(stored.prepared.get(at(1)), Some(aged(1)));
-        assert_eq!(stored.prepared.get(at(2)), None);
+        assert_eq!(stored.prepared.get(at(1)), Kept::Right(aged(1)));
+        assert_eq!(stored.prepared.get(at(2)), Kept::Earlier(aged(1)));
         list.note(&stored, at(2), &aged(2));
-        assert_eq!(stored.prepared.get(at(1)), None);
+        assert_eq!(stored.prepared.get(at(2)), Kept::Earlier(aged(1)));
+        list.note(&stored, at(2), &aged(2));
+        assert_eq!(stored.prepared.get(at(2)), Kept::Right(aged(2)));
+        assert_eq!(stored.prepared.get(at(1)), Kept::Earlier(aged(2)));
     }
 
     #[test]
@@ -188,8 +232,12 @@ mod tests {
         let moment = one.moment(1, 9).unwrap();
         one.note(&stored, moment, &aged(1));
         one.note(&stored, moment, &aged(1));
-        assert!(stored.prepared.get(moment).is_some());
-        assert_eq!(stored.prepared.get(other.moment(1, 9).unwrap()), None);
+        assert_eq!(stored.prepared.get(moment), Kept::Right(aged(1)));
+        let of_other = other.moment(1, 9).unwrap();
+        assert_eq!(stored.prepared.get(of_other), Kept::Nothing);
+        other.note(&stored, of_other, &aged(1));
+        other.note(&stored, of_other, &aged(1));
+        assert_eq!(stored.prepared.get(of_other), Kept::Right(aged(1)));
     }
 
     #[test]
@@ -201,7 +249,7 @@ mod tests {
             list.note(stored, moment, &aged(1));
             list.note(stored, moment, &aged(1));
         }
-        let ready = |stored: &&Arc<StoredResponse>| stored.prepared.get(moment).is_some();
+        let ready = |stored: &&Arc<StoredResponse>| stored.prepared.get(moment) != Kept::Nothing;
         assert_eq!(all.iter().filter(ready).count(), list.most);
         assert!(all[5..].iter().all(|stored| ready(&stored)));
         // One that had to leave may come back.

@@ -14,7 +14,7 @@ use super::request::Flags;
 use super::{Asked, Core};
 use crate::body::CacheBody;
 use crate::clock::Clock;
-use crate::entry::{Moment, StoredResponse};
+use crate::entry::{Kept, Moment, StoredResponse};
 use crate::semantics::date;
 use crate::semantics::partial::Part;
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
@@ -76,10 +76,15 @@ impl Ask<'_> {
         let Some(moment) = self.moment(stored, age) else {
             return self.make_replay(stored, Outcome::Hit);
         };
-        if let Some(headers) = stored.prepared.get(moment) {
-            return whole(stored, headers);
-        }
-        let response = self.make_replay(stored, Outcome::Hit);
+        let earlier = match stored.prepared.get(moment) {
+            Kept::Right(headers) => return whole(stored, headers),
+            Kept::Earlier(headers) => self.core.renewed(headers, moment),
+            Kept::Nothing => None,
+        };
+        let response = match earlier {
+            Some(headers) => whole(stored, headers),
+            None => self.make_replay(stored, Outcome::Hit),
+        };
         let headers = response.headers();
         self.core.prepared.note(stored, moment, headers);
         response
@@ -197,6 +202,27 @@ impl Core {
         }
     }
 
+    /// Makes the header section of a hit right for another moment; `None` where it says more about
+    /// caches than we do.
+    fn renewed(&self, mut headers: HeaderMap, moment: Moment) -> Option<HeaderMap> {
+        if self.show.age {
+            headers.insert(header::AGE, age_field(moment.age()));
+        }
+        if self.show.cache_status {
+            let is_ours = headers.get_all(header::CACHE_STATUS).iter().count() == 1;
+            if !is_ours {
+                return None;
+            }
+            let told = Told {
+                ttl: Some(moment.ttl()),
+                ..Told::default()
+            };
+            let status = self.show.cache_status(Outcome::Hit, told);
+            headers.insert(header::CACHE_STATUS, status);
+        }
+        Some(headers)
+    }
+
     /// Answers a request from a stored response: in whole, in part, or by saying that the client
     /// has it already.
     pub(super) fn replay<B>(
@@ -209,10 +235,8 @@ impl Core {
     ) -> Response<CacheBody<B>> {
         let mut response = selected(stored, client, &self.clock);
         if self.show.age {
-            let age = stored.age(now).as_secs().min(MOST_AGE);
-            response
-                .headers_mut()
-                .insert(header::AGE, HeaderValue::from(age));
+            let age = age_field(stored.age(now).as_secs());
+            response.headers_mut().insert(header::AGE, age);
         }
         let ttl = Some(stored.ttl(now));
         let told = Told { ttl, ..told };
@@ -223,6 +247,10 @@ impl Core {
 
 /// The greatest age that is sent (RFC 9111 §1.2.2).
 const MOST_AGE: u64 = (1 << 31) - 1;
+
+fn age_field(seconds: u64) -> HeaderValue {
+    HeaderValue::from(seconds.min(MOST_AGE))
+}
 
 /// Fields that are added to a replay, besides those stored.
 const ADDED: usize = 3;
