@@ -10,9 +10,9 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 
 use crate::body::Fill;
-use crate::entry::StoredResponse;
+use crate::entry::{PackedFields, StoredResponse};
 use crate::invalidate::Position;
-use crate::key::{Key, KeyHasher, KeyRef};
+use crate::key::{Key, KeyHasher};
 use crate::status::Outcome;
 use crate::store::Granted;
 use crate::sync::{Mutex, MutexGuard};
@@ -70,7 +70,7 @@ pub(crate) struct Landed {
     pub(crate) stored: Arc<StoredResponse>,
     /// The fields that select it, and the request it was selected by.
     pub(crate) nominated: Vec<HeaderName>,
-    pub(crate) request: HeaderMap,
+    pub(crate) request: Arc<HeaderMap>,
     /// How it came to be served, as those who waited are told.
     pub(crate) outcome: Outcome,
 }
@@ -79,11 +79,13 @@ pub(crate) struct Landed {
 #[derive(Debug)]
 pub(crate) struct Streaming {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) fields: PackedFields,
+    /// The same, made when the first asks for it: most flights nobody joins.
+    pub(crate) headers: OnceLock<HeaderMap>,
     pub(crate) fill: Arc<Fill>,
     /// The fields that the response's `Vary` nominates, and the request they were answered for.
     pub(crate) nominated: Vec<HeaderName>,
-    pub(crate) request: HeaderMap,
+    pub(crate) request: Arc<HeaderMap>,
     /// The tags of the response, its handler's included.
     pub(crate) tags: Box<[Box<str>]>,
     /// When the response stops being of use to requests that come then.
@@ -125,13 +127,13 @@ impl<L: Clone> Flights<L> {
     /// the position that `position` then returns.
     pub(crate) fn join(
         self: &Arc<Self>,
-        key: KeyRef<'_>,
+        key: &Key,
         now: Instant,
         position: impl FnOnce() -> Position,
         joinable: impl FnOnce(&Flight<L>) -> bool,
     ) -> Join<L> {
         let mut table = self.lock();
-        if let Some(flight) = table.running.get(&key.to_owned()) {
+        if let Some(flight) = table.running.get(key) {
             if joinable(flight) {
                 return Join::Wait(flight.clone());
             }
@@ -143,29 +145,29 @@ impl<L: Clone> Flights<L> {
         Join::Lead(self.led(key, flight))
     }
 
-    fn led(self: &Arc<Self>, key: KeyRef<'_>, flight: Arc<Flight<L>>) -> Leader<L> {
+    fn led(self: &Arc<Self>, key: &Key, flight: Arc<Flight<L>>) -> Leader<L> {
         Leader {
             flights: self.clone(),
-            key: key.to_owned(),
+            key: key.clone(),
             flight,
             right: OnceLock::new(),
         }
     }
 
     /// Forgets that a key's response could not be shared.
-    pub(crate) fn is_cacheable(&self, key: KeyRef<'_>) {
+    pub(crate) fn is_cacheable(&self, key: &Key) {
         let mut table = self.lock();
         if !table.uncacheable.is_empty() {
-            table.uncacheable.remove(&key.to_owned());
+            table.uncacheable.remove(key);
         }
     }
 
     /// Remembers for a short time that a key's response cannot be shared.
-    pub(crate) fn is_uncacheable(&self, key: KeyRef<'_>, now: Instant) {
+    pub(crate) fn is_uncacheable(&self, key: &Key, now: Instant) {
         let mut table = self.lock();
         table.make_room(now);
         if table.uncacheable.len() < MOST_UNCACHEABLE {
-            table.uncacheable.insert(key.to_owned(), now + UNCACHEABLE);
+            table.uncacheable.insert(key.clone(), now + UNCACHEABLE);
         }
     }
 }
@@ -176,7 +178,7 @@ impl<L: Clone> Flights<L> {
     /// Starts a flight from the position that `position` returns, whether or not one is under way.
     pub(crate) fn lead(
         self: &Arc<Self>,
-        key: KeyRef<'_>,
+        key: &Key,
         now: Instant,
         position: impl FnOnce() -> Position,
     ) -> Leader<L> {
@@ -187,10 +189,10 @@ impl<L: Clone> Flights<L> {
 
     /// Keeps the flight for a key from being joined any more, and from [recording](Leader::record)
     /// what it brings.
-    pub(crate) fn overtake(&self, key: KeyRef<'_>) {
+    pub(crate) fn overtake(&self, key: &Key) {
         let mut table = self.lock();
         if !table.running.is_empty() {
-            table.running.remove(&key.to_owned());
+            table.running.remove(key);
         }
     }
 }
@@ -202,14 +204,14 @@ impl<L> Flights<L> {
 }
 
 impl<L> Table<L> {
-    fn begin(&mut self, key: KeyRef<'_>, position: Position, now: Instant) -> Arc<Flight<L>> {
+    fn begin(&mut self, key: &Key, position: Position, now: Instant) -> Arc<Flight<L>> {
         let flight = Arc::new(Flight {
             position,
             began: now,
             end: OnceLock::new(),
             ended: Notify::new(),
         });
-        self.running.insert(key.to_owned(), flight.clone());
+        self.running.insert(key.clone(), flight.clone());
         flight
     }
 
@@ -223,16 +225,22 @@ impl<L> Table<L> {
         }
     }
 
-    fn remembers(&mut self, key: KeyRef<'_>, now: Instant) -> bool {
+    fn remembers(&mut self, key: &Key, now: Instant) -> bool {
         if self.uncacheable.is_empty() {
             return false;
         }
-        let key = key.to_owned();
-        let known = self.uncacheable.get(&key).copied();
+        let known = self.uncacheable.get(key).copied();
         if known.is_some_and(|until| until <= now) {
-            self.uncacheable.remove(&key);
+            self.uncacheable.remove(key);
         }
         known.is_some_and(|until| until > now)
+    }
+}
+
+impl Streaming {
+    /// Returns the header section for one that reads along.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.headers.get_or_init(|| self.fields.head().to_map(0))
     }
 }
 

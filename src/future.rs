@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use crate::body::{BoxError, CacheBody};
 use crate::directive::Invalidate;
 use crate::exchange::{self, Begun, BegunProjection};
-use crate::status::Outcome;
+use crate::status::{Outcome, Told};
 
 pin_project! {
     /// The future of [`Cache`](crate::Cache)'s response.
@@ -61,7 +61,10 @@ where
                     let (core, route) = (&passed.core, passed.route);
                     if response.extensions().get::<Invalidate>().is_none() {
                         let outcome = Outcome::Bypass(passed.bypass);
-                        return Poll::Ready(Ok(exchange::pass(core, route, outcome, response)));
+                        let told = Told::default();
+                        return Poll::Ready(Ok(exchange::pass(
+                            core, route, outcome, told, response,
+                        )));
                     }
                     exchange::invalidate_and_pass(core.clone(), route, passed.bypass, response)
                 }

@@ -7,15 +7,16 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
-/// The key of a stored response, owned.
+/// The key of a stored response, owned. A clone shares the bytes: a miss needs the key in the table of
+/// handler calls, with its leader and in the store.
 #[derive(Clone)]
 pub struct Key {
     hash: u64,
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
 }
 
 /// A key on its way to a lookup: borrowed, and free to copy.
@@ -59,7 +60,7 @@ impl Key {
     pub(crate) fn from_bytes(bytes: Box<[u8]>) -> Self {
         Self {
             hash: seed().hash_one(&*bytes),
-            bytes,
+            bytes: bytes.into(),
         }
     }
 }

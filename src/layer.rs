@@ -14,7 +14,7 @@ use crate::entry::PreparedList;
 use crate::error::Error;
 use crate::exchange::request::FieldRules;
 use crate::exchange::{
-    self, Core, EmptyBody, EntryFilter, EntryPage, Explanation, Place, WouldEvict,
+    self, Core, EmptyBody, EntryFilter, EntryPage, Explanation, Guesses, Place, WouldEvict,
 };
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Pattern};
@@ -302,6 +302,7 @@ impl CacheLayerBuilder {
             store_deadline: self.store_deadline,
             empty_body: self.empty_body,
             flights: Arc::new(Flights::default()),
+            guesses: Guesses::default(),
             bypass: AtomicBool::new(false),
             stats,
             prepared: PreparedList::new(capacity),

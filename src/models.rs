@@ -153,7 +153,7 @@ fn key() -> Key {
 
 fn join(flights: &Arc<Flights>, log: &Log) -> Join {
     flights.join(
-        key().borrow(),
+        &key(),
         Instant::now(),
         || log.position(),
         |flight| log.verdict(flight.position, subject().borrow()) == Verdict::Valid,
@@ -164,7 +164,7 @@ fn land(leader: &Leader) {
     leader.land(Landing::Stored(Arc::new(Landed {
         stored: stored(leader.position()),
         nominated: Vec::new(),
-        request: HeaderMap::new(),
+        request: Arc::default(),
         outcome: Outcome::Hit,
     })));
 }

@@ -677,6 +677,19 @@ async fn a_key_cookie_keeps_its_values_apart_and_ignores_the_others() {
         );
     }
     assert_eq!(calls, ["1", "2", "1", "1", "3", "4", "3"]);
+    // Which of two counts, and whether names are trimmed or decoded, is for the handler to say.
+    for (call, cookie) in [
+        "theme=dark; theme=evil",
+        "theme=evil; theme=dark",
+        "theme =evil",
+        "th%65me=evil",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = bench.get_with("/", &[("cookie", cookie)]).await;
+        assert_eq!(answer.text(), (call + 5).to_string(), "{cookie}");
+    }
     // Cookies alone do not make a policy share.
     let cautious = Bench::new(Policy::ttl(MINUTE).key_cookie("theme"), Origin::counting());
     cautious.get_with("/", &[("cookie", "theme=dark")]).await;

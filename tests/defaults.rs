@@ -605,6 +605,8 @@ struct Troubled {
     store: MemoryStore,
     fails: Arc<AtomicBool>,
     hangs: Arc<AtomicBool>,
+    /// Says that a write may take so long to be acknowledged.
+    acknowledges_after: Duration,
 }
 
 impl Troubled {
@@ -633,6 +635,10 @@ impl Store for Troubled {
 
     fn remove(&self, key: KeyRef<'_>) -> StoreAnswer<Result<(), Error>> {
         self.trouble(|| self.store.remove(key))
+    }
+
+    fn acknowledges_after(&self) -> Duration {
+        self.acknowledges_after
     }
 
     fn log(&self) -> &Log {
@@ -684,6 +690,23 @@ async fn a_store_that_hangs_is_waited_for_no_longer_than_its_deadline() {
     }
 }
 
+#[tokio::test]
+async fn no_patience_is_too_long() {
+    let store = Troubled {
+        acknowledges_after: Duration::MAX,
+        ..Troubled::default()
+    };
+    let builder = builder(Policy::ttl(Duration::MAX)).store(store);
+    let builder = builder.store_deadline(Duration::MAX);
+    let bench = Bench::with_builder(builder, Origin::counting());
+    for expected in ["MISS", "HIT"] {
+        assert_eq!(bench.get("/").await.x_cache(), expected);
+    }
+    let written = bench.ask(request("POST", "/", &[])).await;
+    assert_eq!((written.status.as_u16(), written.text()), (200, "2"));
+    assert_eq!(bench.get("/").await.text(), "3");
+}
+
 // What is not served from anywhere but the handler
 
 #[tokio::test]
@@ -705,6 +728,12 @@ async fn streams_and_upgrades_are_not_touched() {
     for _ in 0..2 {
         let answer = bench.get_with("/", &[("upgrade", "websocket")]).await;
         assert_eq!(answer.x_cache(), "BYPASS");
+    }
+    // A tunnel is neither read nor write.
+    for expected in ["MISS", "HIT"] {
+        assert_eq!(bench.get("/").await.x_cache(), expected);
+        let tunnel = bench.ask(request("CONNECT", "/", &[])).await;
+        assert_eq!(tunnel.x_cache(), "BYPASS");
     }
     let switching = Origin::new(|_, _| async { respond(101, &[("upgrade", "x")], "") });
     let bench = Bench::new(Policy::ttl(MINUTE), switching);

@@ -775,14 +775,18 @@ impl Store for Slow {
 }
 
 fn slow_bench(data: &Data, deadline: Duration) -> (Gate, Bench) {
+    let routes = Routes::new().otherwise(policy());
+    slow_bench_with(routes, data.origin(), deadline)
+}
+
+fn slow_bench_with(routes: Routes, origin: Origin, deadline: Duration) -> (Gate, Bench) {
     let gate = Gate::shut();
     let store = Slow {
         memory: Arc::default(),
         gate: gate.clone(),
     };
     let builder = CacheLayer::builder().store(store).store_deadline(deadline);
-    let builder = builder.routes(Routes::new().otherwise(policy()));
-    (gate, Bench::with_builder(builder, data.origin()))
+    (gate, Bench::with_builder(builder.routes(routes), origin))
 }
 
 #[tokio::test(start_paused = true)]
@@ -822,6 +826,44 @@ async fn a_store_that_is_late_records_all_the_same() {
     gate.open();
     settle().await;
     assert_eq!(bench.get("/a").await.text(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_whose_handler_evicts_tells_when_that_is_not_recorded() {
+    let data = Data::default();
+    let origin = Origin::new(move |request: TestRequest, _| {
+        let answer = data.clone().answer(request);
+        async move {
+            let mut response = answer.await;
+            let what = Invalidation::uri("/elsewhere");
+            response.extensions_mut().insert(Invalidate::new([what]));
+            response
+        }
+    });
+    let routes = Routes::new()
+        .route("/stored", policy())
+        .route("/not", policy())
+        .route("/bypassed", Policy::bypass());
+    let (gate, bench) = slow_bench_with(routes, origin, Duration::from_millis(50));
+    let no_store = [("x-field", "cache-control: no-store")];
+    for read in [
+        get("/stored"),
+        request("GET", "/not", &no_store),
+        get("/bypassed"),
+    ] {
+        let uri = read.uri().clone();
+        let answer = bench.ask(read).await;
+        let status = answer.field("cache-status");
+        assert!(
+            status.ends_with("; detail=invalidation-pending"),
+            "{uri}: {status}"
+        );
+    }
+    gate.open();
+    settle().await;
+    let answer = bench.get("/bypassed").await;
+    let status = answer.field("cache-status");
+    assert!(!status.contains("pending"), "{status}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -156,6 +156,42 @@ async fn only_query_keeps_only_the_named_parameters() {
 }
 
 #[tokio::test]
+async fn a_name_spelt_in_another_way_matters_as_much() {
+    // A handler reads `%71` as `q`, so what it answers is not the answer without `q`.
+    for policy in [
+        Policy::ttl(MINUTE).only_query(["q"]),
+        Policy::ttl(MINUTE).no_vary_search("params, except=(\"q\")"),
+        Policy::ttl(MINUTE).no_vary_search("params, except=(\"%71\")"),
+    ] {
+        assert_apart(
+            &echoing(policy),
+            &[
+                ("/", &[]),
+                ("/?%71=evil", &[]),
+                ("/?%71=1", &[]),
+                ("/?q=1", &[]),
+            ],
+        )
+        .await;
+    }
+    // The order of two of one name is kept, however they are spelt.
+    for policy in [
+        Policy::ttl(MINUTE).sort_query(),
+        Policy::ttl(MINUTE).no_vary_search("key-order"),
+    ] {
+        assert_apart(
+            &echoing(policy),
+            &[
+                ("/?a=1&%61=2", &[]),
+                ("/?%61=2&a=1", &[]),
+                ("/?a=2&a=1", &[]),
+            ],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn hosts_and_ports_are_kept_apart() {
     assert_apart(
         &echoing(Policy::ttl(MINUTE)),

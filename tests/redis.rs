@@ -6,7 +6,7 @@ mod redis;
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Redis;
 use support::{Bench, Gate, MINUTE, Origin, request, respond};
@@ -23,6 +23,9 @@ fn store_on(redis: &Redis) -> RedisStoreBuilder {
     let url = format!("redis://{}", redis.address());
     RedisStore::builder().url(url).deadline(DEADLINE)
 }
+
+/// Longer than anything takes that happens at all, and less than half of a minute's lease.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A name that no other store has: they all may share one server.
 fn unused_namespace() -> String {
@@ -119,13 +122,12 @@ impl Node {
 
     /// Asks until the store has taken what was stored in the background.
     async fn get_until(&self, uri: &str, x_cache: &str) {
-        for _ in 0..200 {
-            if self.get(uri).await == x_cache {
-                return;
-            }
+        let deadline = Instant::now() + PATIENCE;
+        while self.get(uri).await != x_cache {
+            let late = Instant::now() > deadline;
+            assert!(!late, "{uri} does not become a {x_cache}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("{uri} does not become a {x_cache}");
     }
 
     async fn put(&self, uri: &str) -> String {
@@ -301,11 +303,7 @@ async fn losing_the_log_ends_all_that_was_stored() {
             // The first node that misses stores it for the other.
             assert!(first == "MISS" || first == "HIT", "{command}: {first}");
         }
-        assert_eq!(
-            node.bench.get("/things/1").await.field("x-cache"),
-            "HIT",
-            "{command}"
-        );
+        node.get_until("/things/1", "HIT").await;
     }
     assert!(node.bench.origin.calls() + near.bench.origin.calls() >= 4);
 }
@@ -413,17 +411,16 @@ async fn variants_are_shared_and_found() {
     for language in ["de", "fr"] {
         let fields = [("accept-language", language)];
         one.bench.get_with("/page", &fields).await;
-        let mut last = String::new();
-        for _ in 0..200 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
             let answer = other.bench.get_with("/page", &fields).await;
             assert_eq!(answer.text(), language);
-            last = answer.x_cache().to_owned();
-            if last == "HIT" {
+            if answer.x_cache() == "HIT" {
                 break;
             }
+            assert!(Instant::now() < deadline, "{language}: never a hit");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(last, "HIT", "{language}");
     }
     assert_eq!(
         one.bench
@@ -432,6 +429,63 @@ async fn variants_are_shared_and_found() {
             .text(),
         "de"
     );
+}
+
+/// On one thread, all that is asked in one go is known to be sent before any of it is answered.
+#[tokio::test]
+async fn a_response_with_vary_takes_one_round_trip_where_the_last_one_tells_which() {
+    let redis = Redis::start();
+    let origin = || {
+        Origin::showing(&[("vary", "accept-language")], |request| {
+            support::sent(request, "accept-language")
+        })
+    };
+    let near = TieredStore::builder()
+        .redis(store_on(&redis).namespace("near"))
+        .near_cache(NearCache::Strict);
+    let (far, near) = (store_on(&redis).build().unwrap(), near.build().unwrap());
+    far.ready().await;
+    near.ready().await;
+    let get = async |node: &Node, language: &str| {
+        let fields = [("accept-language", language)];
+        let answer = node.bench.get_with("/page", &fields).await;
+        assert_eq!(answer.text(), language);
+        answer.x_cache().to_owned()
+    };
+    let calls = |command: &str| {
+        let stat = redis.info(&format!("cmdstat_{command}"));
+        let calls = stat
+            .strip_prefix("calls=")
+            .and_then(|rest| rest.split(',').next());
+        calls.map_or(0, |calls| calls.parse::<usize>().unwrap())
+    };
+    for (node, gets) in [
+        (Node::with_origin(far, origin()), 2),
+        (Node::with_origin(near, origin()), 0),
+    ] {
+        for language in ["de", "fr"] {
+            let deadline = Instant::now() + PATIENCE;
+            while get(&node, language).await != "HIT" {
+                assert!(Instant::now() < deadline, "{language}: never a hit");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        redis.ask("CONFIG RESETSTAT");
+        for _ in 0..5 {
+            for language in ["de", "fr"] {
+                assert_eq!(get(&node, language).await, "HIT");
+            }
+        }
+        // What is asked of the log is shared by what is asked together.
+        assert_eq!((calls("evalsha"), calls("get")), (10, 10 * gets));
+        // A variant that nobody knows is not found under the wrong name.
+        assert_eq!(get(&node, "it").await, "MISS");
+        let status = node.put("/page").await;
+        assert!(!status.contains("pending"), "{status}");
+        for language in ["de", "fr", "it"] {
+            assert_eq!(get(&node, language).await, "MISS");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -458,7 +512,7 @@ async fn one_of_several_nodes_calls_the_handler_for_all() {
     let calls = std::sync::Arc::new(AtomicUsize::new(0));
     let mut nodes = Vec::new();
     for _ in 0..3 {
-        let store = store_on(&redis).collapse_across_nodes(Duration::from_secs(5));
+        let store = store_on(&redis).collapse_across_nodes(MINUTE);
         let store = store.build().unwrap();
         store.ready().await;
         let (gate, calls) = (gate.clone(), calls.clone());
@@ -692,13 +746,14 @@ mod values {
         }
         let made = theirs.get_or_insert_with("n", async || Ok::<_, ()>(2));
         assert_eq!(made.await, Ok(2));
-        for _ in 0..200 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
             match ours.get("n").await.unwrap() {
                 Some(number) => return assert_eq!(number, 2),
                 None => tokio::time::sleep(Duration::from_millis(5)).await,
             }
+            assert!(Instant::now() < deadline, "what was made is not stored");
         }
-        panic!("what was made is not stored");
     }
 
     #[tokio::test(flavor = "multi_thread")]

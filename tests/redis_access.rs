@@ -327,19 +327,26 @@ async fn in_a_cluster_two_rights_more_suffice() {
     }
 }
 
-/// Microseconds that the server took for each call of the script, at the best of a few times: others
-/// may take the processor meanwhile.
-async fn script_time(redis: &Redis, mut calls: impl AsyncFnMut()) -> f64 {
-    let mut best = f64::MAX;
-    for _ in 0..20 {
-        redis.ask("CONFIG RESETSTAT");
-        calls().await;
-        let line = redis.ask("INFO commandstats").text();
-        let line = line
-            .lines()
-            .find(|line| line.starts_with("cmdstat_evalsha:"));
-        let each = line.unwrap().split("usec_per_call=").nth(1).unwrap();
+/// Microseconds that the server takes for each call of the script, at the best of many short bursts:
+/// on a busy machine it is interrupted in most. Stops when the goal is met.
+fn script_time(redis: &Redis, goal: f64, mut command: impl FnMut() -> Vec<String>) -> f64 {
+    let (mut best, mut connection) = (f64::MAX, redis.connect());
+    for _ in 0..500 {
+        let commands: Vec<_> = (0..100).map(|_| command()).collect();
+        let commands: Vec<Vec<_>> = commands
+            .iter()
+            .map(|words| words.iter().map(String::as_bytes).collect())
+            .collect();
+        connection.ask("CONFIG RESETSTAT").unwrap();
+        for reply in connection.pipeline(&commands).unwrap() {
+            assert_eq!(reply.array()[0].text(), "OK");
+        }
+        let line = redis.info("cmdstat_evalsha");
+        let each = line.split("usec_per_call=").nth(1).unwrap();
         best = best.min(each.split(',').next().unwrap().parse().unwrap());
+        if best <= goal {
+            break;
+        }
     }
     best
 }
@@ -354,36 +361,60 @@ async fn the_log_costs_what_the_page_says() {
         .deadline(MINUTE);
     let store = store.build().unwrap();
     store.ready().await;
-    let bench = bench(store.clone());
-    let numbered = |number: usize| Invalidation::uri(format!("/catalog/books/items/{number}"));
+    let uri = |number: usize| format!("/catalog/books/items/{number}");
     for first in (0..10_000).step_by(500) {
-        let some: Vec<_> = (first..first + 500).map(numbered).collect();
-        store.invalidate(&some).get().await.unwrap();
+        let some = (first..first + 500).map(|number| Invalidation::uri(uri(number)));
+        store
+            .invalidate(&some.collect::<Vec<_>>())
+            .get()
+            .await
+            .unwrap();
     }
     let bytes = redis.ask("MEMORY USAGE {shop}:L SAMPLES 0").number();
     let members = redis.ask("ZCARD {shop}:L").number();
-    assert_eq!(members, 10_004);
-    let mut next = 10_000;
-    let recording = script_time(&redis, async || {
-        for _ in 0..30 {
-            next += 1;
-            store.invalidate(&[numbered(next)]).get().await.unwrap();
-        }
+    assert_eq!(members, 10_001);
+
+    // What a store sends, as the script describes it.
+    let script = include_str!("../src/store/redis/follow.lua");
+    let loaded = redis
+        .connect()
+        .send(&[b"SCRIPT", b"LOAD", script.as_bytes()]);
+    let loaded = loaded.unwrap().text();
+    let mark = redis.ask("ZRANGE {shop}:L -1 -1").texts().remove(0);
+    let epoch = mark.split(' ').nth(1).unwrap();
+    let asking_at = |position: u64| {
+        let position = position.to_string();
+        let words = [
+            "EVALSHA", &loaded, "1", "{shop}:L", epoch, &position, epoch, "10000", "8192", "",
+            "{shop}:P",
+        ];
+        words.map(str::to_owned).to_vec()
+    };
+    let asking = script_time(&redis, 10.0, || asking_at(20));
+    let mut position = 20;
+    let mut recording_of = |member: String| {
+        let mut words = asking_at(position);
+        position += 1;
+        words.extend(["1".to_owned(), member]);
+        words
+    };
+    let mut next = 0;
+    let mut numbers = || {
+        next += 1;
+        next
+    };
+    let again = script_time(&redis, 15.0, || {
+        recording_of(format!("hp{}", uri(numbers() % 10_000)))
     });
-    let recording = recording.await;
-    let asking = script_time(&redis, async || {
-        for number in 0..30 {
-            bench.get(&format!("/{number}")).await;
-        }
+    let new = script_time(&redis, 15.0, || {
+        recording_of(format!("hp/new/{}", uri(numbers())))
     });
-    let asking = asking.await;
     let each = bytes as f64 / members as f64;
     println!(
-        "a log of 10,000: {bytes} bytes, {each:.0} each; recording {recording:.1} µs, asking {asking:.1} µs"
+        "a log of 10,000: {bytes} bytes, {each:.0} each; asking {asking:.1} µs, recording \
+         {again:.1} µs what is there and {new:.1} µs what is new"
     );
     assert!(each <= 200.0, "{each} bytes each");
-    // Goals are 15 and 10 µs where nothing else runs; here it is caches that are cold at each call, and
-    // processors that are busy.
-    assert!(recording <= 200.0, "{recording} µs to record");
-    assert!(asking <= 150.0, "{asking} µs to ask");
+    assert!(asking <= 10.0, "{asking} µs to ask");
+    assert!(again <= 15.0 && new <= 15.0, "{again}, {new} µs to record");
 }

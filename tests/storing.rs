@@ -467,3 +467,30 @@ async fn a_response_with_thousands_of_fields_is_passed_on_and_not_stored() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_coded_body_is_stored_as_the_bytes_it_is() {
+    // What would be a gibibyte of zeros, and what is no gzip at all: nobody inflates either.
+    let bomb: Vec<u8> = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]
+        .into_iter()
+        .chain([0xed, 0xc0].repeat(5_000))
+        .collect();
+    for body in [bomb, b"not gzip".to_vec()] {
+        let sent = body.clone();
+        let origin = Origin::new(move |_, _| {
+            let fields = [("content-encoding", "gzip"), ("etag", "\"a\"")];
+            let response = respond(200, &fields, sent.clone());
+            async move { response }
+        });
+        let bench = Bench::new(Policy::ttl(MINUTE), origin);
+        for outcome in ["MISS", "HIT"] {
+            let answer = bench.get("/").await;
+            assert_eq!(answer.x_cache(), outcome);
+            assert_eq!(answer.body, body);
+            assert_eq!(answer.field("content-encoding"), "gzip");
+        }
+        // Ranges are of the coded bytes (RFC 9110 §14.1.2).
+        let part = bench.get_with("/", &[("range", "bytes=2-3")]).await;
+        assert_eq!((part.status.as_u16(), &part.body[..]), (206, &body[2..4]));
+    }
+}

@@ -158,6 +158,43 @@ async fn a_304_about_something_else_is_asked_again_without_conditions() {
 }
 
 #[tokio::test]
+async fn an_update_of_too_many_fields_is_none() {
+    // More lines than a header map can have names, and as many names as it can have.
+    let one_name = |status, body| {
+        let mut response = respond(status, &[("etag", "\"v1\"")], body);
+        for _ in 0..40_000 {
+            let value = http::HeaderValue::from_static("1");
+            response.headers_mut().append("x-many", value);
+        }
+        response
+    };
+    let many_names = |status, body| {
+        let mut response = respond(status, &[("etag", "\"v1\"")], body);
+        let headers = response.headers_mut();
+        while headers.len() < 24_576 {
+            let name = http::HeaderName::try_from(format!("x-{}", headers.len())).unwrap();
+            headers.insert(name, http::HeaderValue::from_static("1"));
+        }
+        response
+    };
+    for many in [&one_name as &dyn Fn(u16, &'static str) -> _, &many_names] {
+        let new = respond(200, &[("etag", "\"v2\"")], "new");
+        let bench = stale_then([many(304, ""), new]).await;
+        assert_eq!(bench.get("/").await.text(), "new");
+        assert_eq!(bench.get("/").await.x_cache(), "HIT");
+
+        let bench = stale_then([many(200, ""), respond(304, &[("etag", "\"v1\"")], "")]).await;
+        assert_eq!(bench.ask(request("HEAD", "/", &[])).await.status, 200);
+        assert_eq!(bench.get("/").await.x_cache(), "REVALIDATED");
+
+        // Nor is it stored.
+        let bench = stale_then([many(200, "new"), many(200, "newer")]).await;
+        assert_eq!(bench.get("/").await.text(), "new");
+        assert_eq!(bench.get("/").await.text(), "newer");
+    }
+}
+
+#[tokio::test]
 async fn a_handler_that_answers_304_to_no_condition_fills_nothing() {
     let bench = stale_then([
         respond(304, &[("etag", "\"v2\"")], ""),

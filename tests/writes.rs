@@ -253,6 +253,17 @@ async fn after_a_write_with_a_hold_fills_are_passed_on_and_not_stored() {
 }
 
 #[tokio::test]
+async fn the_longest_hold_is_one() {
+    let writes = Writes::new(Evict::pattern("/items").hold_after(std::time::Duration::MAX));
+    writes.gate.open();
+    writes.bench.ask(put("/items/1")).await;
+    for _ in 0..3 {
+        assert_eq!(writes.x_cache("/items").await, "MISS");
+        writes.bench.clock.advance(seconds(365 * 24 * 60 * 60));
+    }
+}
+
+#[tokio::test]
 async fn a_fill_that_began_in_the_hold_and_ends_after_it_is_not_stored() {
     let gate = Gate::shut();
     let held = gate.clone();

@@ -13,7 +13,7 @@ use crate::request_of;
 pub(crate) const AGAIN: &str = "--again";
 
 /// Enough that what differs between two set-ups is less than an instruction in each.
-const REQUESTS: u64 = 2_000;
+const REQUESTS: u64 = 1_000;
 
 /// What one request of a case takes.
 #[derive(Clone, Copy)]
@@ -63,17 +63,23 @@ fn gross(case: &Case) -> Option<Counted> {
 }
 
 fn run(case: &Case, requests: u64) -> Counted {
+    read(&profile(case, requests, &[]))
+}
+
+/// Runs so many requests of a case, and returns what callgrind writes about them.
+pub(crate) fn profile(case: &Case, requests: u64, arguments: &[&str]) -> String {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cost.callgrind");
     let program = std::env::current_exe().expect("the program knows where it is");
     let status = Command::new("valgrind")
         .args(["-q", "--tool=callgrind", "--compress-strings=no"])
+        .args(arguments)
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(program)
         .args([AGAIN, case.name, &requests.to_string()])
         .status()
         .expect("valgrind was there a moment ago");
     assert!(status.success(), "{} failed under callgrind", case.name);
-    read(&fs::read_to_string(out).expect("callgrind has written its file"))
+    fs::read_to_string(out).expect("callgrind has written its file")
 }
 
 /// Reads what callgrind wrote: all instructions, and the calls of the allocator's functions.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::Full;
+use tower::util::MapResponse;
 use tower::{Layer, Service, service_fn};
 use tower_response_cache::{CacheLayer, CacheLayerBuilder, MemoryStore, Policy, Routes};
 
@@ -36,6 +38,12 @@ pub(crate) enum Requests {
     Conditional,
     /// Each for a URI that was never asked for.
     New,
+    /// For 10,000 URIs, some far more often than others: by Zipf's law.
+    Zipf,
+    /// A thousand for one URI, a thousand for the next.
+    Crowds,
+    /// One and the same, with a query of three parameters.
+    Query,
 }
 
 /// Sends a request and reads its response to the end.
@@ -45,6 +53,8 @@ const BARE: &str = "bare Router, static text";
 const BARE_EQUAL: &str = "bare Router, handler sending the same fields";
 const BARE_NAMED: &str = "bare Router, handler naming the same fields";
 const BARE_NEW: &str = "bare Router, 1 KiB and 8 fields, new URIs";
+const BARE_TELLING: &str = "bare Router, telling as much in two fields";
+const BARE_ZIPF: &str = "bare Router, 1 KiB and 8 fields, 10,000 URIs";
 const BARE_SERVICE: &str = "bare service_fn";
 const HIT: &str = "hit, 1 KiB and 8 fields";
 
@@ -58,12 +68,17 @@ pub(crate) const CASES: &[Case] = cases! {
     "request", None, Same, Box::new(drop);
     "request with If-None-Match", None, Conditional, Box::new(drop);
     "request for a new URI", None, New, Box::new(drop);
+    "request for one of 10,000 URIs", None, Zipf, Box::new(drop);
+    "request for the URI of a crowd", None, Crowds, Box::new(drop);
+    "request with a query", None, Query, Box::new(drop);
     BARE, None, Same, send(text());
     "bare Router, 1 KiB and 8 fields", None, Same, send(fields(KIB));
     BARE_EQUAL, None, Same, send(equal());
     "the same under an empty layer", None, Same, send(ready(equal().layer(Empty)));
     BARE_NAMED, None, Same, send(named());
     BARE_NEW, None, New, send(fields(KIB));
+    BARE_ZIPF, None, Zipf, send(fields(KIB));
+    BARE_TELLING, None, Same, send(MapResponse::new(text(), telling));
     BARE_SERVICE, None, Same, send(service_fn(full));
     "hit, static text", Some(BARE), Same, send(hot().layer(text()));
     HIT, Some(BARE), Same, send(hot().layer(fields(KIB)));
@@ -72,13 +87,18 @@ pub(crate) const CASES: &[Case] = cases! {
     @"otel" "hit, with a reader attached", Some(HIT), Same, send(built(collected()).layer(fields(KIB)));
     "hit, 64 KiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(64 * KIB)));
     "hit, 1 MiB and 8 fields", Some(BARE), Same, send(hot().layer(fields(KIB * KIB)));
+    "hit, 10,000 keys by Zipf's law", Some(BARE_ZIPF), Zipf, send(hot().layer(fields(KIB)));
+    "hit, key of a sorted query", Some(HIT), Query, send(keyed(Policy::sort_query).layer(fields(KIB)));
+    "hit, key of a header field", Some(HIT), Same, send(keyed(|policy| policy.key_header(header::ACCEPT_LANGUAGE)).layer(fields(KIB)));
+    "hit, key by the policy's own function", Some(HIT), Same, send(keyed(|policy| policy.key_part(|parts| Some(parts.uri.path().to_owned()))).layer(fields(KIB)));
     "hit inside Router::layer", Some(BARE_EQUAL), Same, send(ready(fields(KIB).layer(hot())));
     "conditional hit (304)", Some(BARE), Conditional, send(hot().layer(fields(KIB)));
     "hit with Vary", Some(BARE), Same, send(hot().layer(varying()));
-    "bypass (no route), Router", Some(BARE), Same, send(cold().layer(text()));
+    "bypass (no route), Router", Some(BARE_TELLING), Same, send(cold().layer(text()));
     "bypass (no route), service_fn", Some(BARE_SERVICE), Same, send(cold().layer(service_fn(full)));
     "miss stored, 1 KiB and 8 fields", Some(BARE_NEW), New, send(small().layer(fields(KIB)));
     "miss not stored, 1 KiB and 8 fields", Some(BARE_NEW), New, send(small().layer(unstorable()));
+    "one of 1,000 that share a miss", Some(BARE), Crowds, crowd();
 };
 
 pub(crate) fn find(name: &str) -> Option<&'static Case> {
@@ -90,6 +110,8 @@ pub(crate) struct Client {
     service: Sending,
     request: Requests,
     template: Request<()>,
+    uris: Vec<Uri>,
+    draws: Zipf,
     sent: u64,
     /// What is spawned finds a runtime, and never runs: every future here is ready at once.
     runtime: tokio::runtime::Runtime,
@@ -103,16 +125,45 @@ impl Case {
     /// Sets the case up, and lets it run until hits are hits and the store is full.
     pub(crate) fn client(&self) -> Client {
         let mut client = Client::new(self.service, self.request);
-        client.send(match self.request {
-            Requests::Same | Requests::Conditional => 100,
-            Requests::New => 3_000,
-        });
+        client.warm_up();
+        client
+    }
+}
+
+/// A service that several threads send their requests to.
+pub(crate) struct Shared {
+    cache: Option<CacheLayer>,
+    router: Router,
+}
+
+impl Shared {
+    pub(crate) fn bare() -> Self {
+        let (cache, router) = (None, fields(KIB));
+        Self { cache, router }
+    }
+
+    pub(crate) fn cached() -> Self {
+        let (cache, router) = (Some(hot()), fields(KIB));
+        Self { cache, router }
+    }
+
+    /// Returns the client of one thread. Each draws other keys.
+    pub(crate) fn client(&self, request: Requests, thread: u64) -> Client {
+        let router = self.router.clone();
+        let service = || match &self.cache {
+            Some(cache) => send(cache.layer(router)),
+            None => send(router),
+        };
+        let mut client = Client::new(service, request);
+        // What was stored in the warming up is stored.
+        client.sent = URIS;
+        client.draws = Zipf::seeded(thread);
         client
     }
 }
 
 impl Client {
-    fn new(service: fn() -> Sending, request: Requests) -> Self {
+    fn new(service: impl FnOnce() -> Sending, request: Requests) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
@@ -121,9 +172,25 @@ impl Client {
             service: service(),
             request,
             template: template(request),
+            uris: match request {
+                Requests::Zipf => (0..URIS).map(article).collect(),
+                _ => Vec::new(),
+            },
+            draws: Zipf::seeded(0),
             sent: 0,
             runtime,
         }
+    }
+
+    /// Runs until hits are hits and the store is full.
+    pub(crate) fn warm_up(&mut self) {
+        self.sent = 0;
+        self.send(match self.request {
+            Requests::Same | Requests::Conditional | Requests::Query => 100,
+            Requests::New => 3_000,
+            Requests::Zipf => URIS,
+            Requests::Crowds => CROWD,
+        });
     }
 
     pub(crate) fn send(&mut self, requests: u64) {
@@ -135,9 +202,15 @@ impl Client {
                 // The first is answered in whole, and so stored.
                 request.headers_mut().remove(header::IF_NONE_MATCH);
             }
-            if self.request == Requests::New {
-                let uri = format!("/articles/{}", self.sent);
-                *request.uri_mut() = uri.try_into().expect("it is a path");
+            match self.request {
+                Requests::Same | Requests::Conditional | Requests::Query => {}
+                Requests::New => *request.uri_mut() = article(self.sent),
+                Requests::Crowds => *request.uri_mut() = article(self.sent.div_ceil(CROWD)),
+                // At first each once, so that all are stored.
+                Requests::Zipf if self.sent <= URIS => {
+                    *request.uri_mut() = self.uris[self.sent as usize - 1].clone();
+                }
+                Requests::Zipf => *request.uri_mut() = self.uris[self.draws.draw()].clone(),
             }
             (self.service)(request);
         }
@@ -158,6 +231,36 @@ pub(crate) fn storing() -> (Client, usize) {
 }
 
 const KIB: usize = 1024;
+
+/// How many URIs there are to choose from.
+const URIS: u64 = 10_000;
+
+/// How many share a miss.
+const CROWD: u64 = 1_000;
+
+fn article(number: u64) -> Uri {
+    let uri = format!("/articles/{number}");
+    uri.try_into().expect("it is a path")
+}
+
+/// Draws one of [`URIS`] places by Zipf's law with an exponent of one, near enough: the logarithm of
+/// the place is spread evenly.
+struct Zipf(u64);
+
+impl Zipf {
+    fn seeded(seed: u64) -> Self {
+        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn draw(&mut self) -> usize {
+        // Xorshift: the same places in every run.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let even = (self.0 >> 11) as f64 / (1_u64 << 53) as f64;
+        ((URIS as f64).powf(even) as usize - 1).min(URIS as usize - 1)
+    }
+}
 
 /// The entity tag that the handlers send.
 const TAG: &str = "\"5f2b-61a1c9e3d2f40\"";
@@ -185,7 +288,10 @@ fn template(request: Requests) -> Request<()> {
     if request == Requests::Conditional {
         fields.push(("if-none-match", TAG));
     }
-    let mut request = Request::get("/articles/7");
+    let mut request = Request::get(match request {
+        Requests::Query => "/articles/7?page=2&order=newest&author=12",
+        _ => "/articles/7",
+    });
     for (name, value) in fields {
         request = request.header(name, value);
     }
@@ -198,10 +304,22 @@ fn cached(bytes: usize) -> CacheLayer {
 }
 
 fn builder(bytes: usize) -> CacheLayerBuilder {
-    let minute = Policy::ttl(Duration::from_secs(3_600)).max_body(2 * KIB * KIB);
+    under(policy(), bytes)
+}
+
+fn policy() -> Policy {
+    Policy::ttl(Duration::from_secs(3_600)).max_body(2 * KIB * KIB)
+}
+
+fn under(policy: Policy, bytes: usize) -> CacheLayerBuilder {
     CacheLayer::builder()
         .store(MemoryStore::new(bytes))
-        .routes(Routes::new().route("/articles/{id}", minute))
+        .routes(Routes::new().route("/articles/{id}", policy))
+}
+
+/// A cache whose policy adds to the key.
+fn keyed(add: fn(Policy) -> Policy) -> CacheLayer {
+    built(under(add(policy()), 64 * KIB * KIB))
 }
 
 fn built(builder: CacheLayerBuilder) -> CacheLayer {
@@ -284,6 +402,49 @@ fn varying() -> Router {
     let mut headers: HeaderMap = common().into_iter().collect();
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     answering(headers, KIB)
+}
+
+/// Tells what a bypass tells.
+fn telling(mut response: Response<Body>) -> Response<Body> {
+    const STATUS: HeaderValue =
+        HeaderValue::from_static("tower-response-cache; fwd=bypass; detail=no-route");
+    let headers = response.headers_mut();
+    headers.insert(
+        HeaderName::from_static("x-cache"),
+        const { HeaderValue::from_static("BYPASS") },
+    );
+    headers.append(header::CACHE_STATUS, STATUS);
+    response
+}
+
+/// Has a thousand requests wait for one call of the handler, and then answers them all.
+fn crowd() -> Sending {
+    let open = Arc::new(AtomicBool::new(false));
+    let waits = open.clone();
+    let handler = move || {
+        let open = waits.clone();
+        std::future::poll_fn(move |_| match open.load(Ordering::Relaxed) {
+            true => Poll::Ready("An article."),
+            false => Poll::Pending,
+        })
+    };
+    let router = ready(Router::new().route("/articles/{id}", get(handler)));
+    let mut service = hot().layer(router);
+    let mut waiting = Vec::new();
+    Box::new(move |request| {
+        let mut answer = Box::pin(service.call(request));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(answer.as_mut().poll(&mut context).is_pending());
+        waiting.push(answer);
+        if waiting.len() as u64 == CROWD {
+            open.store(true, Ordering::Relaxed);
+            for answer in waiting.drain(..) {
+                let answered = now(answer).unwrap_or_else(|_| unreachable!("it cannot fail"));
+                read(answered.into_body());
+            }
+            open.store(false, Ordering::Relaxed);
+        }
+    })
 }
 
 fn unstorable() -> Router {

@@ -4,6 +4,7 @@
 //! cargo bench --bench cost            # one table of everything
 //! cargo bench --bench cost -- hit     # the cases with "hit" in their names
 //! cargo bench --bench cost -- --gate  # fails where a budget is exceeded by more than 3 %
+//! cargo bench --bench cost -- --scaling  # how much more two threads get done than one
 //! ```
 //!
 //! Each case answers requests with ten header fields in process, one after the other, and reads each
@@ -23,11 +24,13 @@
 
 use std::process::ExitCode;
 
+mod atomics;
 mod budgets;
 mod callgrind;
 mod cases;
 mod clock;
 mod memory;
+mod scaling;
 
 use callgrind::Counted;
 use cases::{CASES, Case};
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [callgrind::AGAIN, name, requests] => again(name, requests),
         ref flags if flags.contains(&"--gate") => return budgets::gate(),
+        ref flags if flags.contains(&"--scaling") => scaling::print(),
         ref flags if flags.contains(&"--bench") => {
             let filter = flags.iter().find(|flag| !flag.starts_with("--"));
             table(filter.copied().unwrap_or_default());
@@ -55,6 +59,8 @@ fn again(name: &str, requests: &str) {
 }
 
 fn table(filter: &str) {
+    // At first: later the process has memory to use again.
+    let bytes = memory::per_entry();
     if !callgrind::is_installed() {
         println!("valgrind is not installed: no instructions, no allocations\n");
     }
@@ -75,7 +81,7 @@ fn table(filter: &str) {
             clock::nanoseconds(case),
         );
     }
-    if let Some(bytes) = memory::per_entry() {
+    if let Some(bytes) = bytes {
         println!(
             "\nA stored response of 1 KiB takes {bytes:.0} bytes over its header section and body."
         );
@@ -96,6 +102,9 @@ fn request_of(case: &Case) -> &'static Case {
         cases::Requests::Same => "request",
         cases::Requests::Conditional => "request with If-None-Match",
         cases::Requests::New => "request for a new URI",
+        cases::Requests::Zipf => "request for one of 10,000 URIs",
+        cases::Requests::Crowds => "request for the URI of a crowd",
+        cases::Requests::Query => "request with a query",
     })
-    .expect("both are in the list")
+    .expect("all are in the list")
 }

@@ -21,12 +21,15 @@
 //! - the cache layer of this crate, with the routes that `rules` makes of the command line;
 //! - `origin` sends the request on and turns an origin that fails into a 502 or 504, which the
 //!   cache may answer with a stale response instead.
+//!
+//! Beside them, `interim` passes on what the origin says before its answer.
 
 mod admin;
 mod args;
 mod connector;
 mod fields;
 mod front;
+mod interim;
 mod origin;
 mod rules;
 mod server;

@@ -24,7 +24,7 @@ use tower_response_cache::OriginUnreachable;
 use crate::connector::{Answered, Connector};
 use crate::fields::{self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::front::{Notice, RequestBody, notice};
-use crate::tunnel;
+use crate::{interim, tunnel};
 
 /// How long an origin may take to start its answer to a request without a body. With a body the
 /// client sets the pace, so the client's patience is the limit.
@@ -75,6 +75,7 @@ impl Service<Request<RequestBody>> for Origin {
 
 impl Inner {
     async fn exchange(&self, mut request: Request<RequestBody>) -> OriginResponse {
+        let relay = interim::relay(&mut request);
         self.address(&mut request);
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let answer = if request.body().is_end_stream() {
@@ -82,6 +83,9 @@ impl Inner {
         } else {
             Ok(self.client.request(request).await)
         };
+        if let Some(relay) = relay {
+            relay.finish().await;
+        }
         match answer {
             Ok(Ok(response)) => received(response, upgrade),
             Ok(Err(error)) => Failure::of(&error).response(),
@@ -119,6 +123,7 @@ impl Inner {
             *again.method_mut() = request.method().clone();
             *again.uri_mut() = request.uri().clone();
             *again.headers_mut() = request.headers().clone();
+            *again.extensions_mut() = request.extensions().clone();
             again
         });
         match (self.client.request(request).await, again) {

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use tower::Service;
 
 use crate::front::{self, RequestBody};
+use crate::interim::{CLIENT, Interim, Relaying};
 
 /// How long a client may take for the head of a request, and keep a connection without one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -82,23 +84,35 @@ async fn connection<S, B>(
         return;
     }
     let client_field = front::client_field(client);
-    let service =
-        service_fn(move |request| front::pass(cache.clone(), client_field.clone(), request));
+    let interim = Arc::new(Interim::default());
+    let io = Relaying::new(TokioIo::new(stream), Arc::clone(&interim));
+    let relaying = Arc::clone(&interim);
+    let service = service_fn(move |request| {
+        let answer = front::pass(cache.clone(), client_field.clone(), request);
+        let interim = Arc::clone(&relaying);
+        async move {
+            let answer = answer.await;
+            interim.end();
+            answer
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(io, service)
         .with_upgrades();
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        ended = &mut connection => ended,
-        _ = stop.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let ended = CLIENT.scope(Arc::clone(&interim), async {
+        tokio::select! {
+            biased;
+            ended = &mut connection => ended,
+            _ = stop.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
-    };
-    if let Err(error) = ended {
+    });
+    if let Err(error) = ended.await {
         tracing::debug!(%client, ?error, "connection ended");
     }
 }

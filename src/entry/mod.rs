@@ -23,7 +23,7 @@ mod variants;
 use packed::Packed;
 use times::PackedTimes;
 
-pub(crate) use packed::Head;
+pub(crate) use packed::{FieldWriter, Head, PackedFields};
 #[cfg(feature = "redis")]
 pub(crate) use packed::{Layout, field_name, length_size, push_length, take_field, take_length};
 #[cfg(feature = "redis")]
@@ -65,9 +65,6 @@ struct Rare {
     fill: Option<NonZeroU64>,
 }
 
-/// Longer bodies are not copied.
-const SHORT_BODY: usize = 4 << 10;
-
 /// Who may be given a stored response, and on what condition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reuse {
@@ -84,13 +81,16 @@ pub(crate) struct Reuse {
 }
 
 impl StoredResponse {
+    /// Longer bodies are not copied.
+    pub(crate) const SHORT_BODY: usize = 4 << 10;
+
     #[expect(
         clippy::too_many_arguments,
         reason = "each is a part of what is stored, and there is one caller"
     )]
     pub(crate) fn new(
         status: StatusCode,
-        headers: &HeaderMap,
+        fields: impl Into<PackedFields>,
         body: Bytes,
         trailers: Option<HeaderMap>,
         times: Times,
@@ -99,7 +99,7 @@ impl StoredResponse {
         position: Position,
     ) -> Self {
         let rare = Rare {
-            body: (body.len() > SHORT_BODY).then(|| body.clone()),
+            body: (body.len() > Self::SHORT_BODY).then(|| body.clone()),
             trailers: trailers.map(Box::new),
             tags: subject.tags().into(),
             fill: None,
@@ -111,7 +111,7 @@ impl StoredResponse {
         Self {
             status,
             reuse,
-            packed: Packed::new(headers, subject.borrow(), short),
+            packed: Packed::new(&fields.into(), subject.borrow(), short),
             times: times.into(),
             rare: (!rare.is_empty()).then(|| Box::new(rare)),
             position,

@@ -34,16 +34,11 @@ pub(super) struct Packed {
 const NONE: u32 = u32::MAX;
 
 impl Packed {
-    pub(super) fn new(headers: &HeaderMap, subject: SubjectRef<'_>, body: &[u8]) -> Self {
+    pub(super) fn new(fields: &PackedFields, subject: SubjectRef<'_>, body: &[u8]) -> Self {
         let (path, query) = (subject.path(), subject.query());
         let text = path.len() + query.map_or(0, str::len);
-        let mut bytes = Vec::with_capacity(head_size(headers) + text + body.len());
-        for (name, value) in headers {
-            push_length(&mut bytes, name.as_str().len());
-            push_length(&mut bytes, value.len());
-            bytes.extend_from_slice(name.as_str().as_bytes());
-            bytes.extend_from_slice(value.as_bytes());
-        }
+        let mut bytes = Vec::with_capacity(fields.bytes.len() + text + body.len());
+        bytes.extend_from_slice(&fields.bytes);
         let head_end = position(bytes.len());
         bytes.extend_from_slice(path.as_bytes());
         let path_end = position(bytes.len());
@@ -52,8 +47,7 @@ impl Packed {
         bytes.extend_from_slice(body);
         Self {
             bytes: bytes.into(),
-            // A header map has no more than 32,768.
-            fields: u16::try_from(headers.len()).unwrap_or(u16::MAX),
+            fields: fields.fields,
             around: 0,
             head_end,
             path_end,
@@ -67,7 +61,10 @@ impl Packed {
     }
 
     pub(super) fn head(&self) -> Head<'_> {
-        Head(self)
+        Head {
+            bytes: &self.bytes,
+            fields: self.fields,
+        }
     }
 
     pub(super) fn path(&self) -> &str {
@@ -100,13 +97,67 @@ impl Packed {
     }
 }
 
-/// Returns how many bytes a header section takes here.
-fn head_size(headers: &HeaderMap) -> usize {
-    let field = |(name, value): (&HeaderName, &HeaderValue)| {
-        let (name, value) = (name.as_str().len(), value.len());
-        length_size(name) + length_size(value) + name + value
-    };
-    headers.iter().map(field).sum()
+/// A header section on its way into a [`Packed`], in the form it has there: a header map of the same
+/// would cost most of what storing a response does. Clones share their bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PackedFields {
+    bytes: Bytes,
+    fields: u16,
+}
+
+/// Writes [`PackedFields`].
+#[derive(Debug)]
+pub(crate) struct FieldWriter {
+    bytes: Vec<u8>,
+    fields: u16,
+}
+
+impl PackedFields {
+    pub(crate) fn head(&self) -> Head<'_> {
+        Head {
+            bytes: &self.bytes,
+            fields: self.fields,
+        }
+    }
+}
+
+impl FieldWriter {
+    /// Begins with room for a header section, and some.
+    pub(crate) fn with_room_for(headers: &HeaderMap) -> Self {
+        // Guessed: a look at all of them takes longer than growing now and then does.
+        const FIELD: usize = 56;
+        Self {
+            bytes: Vec::with_capacity((headers.len() + 2) * FIELD),
+            fields: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, name: &HeaderName, value: &[u8]) {
+        let name = name.as_str().as_bytes();
+        push_length(&mut self.bytes, name.len());
+        push_length(&mut self.bytes, value.len());
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
+        // A header map has no more than 32,768.
+        self.fields = self.fields.saturating_add(1);
+    }
+
+    pub(crate) fn finish(self) -> PackedFields {
+        PackedFields {
+            bytes: self.bytes.into(),
+            fields: self.fields,
+        }
+    }
+}
+
+impl From<&HeaderMap> for PackedFields {
+    fn from(headers: &HeaderMap) -> Self {
+        let mut fields = FieldWriter::with_room_for(headers);
+        for (name, value) in headers {
+            fields.push(name, value.as_bytes());
+        }
+        fields.finish()
+    }
 }
 
 /// A head and a path of 4 GiB do not get through a server.
@@ -124,6 +175,7 @@ pub(crate) fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
 }
 
 /// Returns how many bytes a length takes.
+#[cfg(any(feature = "redis", test))]
 pub(crate) fn length_size(length: usize) -> usize {
     (length.max(1).ilog2() / 7) as usize + 1
 }
@@ -144,7 +196,10 @@ fn read_length(bytes: &[u8], at: &mut usize) -> usize {
 
 /// The header section of a stored response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Head<'a>(&'a Packed);
+pub(crate) struct Head<'a> {
+    bytes: &'a Bytes,
+    fields: u16,
+}
 
 impl<'a> Head<'a> {
     /// Returns the first value of a field.
@@ -157,7 +212,7 @@ impl<'a> Head<'a> {
 
     /// Returns names and values, in order.
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let bytes = &self.0.bytes;
+        let bytes = self.bytes;
         self.spans()
             .map(|(name, value)| (&bytes[name], &bytes[value]))
     }
@@ -169,8 +224,8 @@ impl<'a> Head<'a> {
 
     /// Makes a header map of the fields with certain names.
     pub(crate) fn some_to_map(self, extra: usize, wanted: impl Fn(&[u8]) -> bool) -> HeaderMap {
-        let bytes = &self.0.bytes;
-        let mut map = HeaderMap::with_capacity(usize::from(self.0.fields) + extra);
+        let bytes = self.bytes;
+        let mut map = HeaderMap::with_capacity(usize::from(self.fields) + extra);
         for (name, value) in self.spans() {
             let name = &bytes[name];
             if !wanted(name) {
@@ -198,8 +253,8 @@ impl<'a> Head<'a> {
     }
 
     fn spans(self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + 'a {
-        let bytes = &self.0.bytes;
-        (0..self.0.fields).scan(0, |at, _| {
+        let bytes = self.bytes;
+        (0..self.fields).scan(0, |at, _| {
             let name = read_length(bytes, at);
             let value = read_length(bytes, at);
             let name = *at..*at + name;
@@ -241,7 +296,7 @@ mod tests {
         let map = headers();
         for query in [None, Some(""), Some("q=1")] {
             let subject = Subject::new("/a/b", query, []);
-            let packed = Packed::new(&map, subject.borrow(), b"body");
+            let packed = Packed::new(&(&map).into(), subject.borrow(), b"body");
             assert_eq!(packed.head().to_map(3), map);
             assert_eq!(packed.path(), "/a/b");
             assert_eq!(packed.query(), query);
@@ -258,14 +313,19 @@ mod tests {
             assert_eq!(bytes.len(), length_size(length), "{length}");
             assert_eq!(read_length(&bytes, &mut 0), length);
         }
-        let packed = Packed::new(&headers(), subject.borrow(), b"body");
-        assert_eq!(packed.size(), head_size(&headers()) + 3 + 4);
+        let packed = Packed::new(&(&headers()).into(), subject.borrow(), b"body");
+        let field = |(name, value): (&HeaderName, &HeaderValue)| {
+            let (name, value) = (name.as_str().len(), value.len());
+            length_size(name) + length_size(value) + name + value
+        };
+        let head: usize = headers().iter().map(field).sum();
+        assert_eq!(packed.size(), head + 3 + 4);
     }
 
     #[test]
     fn the_first_value_of_a_field_is_found() {
         let subject = Subject::new("/", None, []);
-        let packed = Packed::new(&headers(), subject.borrow(), b"");
+        let packed = Packed::new(&(&headers()).into(), subject.borrow(), b"");
         let get = |name| packed.head().get(&HeaderName::from_static(name));
         assert_eq!(get("x-a"), Some(&b"1"[..]));
         assert_eq!(get("x-empty"), Some(&b""[..]));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
 use super::packed::{Layout, Packed};
-use super::{AtomicU64, Prepared, Rare, Reuse, SHORT_BODY, StoredResponse, Times};
+use super::{AtomicU64, Prepared, Rare, Reuse, StoredResponse, Times};
 use crate::clock;
 use crate::invalidate::Position;
 
@@ -36,7 +36,7 @@ impl Parts {
     /// that could have been stored.
     pub(crate) fn join(self) -> Option<Unplaced> {
         let text = self.layout.text().filter(|end| *end <= self.bytes.len())?;
-        let is_long = self.bytes.len() - text > SHORT_BODY;
+        let is_long = self.bytes.len() - text > StoredResponse::SHORT_BODY;
         let body = is_long.then(|| self.bytes.slice(text..));
         let packed = match is_long {
             true => self.bytes.slice(..text),

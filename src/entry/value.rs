@@ -4,9 +4,8 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
 
-use super::packed::Packed;
+use super::packed::{Packed, PackedFields};
 use super::times::{PackedTimes, Times};
 use super::verdict;
 use crate::invalidate::{Log, Position, Subject, SubjectRef, Verdict};
@@ -51,7 +50,7 @@ impl StoredValue {
             stale_if_error: Duration::ZERO,
         };
         Self {
-            packed: Packed::new(&HeaderMap::new(), subject.borrow(), bytes),
+            packed: Packed::new(&PackedFields::default(), subject.borrow(), bytes),
             tags: subject.tags().into(),
             times: times.into(),
             position,

@@ -16,7 +16,7 @@ use super::{Asked, respond};
 use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::{CacheDirective, KeptLifetime};
-use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
+use crate::entry::{FieldWriter, PackedFields, Reuse, StoredResponse, Times, Variant, Variants};
 use crate::flight::Leader;
 use crate::invalidate::{NotToStore, Position, Subject, SubjectRef};
 use crate::mutant::{self, Mutant};
@@ -33,7 +33,7 @@ use crate::store::{Answer, Stored};
 #[derive(Debug)]
 pub(super) struct Plan {
     status: StatusCode,
-    headers: HeaderMap,
+    fields: PackedFields,
     times: Times,
     reuse: Reuse,
     pub(super) subject: Subject,
@@ -104,6 +104,11 @@ pub(super) struct Interval {
 /// header map holds 24,576.
 const MOST_FIELDS: usize = 4096;
 
+/// Whether a header section has so many fields that it is not even looked at for what to update.
+pub(super) fn is_too_long(headers: &HeaderMap) -> bool {
+    headers.len() > MOST_FIELDS
+}
+
 /// Decides whether a response to `asked` is stored.
 pub(super) fn admit(
     asked: &Asked,
@@ -125,7 +130,7 @@ pub(super) fn admit(
     if policy.set_cookie == SetCookie::NotStored && head.headers.contains_key(header::SET_COOKIE) {
         return Err(Refusal::SetCookie);
     }
-    if head.headers.len() > MOST_FIELDS {
+    if is_too_long(&head.headers) {
         return Err(Refusal::TooLarge);
     }
     let nominated = match Vary::of(&head.headers) {
@@ -141,15 +146,10 @@ pub(super) fn admit(
     let directives = targeted::directives(&head.headers, &asked.core().targets);
     let storable = judge(asked, head, &directives)?;
     let times = times(asked, head, &directives, &storable, interval)?;
-    let mut headers = storable::stored_headers(&head.headers, &directives.cache_control.no_cache);
-    if policy.set_cookie == SetCookie::StoredWithout {
-        headers.remove(header::SET_COOKIE);
-    }
-    respond::strip(&mut headers);
-    complete(&mut headers, &head.headers, expected, interval.received);
+    let fields = stored_fields(asked, head, &directives, expected, interval.received);
     Ok(Plan {
         status: head.status,
-        headers,
+        fields,
         times,
         reuse: Reuse {
             always_validate: storable.always_validate,
@@ -212,7 +212,7 @@ fn judge(asked: &Asked, head: &Parts, directives: &Directives) -> Result<Storabl
         cookie: cautious && asked.flags.cookie,
     };
     let grants = Grants {
-        partial: is_single_part(&head.headers),
+        partial: head.status == StatusCode::PARTIAL_CONTENT && is_single_part(&head.headers),
         lifetime: asked
             .route
             .policy
@@ -336,20 +336,40 @@ fn seed(asked: &Asked, interval: Interval) -> u64 {
         .hash_one((asked.key.borrow().hash64(), interval.received.instant))
 }
 
-/// Completes the stored head: the date of the response (RFC 9110 §6.6.1 wants it of one that is
-/// stored), and its true length where it announced one.
-fn complete(headers: &mut HeaderMap, sent: &HeaderMap, expected: Option<u64>, received: Now) {
-    if !headers.contains_key(header::DATE) {
-        add_date(headers, received);
+/// Returns the stored head, completed: with the date of the response (RFC 9110 §6.6.1 wants it of one
+/// that is stored), and its true length where it announced one.
+fn stored_fields(
+    asked: &Asked,
+    head: &Parts,
+    directives: &Directives,
+    expected: Option<u64>,
+    received: Now,
+) -> PackedFields {
+    let set_cookie = asked.route.policy.set_cookie != SetCookie::StoredWithout;
+    let no_cache = &directives.cache_control.no_cache;
+    let mut fields = FieldWriter::with_room_for(&head.headers);
+    let mut dated = false;
+    for (name, value) in storable::stored_fields(&head.headers, no_cache) {
+        if respond::is_stripped(name) || (*name == header::SET_COOKIE && !set_cookie) {
+            continue;
+        }
+        dated |= *name == header::DATE;
+        fields.push(name, value.as_bytes());
     }
-    if let (true, Some(length)) = (sent.contains_key(header::CONTENT_LENGTH), expected) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if !dated {
+        fields.push(&header::DATE, &date::format(received.wall));
     }
+    if let (true, Some(length)) = (head.headers.contains_key(header::CONTENT_LENGTH), expected) {
+        let mut digits = itoa::Buffer::new();
+        let length = digits.format(length);
+        fields.push(&header::CONTENT_LENGTH, length.as_bytes());
+    }
+    fields.finish()
 }
 
 /// Adds the date of a response that came without one.
 pub(super) fn add_date(headers: &mut HeaderMap, received: Now) {
-    if let Ok(date) = HeaderValue::try_from(date::format(received.wall)) {
+    if let Ok(date) = HeaderValue::from_bytes(&date::format(received.wall)) {
         headers.insert(header::DATE, date);
     }
 }
@@ -361,6 +381,11 @@ pub(super) fn subject(
     headers: &HeaderMap,
     directive: Option<&CacheDirective>,
 ) -> Option<Subject> {
+    if directive.is_none_or(|directive| directive.tags.is_empty())
+        && !invalidation::names_any(headers)
+    {
+        return Some(asked.subject.clone());
+    }
     let by_field = invalidation::tags(headers);
     let by_group = invalidation::groups(headers);
     if by_field.overflow || by_group.overflow {
@@ -420,13 +445,14 @@ impl Plan {
         if self.status == StatusCode::PARTIAL_CONTENT {
             body = self.join(body, basis)?;
         }
-        if self.etag && self.status == StatusCode::OK && !self.headers.contains_key(header::ETAG) {
-            self.headers
-                .insert(header::ETAG, entity_tag::generate(&body));
+        if self.etag && self.status == StatusCode::OK && self.fields.head().etag().is_none() {
+            let mut headers = self.fields.head().to_map(1);
+            headers.insert(header::ETAG, entity_tag::generate(&body));
+            self.fields = (&headers).into();
         }
         Some(StoredResponse::new(
             self.status,
-            &self.headers,
+            self.fields,
             body,
             captured.trailers,
             self.times,
@@ -439,26 +465,36 @@ impl Plan {
     /// Joins a part to the part that is stored, if they are of one representation, and makes a 200
     /// of what turns out to be the whole (RFC 9111 §3.4).
     fn join(&mut self, body: Bytes, basis: &Basis) -> Option<Bytes> {
-        let range = self.headers.get(header::CONTENT_RANGE);
+        let mut headers = self.fields.head().to_map(0);
+        let range = headers.get(header::CONTENT_RANGE);
         let mut part = Partial::new(range.map(HeaderValue::as_bytes), body)?;
         if let Basis::Beside(stored) = basis {
-            let etag = self.headers.get(header::ETAG).map(HeaderValue::as_bytes);
+            let etag = headers.get(header::ETAG).map(HeaderValue::as_bytes);
             if partial::same_representation(stored.head().etag(), etag)
                 && let Some(joined) = stored.part().and_then(|stored| stored.combine(&part))
             {
                 part = joined;
                 // An answer to `If-Range` leaves out what its client knows (RFC 9110 §15.3.7).
-                self.headers = validation::freshen(&stored.head().to_map(0), &self.headers);
+                headers = validation::freshen(&stored.head().to_map(0), &headers);
+                if is_too_long(&headers) {
+                    return None;
+                }
                 self.keep_tags(stored);
             }
         }
-        if let Some(whole) = part.whole() {
-            self.status = StatusCode::OK;
-            partial::set_whole(&mut self.headers, whole.len() as u64);
-            return Some(whole.clone());
-        }
-        let (range, body) = part.into_parts();
-        self.headers.insert(header::CONTENT_RANGE, range);
+        let body = match part.whole() {
+            Some(whole) => {
+                self.status = StatusCode::OK;
+                partial::set_whole(&mut headers, whole.len() as u64);
+                whole.clone()
+            }
+            None => {
+                let (range, body) = part.into_parts();
+                headers.insert(header::CONTENT_RANGE, range);
+                body
+            }
+        };
+        self.fields = (&headers).into();
         Some(body)
     }
 
@@ -478,8 +514,8 @@ impl Plan {
     }
 
     /// The head as another client may be given it.
-    pub(super) fn headers(&self) -> &HeaderMap {
-        &self.headers
+    pub(super) fn fields(&self) -> &PackedFields {
+        &self.fields
     }
 }
 

@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap};
 use http::response::Parts;
 use http::{Response, StatusCode};
 
+use super::admit;
 use super::forward::Fetch;
 use crate::entry::StoredResponse;
 use crate::invalidate::Verdict;
@@ -120,7 +121,9 @@ impl StoredResponse {
     /// (RFC 9111 §3.4). `None` where they do not go together.
     pub(super) fn completed_by(&self, rest: &Parts, body: Bytes) -> Option<(Parts, Bytes)> {
         let etag = rest.headers.get(header::ETAG).map(|etag| etag.as_bytes());
-        if !partial::same_representation(self.head().etag(), etag) {
+        if admit::is_too_long(&rest.headers)
+            || !partial::same_representation(self.head().etag(), etag)
+        {
             return None;
         }
         let range = rest.headers.get(header::CONTENT_RANGE);

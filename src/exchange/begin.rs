@@ -7,20 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tower_service::Service;
 
 use super::basis::Basis;
 use super::lookup::{self, Ask, Lookup, Waiting};
 use super::request::{self, Flags, Kind, Signals};
 use super::respond::{self, Client};
 use super::write::Write;
-use super::{Asked, Core, Journey, Place, admissible, forward, refresh, write_key};
-use crate::body::{BoxError, CacheBody};
+use super::{
+    Asked, Content, Core, Handler, Journey, Place, admissible, forward, refresh, write_key,
+};
+use crate::body::CacheBody;
 use crate::entry::StoredResponse;
 use crate::key::KeyBuilder;
 use crate::policy::Route;
@@ -56,13 +56,9 @@ pub(crate) fn begin<S, Q, B>(
     request: Request<Q>,
 ) -> Begun<S::Future, B, S::Error>
 where
-    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: Handler<Q, B>,
     Q: Body + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-    B::Error: Into<BoxError>,
+    B: Content,
 {
     let route = match place.way(&request) {
         // Nothing was taken apart so far, and need not be put together again.

@@ -1,9 +1,9 @@
 //! A miss: one call of the handler for everyone who waits, and what becomes of its response.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::header::HeaderMap;
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -11,7 +11,6 @@ use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
-use tower_service::Service;
 use tracing::Instrument;
 
 use super::admit::{self, Interval, Plan, Refusal};
@@ -20,14 +19,13 @@ use super::detached::Detached;
 use super::lookup::{Lookup, Waiting};
 use super::refresh::Validated;
 use super::share::Waited;
-use super::{Asked, Inner, again, refresh, respond};
-use crate::body::{BoxError, CacheBody, Captured, Fill, Limits, into_bytes};
-use crate::directive::Invalidate;
+use super::{Asked, Content, Handler, Inner, again, refresh, respond, write};
+use crate::body::{CacheBody, Captured, Fill, Limits, into_bytes};
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing, Leader, Streaming};
 use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
-use crate::semantics::{invalidation, preconditions};
+use crate::semantics::preconditions;
 use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
 use crate::store::{Answer, Claim};
 use crate::telemetry::trace::{self, FillSpan};
@@ -51,13 +49,9 @@ pub(super) async fn wait_and_fetch<S, Q, B>(
     request: Request<Q>,
 ) -> Result<Response<CacheBody<B>>, S::Error>
 where
-    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: Handler<Q, B>,
     Q: Body + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-    B::Error: Into<BoxError>,
+    B: Content,
 {
     let core = asked.core().clone();
     let waiting = core.bounded(Operation::Get, Answer::Later(waiting));
@@ -67,7 +61,8 @@ where
             core.store_failed(Operation::Get, &error);
             let response = Inner::Ready(inner).call(request).await?;
             let outcome = Outcome::Bypass(BypassReason::Store);
-            return Ok(respond::pass(&core, asked.route.row.id, outcome, response));
+            let (route, told) = (asked.route.row.id, Told::default());
+            return Ok(respond::pass(&core, route, outcome, told, response));
         }
     };
     asked.variants.clone_from(&found.variants);
@@ -102,13 +97,9 @@ pub(super) async fn fetch<S, Q, B>(
     basis: Basis,
 ) -> Result<Response<CacheBody<B>>, S::Error>
 where
-    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: Handler<Q, B>,
     Q: Body + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-    B::Error: Into<BoxError>,
+    B: Content,
 {
     let timeout = asked.route.policy.staleness.soft_timeout;
     let (Some(timeout), Basis::Stale(stale)) = (timeout, &basis) else {
@@ -135,17 +126,13 @@ async fn share_or_lead<S, Q, B>(
     basis: Basis,
 ) -> Result<Response<CacheBody<B>>, S::Error>
 where
-    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: Handler<Q, B>,
     Q: Body + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-    B::Error: Into<BoxError>,
+    B: Content,
 {
     let mut inner = Inner::Ready(inner);
     let turns = if asked.may_share() { TURNS } else { 0 };
-    let give_up = Instant::now().checked_add(asked.route.policy.collapsing.max_wait);
+    let mut give_up = None;
     for _ in 0..turns {
         match asked.join() {
             Join::Alone => break,
@@ -164,6 +151,8 @@ where
             }
             Join::Wait(flight) => {
                 inner = inner.release();
+                let max_wait = asked.route.policy.collapsing.max_wait;
+                let give_up = *give_up.get_or_insert_with(|| Instant::now().checked_add(max_wait));
                 match asked.wait_for(&flight, give_up).await {
                     Waited::Answered(response) => return Ok(response),
                     Waited::Again => {}
@@ -214,11 +203,12 @@ pub(super) struct Fetch {
     pub(super) span: FillSpan,
 }
 
-/// A handler's response and the time it took.
+/// A handler's response, the time it took, and what its client is told of it.
 struct Received<B> {
     head: Parts,
     body: B,
     interval: Interval,
+    told: Told,
 }
 
 /// A handler call that brought no response.
@@ -255,11 +245,9 @@ impl Fetch {
         call: Call<S, Q>,
     ) -> impl Future<Output = Result<Response<CacheBody<B>>, S::Error>>
     where
-        S: Service<Request<Q>, Response = Response<B>> + Clone,
+        S: Handler<Q, B>,
         Q: 'static,
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         self.span = FillSpan::open(&self.asked.route.row, self.why);
         let span = self.span.span.clone();
@@ -271,11 +259,9 @@ impl Fetch {
         mut call: Call<S, Q>,
     ) -> Result<Response<CacheBody<B>>, S::Error>
     where
-        S: Service<Request<Q>, Response = Response<B>> + Clone,
+        S: Handler<Q, B>,
         Q: 'static,
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         if let Some(response) = self.found_by_another_node().await {
             return Ok(response);
@@ -348,7 +334,7 @@ impl Fetch {
 
     async fn send<S, Q, B>(&self, call: Call<S, Q>) -> Result<Received<B>, Failure<S::Error>>
     where
-        S: Service<Request<Q>, Response = Response<B>> + Clone,
+        S: Handler<Q, B>,
     {
         let core = self.asked.core();
         let requested = core.clock.now();
@@ -365,18 +351,16 @@ impl Fetch {
                 .saturating_duration_since(requested.instant);
             core.stats.took(Timed::Origin, took);
         }
-        let asked_for = head.extensions.get::<Invalidate>().cloned();
-        if let Some(Invalidate(invalidations)) =
-            asked_for.filter(|_| invalidation::invalidates(head.status))
-        {
-            // A failure is counted; the response does not wait for the store to come back.
-            let _ = core.invalidate(&invalidations).await;
-        }
+        let told = write::record_what_is_asked_for(core, head.status, &head.extensions).await;
         let interval = Interval {
             requested,
             received,
         };
         Ok(Received {
+            told: Told {
+                fwd_status: Some(head.status),
+                ..told
+            },
             head,
             body,
             interval,
@@ -392,7 +376,7 @@ impl Fetch {
             return HeaderMap::new();
         }
         preconditions::strip(headers);
-        self.asked.headers.clone()
+        HeaderMap::clone(&self.asked.headers)
     }
 
     /// Frees those who wait to make their own calls.
@@ -435,9 +419,7 @@ impl Fetch {
         conditions: &HeaderMap,
     ) -> Option<Response<CacheBody<B>>>
     where
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         let asked = &self.asked;
         let core = asked.core();
@@ -466,11 +448,7 @@ impl Fetch {
             let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
             leader.land(Landing::Stored(Arc::new(landed)));
         }
-        let told = Told {
-            fwd_status: Some(rest.head.status),
-            ..Told::default()
-        };
-        let response = asked.replay(&stored, outcome, told);
+        let response = asked.replay(&stored, outcome, rest.told);
         Some(asked.conditionally(conditions, response))
     }
 
@@ -482,28 +460,24 @@ impl Fetch {
         conditions: &HeaderMap,
     ) -> Response<CacheBody<B>>
     where
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         let Received {
             head,
             body,
             interval,
+            told,
         } = received;
         if self.asked.method == Method::HEAD {
             return self.pass_head_on(head, body, interval, position);
         }
         let outcome = self.miss(None);
         match admit::admit(&self.asked, &head, &body.size_hint(), interval) {
-            Ok(plan) => self.fill(
-                Response::from_parts(head, body),
-                plan,
-                position,
-                conditions,
-                outcome,
-            ),
-            Err(refusal) => self.pass_on(head, body, refusal, conditions),
+            Ok(plan) => {
+                let response = Response::from_parts(head, body);
+                self.fill(response, plan, position, conditions, outcome, told)
+            }
+            Err(refusal) => self.pass_on(head, body, refusal, conditions, told),
         }
     }
 
@@ -515,11 +489,10 @@ impl Fetch {
         position: Position,
         conditions: &HeaderMap,
         outcome: Outcome,
+        told: Told,
     ) -> Response<CacheBody<B>>
     where
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         let (head, body) = response.into_parts();
         let Self {
@@ -536,11 +509,11 @@ impl Fetch {
                 // No other request may be given it without asking the handler itself.
                 leader.not_for_others();
                 let now = core.clock.instant();
-                asked.place.flights.is_uncacheable(flight_key.borrow(), now);
+                asked.place.flights.is_uncacheable(&flight_key, now);
                 None
             }
             leader => {
-                asked.place.flights.is_cacheable(flight_key.borrow());
+                asked.place.flights.is_cacheable(&flight_key);
                 leader
             }
         };
@@ -553,7 +526,7 @@ impl Fetch {
         let useful_until = plan.useful_until();
         let refused = asked.refused_by_log(position, plan.subject.borrow());
         let landing = leader.clone().map(|leader| {
-            let head = (plan.headers().clone(), plan.nominated.clone());
+            let head = (plan.fields().clone(), plan.nominated.clone());
             (leader, head, plan.subject.tags().into())
         });
         let commit = {
@@ -579,10 +552,11 @@ impl Fetch {
         };
         let fill = Fill::new(body, limits, commit);
         let reader = fill.reader();
-        if let Some((leader, (headers, nominated), tags)) = landing {
+        if let Some((leader, (fields, nominated), tags)) = landing {
             leader.land(Landing::Streaming(Arc::new(Streaming {
                 status: head.status,
-                headers,
+                fields,
+                headers: OnceLock::new(),
                 fill,
                 nominated,
                 request: asked.headers.clone(),
@@ -590,10 +564,6 @@ impl Fetch {
                 useful_until,
             })));
         }
-        let told = Told {
-            fwd_status: Some(head.status),
-            ..Told::default()
-        };
         let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
         let mut response = Response::from_parts(head, body);
         respond::strip(response.headers_mut());
@@ -608,16 +578,14 @@ impl Fetch {
         body: B,
         refusal: Refusal,
         conditions: &HeaderMap,
+        told: Told,
     ) -> Response<CacheBody<B>> {
         let asked = &self.asked;
         let core = asked.core();
         self.free();
         if self.leader.is_some() && refusal.lasts(head.status) {
             let now = core.clock.instant();
-            asked
-                .place
-                .flights
-                .is_uncacheable(asked.flight_key().borrow(), now);
+            asked.place.flights.is_uncacheable(&asked.flight_key(), now);
         }
         // The handler's latest word on this key: what was stored before is no longer its answer.
         if matches!(self.basis, Basis::Stale(_)) && head.status.is_success() {
@@ -626,10 +594,6 @@ impl Fetch {
         let outcome = match asked.credentials() {
             Some(reason) => Outcome::Bypass(reason),
             None => self.miss(Some(refusal.detail())),
-        };
-        let told = Told {
-            fwd_status: Some(head.status),
-            ..Told::default()
         };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             asked.answered(outcome, None);

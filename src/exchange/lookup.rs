@@ -99,20 +99,45 @@ pub(super) fn find(
         }
         Answer::Now(stored) => Answer::Now(stored.map(Found::alone)),
         Answer::Later(stored) => {
-            let (core, key, headers) = (core.clone(), key.to_owned(), headers.clone());
-            Answer::Later(Box::pin(async move {
-                match stored.await? {
-                    Some(Stored::Variants(variants)) => {
-                        let exact = variant(key.borrow(), &variants.names, &headers);
-                        let chosen = choose(&variants, key.borrow(), exact.key(), &headers);
-                        let stored = core.store.get(chosen).get().await?;
-                        Ok(Found::among(variants, stored))
-                    }
-                    stored => Ok(Found::alone(stored)),
-                }
-            }))
+            let far = find_far(core.clone(), key.to_owned(), headers.clone(), stored);
+            Answer::Later(Box::pin(far))
         }
     }
+}
+
+/// Finishes a lookup in a store that takes its time. The variant that will probably be selected is
+/// asked for together with what says which one that is.
+async fn find_far(
+    core: Arc<Core>,
+    key: Key,
+    headers: HeaderMap,
+    stored: impl Future<Output = Result<Option<Stored>, Error>>,
+) -> Result<Found, Error> {
+    let selected = |variants: &Variants| {
+        let exact = variant(key.borrow(), &variants.names, &headers);
+        choose(variants, key.borrow(), exact.key(), &headers).to_owned()
+    };
+    let guess = core.guesses.of(&key).map(|variants| selected(&variants));
+    let guessed = async {
+        match &guess {
+            Some(guess) => core.store.get(guess.borrow()).get().await,
+            None => Ok(None),
+        }
+    };
+    let (stored, guessed) = futures_util::future::join(stored, guessed).await;
+    let Some(Stored::Variants(variants)) = stored.as_ref().ok().and_then(Option::as_ref) else {
+        if guess.is_some() {
+            core.guesses.forget(&key);
+        }
+        return stored.map(Found::alone);
+    };
+    let chosen = selected(variants);
+    let found = match guess.as_ref() == Some(&chosen) {
+        true => guessed?,
+        false => core.store.get(chosen.borrow()).get().await?,
+    };
+    core.guesses.learn(key, variants);
+    Ok(Found::among(variants.clone(), found))
 }
 
 /// Returns the key of the variant that a request selects: `exact`, or if nothing is known to be

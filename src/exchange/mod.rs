@@ -1,6 +1,6 @@
 //! One request's journey: from the policy it comes under to the response it is given.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::ptr;
 use std::sync::Arc;
@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{Method, Request, Response, Uri};
-use tower_service::Service;
+use http::{Method, Response, Uri};
 
 use crate::body::{Budget, CacheBody};
 use crate::clock::{self, Clock};
@@ -32,6 +31,8 @@ mod begin;
 mod detached;
 mod explain;
 mod forward;
+mod guess;
+mod handler;
 mod list;
 mod lookup;
 mod nested;
@@ -43,12 +44,15 @@ mod sweep;
 mod warming;
 mod write;
 
+use handler::Inner;
+pub(crate) use handler::{Content, Handler};
 use request::{FieldRules, Flags, Signals};
 
 pub(crate) use again::EmptyBody;
 pub(crate) use begin::{Begun, BegunProjection, begin};
 pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
+pub(crate) use guess::Guesses;
 pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 pub(crate) use respond::pass;
 pub(crate) use warming::Warming;
@@ -71,6 +75,7 @@ pub(crate) struct Core {
     pub(crate) empty_body: Option<EmptyBody>,
     /// The handler calls under way.
     pub(crate) flights: Arc<Flights>,
+    pub(crate) guesses: Guesses,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
     pub(crate) prepared: PreparedList,
@@ -107,7 +112,7 @@ pub(crate) struct Asked {
     subject: Subject,
     method: Method,
     /// The request's header section as the client sent it: `Vary` may nominate any of it.
-    headers: HeaderMap,
+    headers: Arc<HeaderMap>,
     flags: Flags,
     directives: CacheControl,
     ttl: Requested,
@@ -171,7 +176,7 @@ impl Place {
             key: key.key().to_owned(),
             subject: Subject::new(uri.path(), uri.query(), tags.into_vec()),
             method: parts.method.clone(),
-            headers: parts.headers.clone(),
+            headers: Arc::new(parts.headers.clone()),
             flags,
             directives,
             ttl,
@@ -324,7 +329,9 @@ impl Core {
 
     /// Records invalidations, and has what they hit swept up.
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
-        let deadline = self.store_deadline + self.store.acknowledges_after();
+        let deadline = self
+            .store_deadline
+            .saturating_add(self.store.acknowledges_after());
         let recording = kept_going(self.store.invalidate(what));
         let operation = Operation::Invalidate;
         let recorded = self.within(deadline, operation, recording).await;
@@ -428,36 +435,5 @@ fn kept_going(answer: Answer<Result<(), Error>>) -> Answer<Result<(), Error>> {
             }))
         }
         (answer, _) => answer,
-    }
-}
-
-/// The inner service: ready to be called, or still to be made ready.
-enum Inner<S> {
-    Ready(S),
-    Idle(S),
-}
-
-impl<S: Clone> Inner<S> {
-    /// Gives back whatever the ready service holds (a place in a concurrency limit): this request
-    /// may wait for another one's call, and must not keep that from being made.
-    fn release(self) -> Self {
-        match self {
-            Self::Ready(service) => Self::Idle(service.clone()),
-            idle => idle,
-        }
-    }
-
-    async fn call<Q>(self, request: Request<Q>) -> Result<S::Response, S::Error>
-    where
-        S: Service<Request<Q>>,
-    {
-        let mut service = match self {
-            Self::Ready(service) => service,
-            Self::Idle(mut service) => {
-                poll_fn(|cx| service.poll_ready(cx)).await?;
-                service
-            }
-        };
-        service.call(request).await
     }
 }

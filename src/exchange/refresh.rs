@@ -4,20 +4,18 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Buf;
 use http::header::{self, HeaderName};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
-use tower_service::Service;
 use tracing::Instrument;
 
 use super::admit::{self, Interval, Refusal};
 use super::basis::Basis;
 use super::detached::ABANDONED;
 use super::forward::{Call, Fetch};
-use super::{Asked, Inner, respond};
-use crate::body::{BoxError, CacheBody, Captured};
+use super::{Asked, Content, Handler, Inner, respond};
+use crate::body::{CacheBody, Captured};
 use crate::directive::{KeptLifetime, OriginUnreachable};
 use crate::entry::StoredResponse;
 use crate::flight::{Join, Landing};
@@ -49,13 +47,9 @@ pub(super) fn in_background<S, Q, B>(
     request: Request<Q>,
     stale: Arc<StoredResponse>,
 ) where
-    S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: Handler<Q, B>,
     Q: Body + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-    B::Error: Into<BoxError>,
+    B: Content,
 {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
@@ -126,7 +120,9 @@ impl Fetch {
         interval: Interval,
         position: Position,
     ) -> Validated<B> {
-        if validation::select(&head.headers, &[stored.validators()]).is_none() {
+        if admit::is_too_long(&head.headers)
+            || validation::select(&head.headers, &[stored.validators()]).is_none()
+        {
             return Validated::Useless(stored.clone());
         }
         let asked = &self.asked;
@@ -204,7 +200,9 @@ impl Fetch {
         position: Position,
     ) -> Response<CacheBody<B>> {
         let asked = &self.asked;
-        if let Basis::Stale(stored) = &self.basis {
+        if let Basis::Stale(stored) = &self.basis
+            && !admit::is_too_long(&head.headers)
+        {
             let length = stored.body_len() as u64;
             let validators = stored.validators();
             match validation::judge_head(head.status, &head.headers, &validators, length) {

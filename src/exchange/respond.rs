@@ -328,8 +328,17 @@ fn requested_ranges(headers: &HeaderMap, client: Client<'_>, clock: &Clock) -> O
 
 /// Takes the fields out of a response that are a word to this cache alone.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    headers.remove(&SURROGATE_KEY);
-    headers.remove(&CACHE_TAG);
+    // Looking for each of them would take several times as long, and they are rarely there.
+    if headers.keys().any(is_stripped) {
+        headers.remove(&SURROGATE_KEY);
+        headers.remove(&CACHE_TAG);
+    }
+}
+
+/// Whether a field is a word to this cache alone.
+pub(super) fn is_stripped(name: &HeaderName) -> bool {
+    static NAMES: [HeaderName; 2] = [SURROGATE_KEY, CACHE_TAG];
+    NAMES.contains(name)
 }
 
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
@@ -435,13 +444,13 @@ pub(crate) fn pass<B>(
     core: &Core,
     route: RouteId,
     outcome: Outcome,
+    told: Told,
     response: Response<B>,
 ) -> Response<CacheBody<B>> {
     let mut response = response.map(CacheBody::pass);
     core.passed(route, outcome);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        core.show
-            .stamp(response.headers_mut(), outcome, Told::default());
+        core.show.stamp(response.headers_mut(), outcome, told);
     }
     response
 }

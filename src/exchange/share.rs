@@ -43,7 +43,7 @@ impl Asked {
     pub(super) fn join(&self) -> Join {
         let core = self.core();
         self.place.flights.join(
-            self.flight_key().borrow(),
+            &self.flight_key(),
             core.clock.instant(),
             || core.store.log().position(),
             |flight| flight.is_of_use(core.clock.instant(), |tags| self.may_join(flight, tags)),
@@ -184,7 +184,7 @@ impl Asked {
         };
         let mut response = respond::respond(
             streaming.status,
-            streaming.headers.clone(),
+            streaming.headers().clone(),
             CacheBody::filling(reader),
         );
         self.tell(response.headers_mut(), outcome, Told::default());

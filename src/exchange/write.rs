@@ -1,12 +1,13 @@
 //! A write: what it made old is recorded before its response's head leaves, and also when nobody is
 //! left to see that head.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Buf;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Extensions, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use tower_service::Service;
 
@@ -14,8 +15,8 @@ use super::admit::{self, Interval, Plan};
 use super::basis::Basis;
 use super::forward::Fetch;
 use super::request::original_uri;
-use super::{Asked, Core, Journey, Place, respond, sweep};
-use crate::body::{BoxError, CacheBody};
+use super::{Asked, Content, Core, Journey, Place, respond, sweep};
+use crate::body::CacheBody;
 use crate::directive::Invalidate;
 use crate::error::Error;
 use crate::invalidate::{Intent, Invalidation, Position, Terms, Verdict};
@@ -72,9 +73,7 @@ impl Write {
     ) -> Result<Response<CacheBody<B>>, S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>>,
-        B: Body + Send + 'static,
-        B::Data: Buf,
-        B::Error: Into<BoxError>,
+        B: Content,
     {
         // Declared before the handler's future, and so dropped after it: nothing can be written
         // once the invalidation is recorded.
@@ -88,7 +87,7 @@ impl Write {
         if !pending.write.takes_effect(response.status()) {
             pending.done = true;
             pending.forget_intent();
-            return Ok(pending.write.pass(response, None));
+            return Ok(pending.write.pass(response, Told::default()));
         }
         let received = pending.write.core.clock.now();
         let write = &mut pending.write;
@@ -108,7 +107,7 @@ impl Write {
             drop(pending.intent.take());
         }
         if recorded.is_err() {
-            return Ok(pending.write.pass(response, Some("invalidation-pending")));
+            return Ok(pending.write.pass(response, Told::INVALIDATION_PENDING));
         }
         let interval = Interval {
             requested,
@@ -117,9 +116,13 @@ impl Write {
         Ok(match pending.write.admit(&response, before, interval) {
             Some((fetch, plan, position)) => {
                 let outcome = Outcome::Bypass(BypassReason::Method);
-                fetch.fill(response, plan, position, &HeaderMap::new(), outcome)
+                let told = Told {
+                    fwd_status: Some(response.status()),
+                    ..Told::default()
+                };
+                fetch.fill(response, plan, position, &HeaderMap::new(), outcome, told)
             }
-            None => pending.write.pass(response, None),
+            None => pending.write.pass(response, Told::default()),
         })
     }
 
@@ -142,27 +145,18 @@ impl Write {
 
     /// Keeps what replicas may still show from being stored.
     fn hold(&self) {
+        // As good as for ever, and a clock still counts as far.
+        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         let now = self.core.clock.instant();
-        let until = now.checked_add(self.terms.hold_after);
+        let until = now.checked_add(self.terms.hold_after.min(LONGEST));
         if let (false, Some(until)) = (self.terms.hold_after.is_zero(), until) {
             self.core.store.log().hold(&self.evicted, now, until);
         }
     }
 
-    fn pass<B>(
-        &self,
-        response: Response<B>,
-        detail: Option<&'static str>,
-    ) -> Response<CacheBody<B>> {
-        let mut response = response.map(CacheBody::pass);
+    fn pass<B>(&self, response: Response<B>, told: Told) -> Response<CacheBody<B>> {
         let outcome = Outcome::Bypass(BypassReason::Method);
-        let told = Told {
-            detail,
-            ..Told::default()
-        };
-        self.core.passed(RouteId::NONE, outcome);
-        self.core.show.stamp(response.headers_mut(), outcome, told);
-        response
+        respond::pass(&self.core, RouteId::NONE, outcome, told, response)
     }
 
     /// Adds what the response names: `Location` and `Content-Location` of the same origin
@@ -278,17 +272,30 @@ where
     E: Send + 'static,
 {
     Box::pin(async move {
-        if invalidation::invalidates(response.status())
-            && let Some(Invalidate(what)) = response.extensions().get().cloned()
-        {
-            // A failure is counted; the response does not wait for the store to come back.
-            let _ = core.invalidate(&what).await;
-        }
-        Ok(respond::pass(
-            &core,
-            route,
-            Outcome::Bypass(bypass),
-            response,
-        ))
+        let told = record_what_is_asked_for(&core, response.status(), response.extensions()).await;
+        let outcome = Outcome::Bypass(bypass);
+        Ok(respond::pass(&core, route, outcome, told, response))
     })
+}
+
+/// Records what a handler asked for with its response to a request that is no write, and returns what
+/// is to be told of that. The response does not wait for a store that fails to come back.
+pub(super) fn record_what_is_asked_for(
+    core: &Arc<Core>,
+    status: StatusCode,
+    extensions: &Extensions,
+) -> impl Future<Output = Told> + Send + use<> {
+    let asked_for = match invalidation::invalidates(status) {
+        true => extensions.get::<Invalidate>().cloned(),
+        false => None,
+    };
+    let core = asked_for.is_some().then(|| core.clone());
+    async move {
+        match (core, asked_for) {
+            (Some(core), Some(Invalidate(what))) if core.invalidate(&what).await.is_err() => {
+                Told::INVALIDATION_PENDING
+            }
+            _ => Told::default(),
+        }
+    }
 }

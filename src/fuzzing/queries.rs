@@ -3,7 +3,7 @@ use sfv::{Dictionary, FieldType, Parser};
 
 use crate::key::{Key, KeyBuilder};
 use crate::policy::{Identity, KeyRule, Target};
-use crate::semantics::no_vary_search::{NoVarySearch, Parameters};
+use crate::semantics::no_vary_search::{NoVarySearch, Parameters, form_decoded};
 
 /// Checks what a value of `No-Vary-Search` makes of two queries. Part of
 /// [`structured`](super::structured()).
@@ -28,7 +28,7 @@ pub(super) fn assert_queries(value: &str, one: &str, other: &str) {
             assert_eq!(key(&format!("{one}&{name}=x")), key(one));
         }
     }
-    let mut names: Vec<&str> = one.split('&').map(name_of).collect();
+    let mut names: Vec<_> = one.split('&').map(decoded_name_of).collect();
     names.sort_unstable();
     if says.any_order && names.windows(2).all(|pair| pair[0] != pair[1]) {
         let reversed: Vec<&str> = one.split('&').rev().collect();
@@ -58,7 +58,7 @@ fn mattering<'a>(says: &NoVarySearch, query: &'a str) -> Vec<&'a str> {
         .filter(|parameter| matters(says, name_of(parameter)))
         .collect();
     if says.any_order {
-        mattering.sort_by_key(|parameter| name_of(parameter));
+        mattering.sort_by_key(|parameter| decoded_name_of(parameter));
     }
     // No parameter and an empty one are the same text.
     if mattering == [""] {
@@ -72,8 +72,16 @@ fn matters(says: &NoVarySearch, name: &str) -> bool {
     match &says.parameters {
         Parameters::All => true,
         Parameters::Without(names) => !names.iter().any(|known| known == name),
-        Parameters::Only(names) => names.iter().any(|known| known == name),
+        Parameters::Only(names) => {
+            let decoded = form_decoded(name.as_bytes());
+            let is_kept = |known: &String| known == name || known.as_bytes() == &*decoded;
+            names.iter().any(is_kept)
+        }
     }
+}
+
+fn decoded_name_of(parameter: &str) -> Vec<u8> {
+    form_decoded(name_of(parameter).as_bytes()).into_owned()
 }
 
 fn name_of(parameter: &str) -> &str {

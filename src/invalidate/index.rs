@@ -9,6 +9,11 @@ use crate::mutant::{self, Mutant};
 /// How many globs are matched one by one.
 pub(super) const MAX_GLOBS: usize = 256;
 
+/// How many of those that cannot be told from a match by their sketches are matched, latest first.
+/// The rest, which takes globs made of the same runs in other orders, count as matches: a verdict
+/// has a bound, and whoever writes such patterns pays with a miss more.
+pub(super) const MAX_MATCHED: usize = 32;
+
 /// The latest stamp of each invalidation, found by what it matches.
 ///
 /// Bounded: when there is no room the oldest invalidation is forgotten, and its stamp holds for
@@ -62,8 +67,13 @@ impl<S: Stamp> Index<S> {
             return latest;
         }
         let text = keys.sketch(subject);
-        for (sketch, (placed, stamp)) in sketches.iter().zip(stamped) {
-            if sketch.may_be_in(text) && placed.matches_all(keys, subject) {
+        let mut tried = 0;
+        for (sketch, (placed, stamp)) in sketches.iter().zip(stamped).rev() {
+            if !sketch.may_be_in(text) {
+                continue;
+            }
+            tried += 1;
+            if tried > MAX_MATCHED || placed.matches_all(keys, subject) {
                 latest.absorb(*stamp);
             }
         }

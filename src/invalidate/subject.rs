@@ -1,6 +1,7 @@
 //! What an invalidation is matched against.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::canonical::{canonical, canonical_query};
 
@@ -8,8 +9,9 @@ use super::canonical::{canonical, canonical_query};
 /// stored value answers to: its namespace, its key and its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
-    path: Box<str>,
-    query: Option<Box<str>>,
+    // Shared: a miss hands its subject on to what it stores.
+    path: Arc<str>,
+    query: Option<Arc<str>>,
     tags: Box<[Box<str>]>,
 }
 

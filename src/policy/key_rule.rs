@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Identity;
 use crate::key::KeyBuilder;
-use crate::semantics::no_vary_search::{NoVarySearch, Parameters};
+use crate::semantics::no_vary_search::{self, NoVarySearch, Parameters};
 use crate::semantics::vary;
 
 /// A route's key rule: the query's share of the key, and what is added to it.
@@ -98,8 +98,9 @@ impl KeyRule {
             }
         }
         for name in &self.cookies {
-            let digest = cookie(request, name).map(Sha256::digest);
-            key.part(name.as_bytes()).optional(digest.as_deref());
+            let digest = cookie_digest(request, name);
+            key.part(name.as_bytes())
+                .optional(digest.as_ref().map(|digest| &digest[..]));
         }
         for part in &self.parts {
             key.optional(part.0(request).as_deref().map(str::as_bytes));
@@ -140,8 +141,9 @@ impl KeyRule {
             return None;
         }
         if self.sort_query {
-            // Stable: parameters of one name keep their order, which handlers may depend on.
-            parameters.sort_by_key(name_of);
+            // Stable: parameters of one name, however it is spelt, keep their order, which handlers
+            // may depend on.
+            parameters.sort_by_cached_key(|parameter| decoded(name_of(parameter)));
         }
         Some(parameters.join("&").into())
     }
@@ -150,7 +152,13 @@ impl KeyRule {
         match &self.query {
             QueryNames::All => true,
             QueryNames::Without(names) => !names.iter().any(|ignored| ignored == name),
-            QueryNames::Only(names) => names.iter().any(|kept| kept == name),
+            // A handler may read `%69d` as `id`: then it matters as much.
+            QueryNames::Only(names) => {
+                let decoded = decoded(name);
+                names
+                    .iter()
+                    .any(|kept| kept == name || kept.as_bytes() == &*decoded)
+            }
         }
     }
 }
@@ -168,18 +176,39 @@ fn name_of<'a>(parameter: &&'a str) -> &'a str {
     parameter.split('=').next().unwrap_or_default()
 }
 
-/// Finds a cookie's value (RFC 6265 §4.2.1).
-fn cookie<'a>(request: &'a Parts, name: &str) -> Option<&'a [u8]> {
-    request
-        .headers
-        .get_all(header::COOKIE)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-        .find_map(|pair| {
-            pair.trim_ascii()
-                .strip_prefix(name.as_bytes())?
-                .strip_prefix(b"=")
-        })
+fn decoded(name: &str) -> Cow<'_, [u8]> {
+    no_vary_search::form_decoded(name.as_bytes())
+}
+
+/// Returns a digest of what a request's cookies of one name say; `None` where it has none.
+///
+/// Handlers differ in which they take of several, and some trim and decode names
+/// ([RFC 6265 §4.2.1](https://www.rfc-editor.org/rfc/rfc6265#section-4.2.1) wants neither of clients).
+/// So all that any of them could take for this cookie counts, in its own spelling where that is not
+/// the usual one.
+fn cookie_digest(request: &Parts, name: &str) -> Option<[u8; 32]> {
+    let lines = request.headers.get_all(header::COOKIE).iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let mut found = pairs.map(<[u8]>::trim_ascii).filter(|pair| {
+        let named = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        *no_vary_search::unescaped(named.trim_ascii()) == *name.as_bytes()
+    });
+    let first = found.next()?;
+    let mut found = found.peekable();
+    let usual = |pair: &'_ [u8]| {
+        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(Sha256::digest(value).into())
+    };
+    if let (Some(digest), None) = (usual(first), found.peek()) {
+        return Some(digest);
+    }
+    // Their lengths hold bytes that no value can: no single value has this digest.
+    let mut digest = Sha256::new();
+    for pair in std::iter::once(first).chain(found) {
+        digest.update((pair.len() as u64).to_be_bytes());
+        digest.update(pair);
+    }
+    Some(digest.finalize().into())
 }
 
 impl fmt::Debug for Part {
@@ -254,6 +283,16 @@ mod tests {
         };
         assert_eq!(shown(&rule, "/?a=1&b=2"), shown(&rule, "/?b=2&a=1"));
         assert_ne!(shown(&rule, "/?a=1&a=2"), shown(&rule, "/?a=2&a=1"));
+        // `%61` is another spelling of `a`, and `+` and `%20` are both a space.
+        for (one, other) in [
+            ("/?a=1&%61=2", "/?%61=2&a=1"),
+            ("/?a=1&b=2&%61=3", "/?%61=3&b=2&a=1"),
+            ("/?x+y=1&x%20y=2", "/?x%20y=2&x+y=1"),
+            ("/?%c3%a9=1&%C3%A9=2", "/?%C3%A9=2&%c3%a9=1"),
+        ] {
+            assert_ne!(shown(&rule, one), shown(&rule, other), "{one} {other}");
+        }
+        assert_eq!(shown(&rule, "/?%61=1&b=2"), shown(&rule, "/?b=2&%61=1"));
     }
 
     #[test]
@@ -270,6 +309,69 @@ mod tests {
         only.only_query(["a".to_owned()].into_iter());
         assert_eq!(shown(&only, "/?a=1&b=9"), shown(&only, "/?a=1"));
         assert_ne!(shown(&only, "/?a=1"), shown(&only, "/?a=2"));
+        // What a handler may read as a listed name matters, and what it may not is left in.
+        assert_ne!(shown(&only, "/?%61=1"), shown(&only, "/?%61=2"));
+        assert_ne!(shown(&only, "/?%61=1"), shown(&only, "/"));
+        assert_ne!(shown(&without, "/?utm%5Fsource=x"), shown(&without, "/"));
+    }
+
+    #[test]
+    fn whatever_may_be_meant_by_a_cookie_tells_keys_apart() {
+        let rule = KeyRule {
+            cookies: vec!["a".into()],
+            ..KeyRule::default()
+        };
+        let shown = |cookies: &[&str]| {
+            let mut request = Request::get("/").body(()).unwrap().into_parts().0;
+            for line in cookies {
+                request.headers.append("cookie", line.parse().unwrap());
+            }
+            let target = Target {
+                scheme: None,
+                authority: None,
+                path: "/",
+                query: None,
+            };
+            let mut key = KeyBuilder::default();
+            rule.write(target, &request, &Identity::Cautious, &mut key)
+                .unwrap();
+            key.key().as_bytes().to_vec()
+        };
+        let apart: [&[&str]; 17] = [
+            &[],
+            &["a=1"],
+            &["a=2"],
+            &["a="],
+            &["a"],
+            // Of several, handlers take the first or the last.
+            &["a=1; a=2"],
+            &["a=2; a=1"],
+            &["a=1; a=1"],
+            // Some trim names, some decode them.
+            &["a =1"],
+            &["a= 1"],
+            &["%61=1"],
+            &["%61=2"],
+            &["a=1; %61=2"],
+            &["%61=2; a=1"],
+            &["a=\"1\""],
+            &["a=1=2"],
+            &["a=1,a=2"],
+        ];
+        for (index, one) in apart.iter().enumerate() {
+            for other in &apart[index + 1..] {
+                assert_ne!(shown(one), shown(other), "{one:?} {other:?}");
+            }
+        }
+        for same in [
+            &["b=2; a=1"][..],
+            &["b=2", "a=1"],
+            &[" a=1 ;b"],
+            &["a=1; A=2"],
+        ] {
+            assert_eq!(shown(same), shown(&["a=1"]), "{same:?}");
+        }
+        assert_eq!(shown(&["a=1; a=2"]), shown(&["a=1", "a=2"]));
     }
 
     #[test]

@@ -360,7 +360,7 @@ impl Policy {
         self
     }
 
-    /// Keeps only the named query parameters in the key.
+    /// Keeps only the named query parameters in the key, in whatever way their names are encoded.
     pub fn only_query<I>(mut self, names: I) -> Self
     where
         I: IntoIterator,
@@ -394,7 +394,7 @@ impl Policy {
         self
     }
 
-    /// Adds one cookie's value to the key.
+    /// Adds one cookie's value to the key; all of them where a request has several of that name.
     ///
     /// Requests with cookies are bypassed by default all the same: combine with
     /// [`shared_with_everyone`](Self::shared_with_everyone) where no other cookie matters.

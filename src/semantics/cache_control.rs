@@ -96,7 +96,8 @@ pub(super) enum Argument<'a> {
 }
 
 impl CacheControl {
-    /// Reads every `Cache-Control` line.
+    /// Reads every `Cache-Control` line, for they are one list
+    /// ([RFC 9110 §5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3)).
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self::from_lines(headers.get_all(CACHE_CONTROL))
     }

@@ -6,6 +6,7 @@
 //! matter, two-digit years depend on the present, and the day of the week, which adds nothing to a
 //! date, need not be the right one. `httpdate` differs in all three.
 
+use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 #[cfg(test)]
@@ -44,12 +45,34 @@ pub(crate) fn parse(value: &[u8], now: SystemTime) -> Option<SystemTime> {
 }
 
 /// Writes a date as an IMF-fixdate, at the nearest second that has one (years 1970 to 9999).
-pub(crate) fn format(time: SystemTime) -> String {
+///
+/// Each thread keeps the last one: most are asked for many times in their second.
+pub(crate) fn format(time: SystemTime) -> Written {
+    thread_local! {
+        static LAST: Cell<Option<(u64, Written)>> = const { Cell::new(None) };
+    }
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let second = since.map_or(0, |since| since.as_secs()).min(LAST_SECOND);
+    match LAST.get() {
+        Some((last, written)) if last == second => written,
+        _ => {
+            let written = write(second);
+            LAST.set(Some((second, written)));
+            written
+        }
+    }
+}
+
+/// A date as it is written: always of one length.
+pub(crate) type Written = [u8; 29];
+
+fn write(second: u64) -> Written {
     let first = SystemTime::UNIX_EPOCH;
-    let last = first
-        .checked_add(Duration::from_secs(LAST_SECOND))
-        .unwrap_or(first);
-    httpdate::fmt_http_date(time.clamp(first, last))
+    let time = first.checked_add(Duration::from_secs(second));
+    let text = httpdate::fmt_http_date(time.unwrap_or(first));
+    let mut written = [b' '; 29];
+    written.copy_from_slice(text.as_bytes());
+    written
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

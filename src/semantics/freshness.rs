@@ -61,7 +61,8 @@ pub(crate) fn lifetime(
     Lifetime::Unstated
 }
 
-/// Tells whether the origin states a lifetime, be it zero.
+/// Tells whether the origin states a lifetime, be it zero
+/// ([RFC 9111 §4.2.1](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1)).
 pub(crate) fn is_explicit(headers: &HeaderMap, directives: &Directives) -> bool {
     let cache_control = &directives.cache_control;
     cache_control.s_maxage.is_some()

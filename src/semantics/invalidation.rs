@@ -42,7 +42,7 @@ pub(crate) fn is_safe(method: &Method) -> bool {
 }
 
 /// Tells whether a response of this status to an unsafe request is a success that invalidates:
-/// 2xx and 3xx.
+/// 2xx and 3xx ([RFC 9111 §4.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.4)).
 pub(crate) fn invalidates(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
 }
@@ -142,6 +142,13 @@ pub(crate) fn groups(headers: &HeaderMap) -> Names {
 /// It must be ignored on responses to safe requests; see [`is_safe`].
 pub(crate) fn group_invalidations(headers: &HeaderMap) -> Names {
     Names::collect(structured::strings(headers, &CACHE_GROUP_INVALIDATION).into_iter())
+}
+
+/// Whether a response has any of the fields that name groups or tags: few do, and one look at each name
+/// costs less than a search for each field.
+pub(crate) fn names_any(headers: &HeaderMap) -> bool {
+    static NAMES: [HeaderName; 3] = [SURROGATE_KEY, CACHE_TAG, CACHE_GROUPS];
+    headers.keys().any(|name| NAMES.contains(name))
 }
 
 /// Returns the tags of a response: `Surrogate-Key`, separated by white space, and `Cache-Tag`,

@@ -69,7 +69,8 @@ impl Partial {
     /// Takes the body of a 206 and its `Content-Range`.
     ///
     /// `None` where it cannot be used again: no single valid range (`multipart/byteranges` has
-    /// none), no body, or more of it than announced.
+    /// none), no body, or more of it than announced
+    /// ([RFC 9110 §15.3.7](https://www.rfc-editor.org/rfc/rfc9110#section-15.3.7)).
     pub(crate) fn new(content_range: Option<&[u8]>, body: Bytes) -> Option<Self> {
         let range = ContentRange::parse(content_range?)?;
         let announced = range.part.end - range.part.start;
@@ -110,7 +111,8 @@ impl Partial {
         })
     }
 
-    /// Returns the body, if it is the whole representation.
+    /// Returns the body, if it is the whole representation, which is then stored as such
+    /// ([RFC 9111 §3.4](https://www.rfc-editor.org/rfc/rfc9111#section-3.4)).
     pub(crate) fn whole(&self) -> Option<&Bytes> {
         let whole = 0..self.range.complete_length?;
         (self.held() == whole).then_some(&self.body)
@@ -145,7 +147,8 @@ impl Partial {
         request.try_insert(header::RANGE, rest).is_ok()
     }
 
-    /// Joins two parts that overlap or touch; where they overlap, `newer` counts.
+    /// Joins two parts that overlap or touch; where they overlap, `newer` counts
+    /// ([RFC 9110 §15.3.7.3](https://www.rfc-editor.org/rfc/rfc9110#section-15.3.7.3)).
     ///
     /// Only for parts of one representation: see [`same_representation`].
     pub(crate) fn combine(&self, newer: &Self) -> Option<Self> {

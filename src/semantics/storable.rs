@@ -4,7 +4,7 @@
 use std::fmt;
 
 use http::StatusCode;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::semantics::cache_control::{CacheControl, Scope};
 use crate::semantics::freshness;
@@ -100,7 +100,7 @@ impl fmt::Display for Unstorable {
 /// Tells whether a shared cache may store a response
 /// ([RFC 9111 §3](https://www.rfc-editor.org/rfc/rfc9111#section-3)).
 ///
-/// Give it the headers as they came: judged after [`stored_headers`], a `Connection:
+/// Give it the headers as they came: judged after [`stored_fields`], a `Connection:
 /// cache-control` would have taken the directives away. `Vary` and `Set-Cookie` are the caller's.
 pub(crate) fn judge(
     status: StatusCode,
@@ -212,38 +212,43 @@ fn is_understood(status: StatusCode) -> bool {
 /// fields that `no-cache="…"` lists (they must not be used without validation, §5.2.2.4), `Age`,
 /// which is part of the stored response's age from now on, and `Content-Length`, which is known
 /// better from the body.
+pub(crate) fn stored_fields<'a>(
+    headers: &'a HeaderMap,
+    no_cache: &'a Scope,
+) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+    let named: Vec<_> = named_by_connection(headers).collect();
+    headers.iter().filter(move |(name, _)| {
+        !is_never_stored(name) && !named.contains(name) && !no_cache.fields().contains(name)
+    })
+}
+
+/// Returns the same as a header map.
 pub(crate) fn stored_headers(headers: &HeaderMap, no_cache: &Scope) -> HeaderMap {
-    let mut stored = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
-        if !is_never_stored(name) {
-            stored.append(name, value.clone());
-        }
-    }
-    for name in named_by_connection(headers) {
-        stored.remove(name);
-    }
-    for name in no_cache.fields() {
-        stored.remove(name);
+    // Not as many as there are lines: more than a map can have names would make it panic.
+    let mut stored = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in stored_fields(headers, no_cache) {
+        stored.append(name, value.clone());
     }
     stored
 }
 
 fn is_never_stored(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "age"
-            | "connection"
-            | "content-length"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authentication-info"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
+    // Constants as patterns: names that are standard are told apart by one jump.
+    match *name {
+        header::AGE
+        | header::CONNECTION
+        | header::CONTENT_LENGTH
+        | header::PROXY_AUTHENTICATE
+        | header::PROXY_AUTHORIZATION
+        | header::TE
+        | header::TRAILER
+        | header::TRANSFER_ENCODING
+        | header::UPGRADE => true,
+        _ => matches!(
+            name.as_str(),
+            "keep-alive" | "proxy-authentication-info" | "proxy-connection"
+        ),
+    }
 }
 
 fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {

@@ -32,7 +32,8 @@ pub(crate) enum Vary {
 }
 
 impl Vary {
-    /// Reads every `Vary` line of a response.
+    /// Reads every `Vary` line of a response
+    /// ([RFC 9110 §12.5.5](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.5)).
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut names = Vec::new();
         for line in headers.get_all(header::VARY) {

@@ -5,11 +5,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(feature = "redis")]
+use std::time::Instant;
 
 use futures_util::future::join_all;
 
 use crate::entry::{StoredResponse, StoredValue, Variants};
 use crate::error::Error;
+#[cfg(feature = "redis")]
+use crate::invalidate::Verdict;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
 
@@ -190,6 +194,27 @@ impl Stored {
             Self::Variants(variants) => variants.size(),
             Self::Value(value) => value.size(),
         }
+    }
+
+    /// Whether no invalidation stands against this.
+    #[cfg(feature = "redis")]
+    fn is_valid(&self, log: &Log) -> bool {
+        match self {
+            Self::Response(response) => response.verdict(log) != Verdict::Invalid,
+            Self::Value(value) => value.verdict(log) == Verdict::Valid,
+            Self::Variants(_) => true,
+        }
+    }
+
+    /// Whether there is no need to look for a newer one, such as another node may have stored.
+    #[cfg(feature = "redis")]
+    fn is_of_use(&self, log: &Log, now: Instant) -> bool {
+        let fresh = match self {
+            Self::Response(response) => response.stale_by(now).is_none(),
+            Self::Value(value) => value.is_fresh(now),
+            Self::Variants(_) => true,
+        };
+        fresh && self.is_valid(log)
     }
 }
 

@@ -8,7 +8,7 @@ use super::redis::{Node, Place, RedisStore, RedisStoreBuilder};
 use super::{Answer, Claim, Store, StoreHealth, StoreState, Stored, Usage};
 use crate::entry::StoredResponse;
 use crate::error::Error;
-use crate::invalidate::{Invalidation, Log, Verdict};
+use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
 use crate::mutant::{self, Mutant};
 
@@ -220,7 +220,7 @@ impl TieredStore {
         Answer::Later(Box::pin(async move {
             let _until_it_is_found = permit;
             node.follow().await?;
-            if is_valid(&stored, memory.log()) {
+            if stored.is_valid(memory.log()) {
                 return Ok(Some(stored));
             }
             let found = node.find(&key, true).await?;
@@ -253,29 +253,11 @@ fn near(memory: &MemoryStore, key: KeyRef<'_>) -> Option<Stored> {
 /// validated.
 fn promoted(memory: &MemoryStore, key: Key, found: Option<Stored>) -> Option<Stored> {
     let Some(found) = found else {
-        return near(memory, key.borrow()).filter(|stored| is_valid(stored, memory.log()));
+        return near(memory, key.borrow()).filter(|stored| stored.is_valid(memory.log()));
     };
     // Memory answers at once, and has no error to tell of.
     let _ = memory.put(key, found.clone());
     Some(found)
-}
-
-fn is_valid(stored: &Stored, log: &Log) -> bool {
-    match stored {
-        Stored::Response(response) => response.verdict(log) != Verdict::Invalid,
-        Stored::Value(value) => value.verdict(log) == Verdict::Valid,
-        Stored::Variants(_) => true,
-    }
-}
-
-/// Whether what memory has need not be looked for in Redis: another node may have a newer one.
-fn is_of_use(stored: &Stored, log: &Log, now: Instant) -> bool {
-    let fresh = match stored {
-        Stored::Response(response) => response.stale_by(now).is_none(),
-        Stored::Value(value) => value.is_fresh(now),
-        Stored::Variants(_) => true,
-    };
-    fresh && is_valid(stored, log)
 }
 
 impl Store for TieredStore {
@@ -284,7 +266,7 @@ impl Store for TieredStore {
         let near = self.near(key);
         let of_use = near
             .as_ref()
-            .is_some_and(|stored| is_of_use(stored, self.log(), now.0));
+            .is_some_and(|stored| stored.is_of_use(self.log(), now.0));
         if of_use && self.holds_a_lease(now) {
             return Answer::Now(Ok(near));
         }

@@ -115,7 +115,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// Waits for another's call, or begins one.
     async fn share(&self, place: &Place, came: Instant) -> Shared<T> {
         let space = &*self.space;
-        let (flights, key) = (&space.core.values.flights, place.key.borrow());
+        let (flights, key) = (&space.core.values.flights, &place.key);
         let give_up = tokio::time::Instant::now().checked_add(self.max_wait);
         for _ in 0..TURNS {
             let joinable = |flight: &ValueFlight| self.may_join(flight, place, came);

@@ -183,7 +183,7 @@ impl Space {
     pub(super) async fn put(&self, entries: Vec<(Key, StoredValue)>) -> Result<(), Error> {
         for (key, _) in &entries {
             // A call that began before must not store what it brings over this.
-            self.core.values.flights.overtake(key.borrow());
+            self.core.values.flights.overtake(key);
         }
         let (useful, useless): (Vec<_>, Vec<_>) = entries
             .into_iter()

@@ -3,6 +3,7 @@
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -22,6 +23,7 @@ const { values: options, positionals: [suite] } = parseArgs({
     base: { type: 'string' },
     'origin-port': { type: 'string' },
     test: { type: 'string' },
+    beyond: { type: 'boolean' },
     update: { type: 'boolean' }
   }
 })
@@ -43,8 +45,10 @@ try {
   if (options.test) {
     process.stdout.write(await client(base, options.test))
   } else {
-    const results = JSON.parse(await client(base, ''))
-    process.exitCode = report(await score(results))
+    const failed = options.beyond
+      ? 0
+      : report(await score(JSON.parse(await client(base, ''))))
+    process.exitCode = failed | await reportBeyond(base)
   }
 } finally {
   await Promise.all(children.map(stop))
@@ -179,6 +183,20 @@ function report (scores) {
     return 0
   }
   return compare(new Set(scores.filter(good).map(test => test.id)))
+}
+
+// Runs our own tests in the suite's client, and returns 1 if one fails.
+async function reportBeyond (base) {
+  const load = path => import(pathToFileURL(path))
+  const { runTests, getResults } = await load(join(suite, 'client/runner.mjs'))
+  const { default: fetch } = await load(createRequire(join(suite, 'cli.mjs')).resolve('node-fetch'))
+  const { default: tests } = await import('./beyond.mjs')
+  await runTests([{ tests }], fetch, false, base)
+  const results = getResults()
+  const failed = tests.filter(({ id }) => results[id] !== true)
+  list('beyond the suite, not passed', failed, ({ id }) => results[id].join(': '))
+  console.log(`beyond the suite: ${tests.length - failed.length}/${tests.length} passed`)
+  return failed.length ? 1 : 0
 }
 
 function list (title, tests, reason) {

@@ -149,6 +149,60 @@ async fn a_body_cut_short_is_cut_short_for_the_client_and_not_stored() {
 }
 
 #[tokio::test]
+async fn a_chunked_body_that_breaks_off_is_broken_off_for_the_client_and_not_stored() {
+    for rest in [
+        "",
+        "5\r\nmor",
+        "5\r\nmore!",
+        "zz\r\nmore\r\n0\r\n\r\n",
+        "0\r\nX-Sum: 1",
+    ] {
+        let (url, connections) = raw_origin(move |_, mut stream| async move {
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n{rest}"
+            );
+            serve_one(&mut stream, &answer).await;
+        })
+        .await;
+        let proxy = start(&url);
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        for _ in 0..2 {
+            let said = proxy.raw(request).await;
+            // Whether or not anything of it came: no end that looks like one.
+            let whole = said.contains("200 OK") && said.ends_with("0\r\n\r\n");
+            assert!(!whole, "{rest:?}: {said}");
+            assert!(!said.to_lowercase().contains("x-cache: hit"), "{rest:?}");
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 2, "{rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_field_on_several_lines_is_no_field() {
+    // RFC 9112 §5.2: what a folded line says might be read in two ways.
+    for field in [
+        "Cache-Control: max-age=60,\r\n no-store",
+        "Expires: Fri, 31 Dec 2100\r\n\t23:59:59 GMT",
+        "X-A: 1\r\n Cache-Control: max-age=60",
+    ] {
+        let (url, connections) = raw_origin(move |_, mut stream| async move {
+            let answer = format!("HTTP/1.1 200 OK\r\n{field}\r\nContent-Length: 2\r\n\r\nok");
+            serve_one(&mut stream, &answer).await;
+        })
+        .await;
+        let proxy = start(&url);
+        for _ in 0..2 {
+            assert_eq!(proxy.get("/").await.status(), 502, "{field}");
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 2, "{field}");
+        let folded = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+        let said = proxy.raw(&folded).await;
+        assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+        assert_eq!(connections.load(Ordering::SeqCst), 2, "{field}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_under_way_is_finished_before_the_program_stops() {
     let (url, _) = raw_origin(async |_, mut stream| {
         serve_one(

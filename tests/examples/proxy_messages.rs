@@ -343,22 +343,98 @@ async fn a_websocket_is_a_tunnel_both_ways() {
 }
 
 #[tokio::test]
-async fn early_hints_are_not_taken_for_the_answer() {
+async fn interim_responses_reach_the_client_that_waits_and_are_not_stored() {
+    let (url, connections) = raw_origin(async |_, mut stream| {
+        loop {
+            let asked = read_until(&mut stream, "\r\n\r\n").await;
+            let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\
+                         Connection: X-Mine\r\nX-Mine: 1\r\n\r\n";
+            let processing = "HTTP/1.1 102 Processing\r\n\r\n";
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage";
+            stream.write_all(hints.as_bytes()).await.unwrap();
+            if asked.starts_with("GET /slow ") {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            let rest = [processing, "HTTP/1.1 100 Continue\r\n\r\n", answer].concat();
+            stream.write_all(rest.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let proxy = start(&url, &["--ttl", "/**=60"]);
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    for path in ["/slow", "/at-once"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        if path == "/slow" {
+            // The hints do not wait for the answer.
+            let hints = read_until(&mut stream, "\r\n\r\n").await;
+            assert_eq!(
+                hints,
+                "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\
+                 via: 1.1 reverse_proxy\r\n\r\n"
+            );
+        }
+        let rest = read_until(&mut stream, "\r\n\r\npage").await;
+        let heads: Vec<_> = rest
+            .split("\r\n\r\n")
+            .map(|head| head.get(..12).unwrap_or(head))
+            .collect();
+        let hints = match path {
+            "/slow" => &[][..],
+            _ => &["HTTP/1.1 103"],
+        };
+        assert_eq!(
+            heads[..heads.len() - 1],
+            [hints, &["HTTP/1.1 102", "HTTP/1.1 200"]].concat(),
+            "{rest}"
+        );
+        assert!(rest.contains("x-cache: MISS"), "{rest}");
+        assert!(
+            !rest[rest.find("200 OK").unwrap()..].contains("link"),
+            "{rest}"
+        );
+
+        // What is stored is the final response alone.
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let hit = read_until(&mut stream, "page").await;
+        assert!(hit.starts_with("HTTP/1.1 200 "), "{hit}");
+        assert!(
+            hit.contains("x-cache: HIT") && !hit.contains("link"),
+            "{hit}"
+        );
+    }
+    // Whoever speaks HTTP/1.0 knows none of them.
+    let old = proxy.raw("GET /old HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.0 200 "), "{old}");
+    // Others with their own request, whatever its method.
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let post = proxy.raw(post).await;
+    assert!(post.starts_with("HTTP/1.1 103 "), "{post}");
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn those_who_wait_for_anothers_answer_are_given_no_hints_of_it() {
     let (url, connections) = raw_origin(async |_, mut stream| {
         read_until(&mut stream, "\r\n\r\n").await;
         let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
-        stream.write_all(hints.repeat(2).as_bytes()).await.unwrap();
+        for _ in 0..20 {
+            stream.write_all(hints.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage";
         stream.write_all(answer.as_bytes()).await.unwrap();
     })
     .await;
     let proxy = start(&url, &["--ttl", "/**=60"]);
-    for outcome in ["MISS", "HIT"] {
-        let answer = proxy.get("/").await;
-        assert_eq!((answer.status(), answer.body()), (200, "page"));
-        assert_eq!(answer.x_cache(), outcome);
-        assert_eq!(answer.field("link"), "");
-    }
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut leader = TcpStream::connect(proxy.address).await.unwrap();
+    leader.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut leader, "103").await;
+    let joiner = proxy.raw(request).await;
+    assert!(joiner.starts_with("HTTP/1.1 200 "), "{joiner}");
+    let led = read_until(&mut leader, "page").await;
+    assert!(!led[led.find("200 OK").unwrap()..].contains("103"), "{led}");
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
 

@@ -21,8 +21,12 @@ const PACE: Duration = Duration::from_millis(30);
 /// For how long most clients are after the same item.
 const FASHION: Duration = Duration::from_millis(700);
 
+/// A connection that was not used for so long is left: a server may end it at any time from then on
+/// (this one after 30 s), and on a busy machine it does take that long.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// Longer than anything takes that does not hang.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What all clients share.
 #[derive(Debug)]
@@ -65,8 +69,8 @@ pub(crate) async fn measure(scene: Arc<Scene>, bare: SocketAddr) {
 
 pub(crate) struct Client {
     scene: Arc<Scene>,
-    /// A connection to each node, opened when it is needed.
-    lines: Vec<Option<Connection>>,
+    /// A connection to each node, opened when it is needed, and when it was last used.
+    lines: Vec<Option<(Connection, Instant)>>,
     random: Random,
     began: Instant,
 }
@@ -228,8 +232,8 @@ impl Client {
         let address = self.scene.nodes[node].1;
         let exchanging = async {
             let mut connection = match line {
-                Some(connection) => connection,
-                None => Connection::open(address).await?,
+                Some((connection, used)) if used.elapsed() < IDLE => connection,
+                _ => Connection::open(address).await?,
             };
             connection.send(request.as_bytes()).await?;
             let head = connection.head().await?;
@@ -240,7 +244,8 @@ impl Client {
         let (connection, head, content) = exchanged
             .map_err(|_| Trouble::Hung)?
             .map_err(Trouble::Broken)?;
-        self.lines[node] = Some(connection).filter(|_| head.field("connection") != "close");
+        let stays = head.field("connection") != "close";
+        self.lines[node] = stays.then(|| (connection, Instant::now()));
         Ok((head, content))
     }
 }

@@ -128,6 +128,15 @@ impl Record {
             .sum()
     }
 
+    /// What most reads without a cache took since an instant.
+    pub(crate) fn without_cache_since(&self, began: Instant) -> Duration {
+        let times = self.yardstick.lock().unwrap();
+        let first = times.partition_point(|&(at, _)| at < began);
+        let mut times: Vec<_> = times[first..].iter().map(|&(_, took)| took).collect();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    }
+
     /// The longest that a read took without a cache, around a span.
     pub(crate) fn without_cache(&self, began: Instant, took: Duration) -> Duration {
         const AROUND: Duration = Duration::from_millis(200);

@@ -21,7 +21,7 @@ const RECOVERY: Duration = Duration::from_secs(2);
 
 /// When most reads without a cache take longer, the machine has no time for anything else: then it
 /// cannot be told what keeps hits away.
-const BUSY: Duration = Duration::from_millis(10);
+pub(crate) const BUSY: Duration = Duration::from_millis(10);
 
 /// The span over which a share of hits is taken.
 const WINDOW: Duration = Duration::from_millis(300);

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -60,6 +60,10 @@ impl Watcher {
     }
 
     fn watch(&self) -> tracing::subscriber::DefaultGuard {
+        // Where there is but one subscriber, `tracing` has whichever thread comes by a place first say
+        // for good whether anybody listens there: that may be another test's, where nobody does.
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
         tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
     }
 }

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tokio::time::Instant;
+
+use crate::entry::StoredResponse;
 
 /// The chunks of a body that are still held, and the place of every reader among them.
 ///
@@ -20,7 +23,7 @@ pub(super) struct Backlog {
     /// How many readers have taken all there is.
     up_to_date: usize,
     /// The readers by slot; slots of those that left are used again.
-    readers: Vec<Option<Progress>>,
+    readers: SmallVec<[Option<Progress>; 1]>,
     vacant: Vec<usize>,
 }
 
@@ -163,7 +166,15 @@ impl Backlog {
 
     /// Copies all that is held into one buffer of its exact size, which pins nothing else, and
     /// holds slices of that from now on. Takes time for every byte.
+    ///
+    /// A short body in one chunk is returned as it is: it is [copied](StoredResponse::new) when it is
+    /// stored.
     pub(super) fn concatenate(&mut self) -> Bytes {
+        if let (1, Some(chunk)) = (self.chunks.len(), self.chunks.front())
+            && chunk.data.len() <= StoredResponse::SHORT_BODY
+        {
+            return chunk.data.clone();
+        }
         let mut body = Vec::with_capacity(self.held);
         for chunk in &self.chunks {
             body.extend_from_slice(&chunk.data);

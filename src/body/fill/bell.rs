@@ -3,6 +3,8 @@
 use std::sync::{Arc, PoisonError};
 use std::task::{Wake, Waker};
 
+use smallvec::SmallVec;
+
 use crate::sync::{Mutex, MutexGuard};
 
 /// Wakes every reader that waits, and counts how often the inner body asked for that.
@@ -14,7 +16,7 @@ pub(super) struct Bell(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     /// By the readers' slots.
-    wakers: Vec<Option<Waker>>,
+    wakers: SmallVec<[Option<Waker>; 1]>,
     rung: u64,
 }
 

@@ -208,7 +208,11 @@ mod tests {
             (name, HeaderValue::from_static(value))
         });
         let subject = Subject::new("/a/b", Some("q=1"), []);
-        Packed::new(&HeaderMap::from_iter(fields), subject.borrow(), b"body")
+        Packed::new(
+            &(&HeaderMap::from_iter(fields)).into(),
+            subject.borrow(),
+            b"body",
+        )
     }
 
     #[test]

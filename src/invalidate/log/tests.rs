@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::invalidate::index::MAX_GLOBS;
+use crate::invalidate::index::{MAX_GLOBS, MAX_MATCHED};
 use crate::invalidate::{Pattern, Subject};
 
 mod model;
@@ -169,6 +169,35 @@ fn without_coarsening_a_glob_too_many_would_be_lost() {
     }
     assert_eq!(verdict(&log, before, "/unrelated"), Verdict::Invalid);
     assert_eq!(verdict(&log, later, "/unrelated"), Verdict::Valid);
+}
+
+#[test]
+fn of_globs_that_only_matching_tells_apart_the_latest_are_matched_and_the_others_count() {
+    let log = Log::with_capacity(1024);
+    // In `products` nothing follows the `s`, and all runs of these globs stand in it.
+    let glob = |n: usize| {
+        let [a, b] = [1, 7].map(|place| &"product"[n / place % 7..]);
+        pattern(&format!("/shop/*s*{a}*{b}*"))
+    };
+    let positions: Vec<_> = (0..MAX_MATCHED + 8)
+        .map(|n| {
+            let before = log.position();
+            log.append(&[glob(n)]);
+            before
+        })
+        .collect();
+    let judged = |globs: usize| {
+        let before = positions[positions.len() - globs];
+        verdict(&log, before, "/shop/products")
+    };
+    assert_eq!(judged(MAX_MATCHED), Verdict::Valid, "each of them matched");
+    assert_eq!(judged(MAX_MATCHED + 1), Verdict::Invalid, "one too many");
+    let before = positions[0];
+    assert_eq!(
+        verdict(&log, before, "/shop/others"),
+        Verdict::Valid,
+        "ruled out"
+    );
 }
 
 #[test]

@@ -13,7 +13,8 @@ const NOW: u64 = 784_111_777;
 
 fn at(offset: i64) -> String {
     let seconds = NOW.saturating_add_signed(offset);
-    date::format(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    let written = date::format(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    String::from_utf8_lossy(&written).into_owned()
 }
 
 fn lifetime_of(status: u16, fields: &[(&'static str, &str)]) -> Lifetime {

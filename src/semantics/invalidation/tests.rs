@@ -134,6 +134,21 @@ fn both_fields_count_once_each() {
 }
 
 #[test]
+fn no_more_lines_are_looked_at_than_a_response_could_mean() {
+    let headers: HeaderMap = (0..=MAX_LOCATIONS)
+        .map(|n| {
+            (
+                LOCATION,
+                HeaderValue::try_from(format!("/{n}")).expect("a value"),
+            )
+        })
+        .collect();
+    let targets = targets(&Uri::from_static("/a"), None, &headers);
+    assert_eq!(targets.len(), MAX_LOCATIONS);
+    assert_eq!(targets.first().map(String::as_str), Some("/0"));
+}
+
+#[test]
 fn a_method_is_safe_only_if_it_is_registered_as_safe() {
     for method in [
         "GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND", "SEARCH", "REPORT",

@@ -261,4 +261,23 @@ fn a_304_keeps_what_it_must_and_drops_what_describes_the_body() {
     let mut only_date = headers(&[(header::LAST_MODIFIED, EARLY)]);
     trim_to_not_modified(&mut only_date);
     assert!(only_date.contains_key(header::LAST_MODIFIED));
+
+    for name in &LEFT_OUT {
+        assert!(
+            !is_in_not_modified(name.as_str().as_bytes(), false),
+            "{name}"
+        );
+    }
+    for (name, has_etag, stays) in [
+        ("last-modified", true, false),
+        ("last-modified", false, true),
+        ("etag", true, true),
+        ("x-content-type", true, true),
+    ] {
+        assert_eq!(
+            is_in_not_modified(name.as_bytes(), has_etag),
+            stays,
+            "{name}"
+        );
+    }
 }

@@ -36,10 +36,10 @@ const TABLE_SLOT: usize = 8;
 
 /// What an entry takes beyond its key and the stored value's own size.
 ///
-/// The slab doubles as it grows, so that a slot costs one and a half on average; shared values have
-/// two counts; and an allocator adds some 16 bytes to each of the key, the value and its buffer, and
+/// The slab doubles as it grows, so that a slot costs one and a half on average; shared keys and values
+/// have two counts each; and an allocator adds some 16 bytes to each of the key, the value and its buffer, and
 /// to a long body.
-const ENTRY_OVERHEAD: usize = SLAB_SLOT * 3 / 2 + TABLE_SLOT + 2 * size_of::<usize>() + 4 * 16;
+const ENTRY_OVERHEAD: usize = SLAB_SLOT * 3 / 2 + TABLE_SLOT + 4 * size_of::<usize>() + 4 * 16;
 
 /// The engine remembers the hashes of some keys it gave up: half as many as it expects entries. At
 /// this size for the expected entry they take less than 2 % of a shard.
@@ -153,7 +153,7 @@ impl Shard {
     pub(super) fn list(&self, hashes: &mut Vec<u64>) {
         hashes.reserve(self.0.len());
         let hashes = RefCell::new(hashes);
-        // The engine's iterator would clone, and so allocate, every key.
+        // The engine's iterator would clone every key and value.
         self.0.retain(|key, _| {
             hashes.borrow_mut().push(key.borrow().hash64());
             true

@@ -137,7 +137,7 @@ impl RedisStoreBuilder {
     /// others wait for what it stores, for so long at the most. By default each node makes its own
     /// call.
     ///
-    /// Worth it where a handler is much slower than Redis: a miss takes one round trip more. Whatever
+    /// Worth it where a handler is much slower than Redis: a miss takes two round trips more. Whatever
     /// fails, the call is made; a response that turns out not to be for others frees those who wait,
     /// and for ten seconds nobody waits for another.
     pub fn collapse_across_nodes(mut self, max_wait: Duration) -> Self {

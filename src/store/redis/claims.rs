@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::backend::Name;
 use super::node::{Node, now};
 use crate::key::Key;
-use crate::store::{Claim, Granted};
+use crate::store::{Claim, Granted, Stored};
 
 /// What stands where a node is making the call.
 const CALLING: &[u8] = b"calling";
@@ -41,7 +41,14 @@ impl Node {
         loop {
             let calling = Bytes::from_static(CALLING);
             match self.noted(self.backend.claim(name.clone(), calling, most).await) {
-                Ok(true) => return self.granted(name),
+                // Who had the right may have done since this node looked.
+                Ok(true) => {
+                    let right = self.granted(name);
+                    return match self.has_fresh(&key).await {
+                        true => Claim::Elsewhere,
+                        false => right,
+                    };
+                }
                 Ok(false) => {}
                 Err(_) => return Claim::Granted(None),
             }
@@ -59,6 +66,14 @@ impl Node {
             if let Ok(Some(_)) = self.find(&key, false).await {
                 return Claim::Elsewhere;
             }
+        }
+    }
+
+    async fn has_fresh(self: &Arc<Self>, key: &Key) -> bool {
+        match self.find(key, false).await {
+            // Of variants it takes more to tell, and the right is not for one alone.
+            Ok(Some(Stored::Variants(_)) | None) | Err(_) => false,
+            Ok(Some(found)) => found.is_of_use(self.log(), now()),
         }
     }
 

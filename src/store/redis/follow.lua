@@ -2,99 +2,104 @@
 --
 -- KEYS[1]  the log: a sorted set without an expiry, in which all is kept that a namespace knows of
 --          its invalidations. Being one key, it is lost as a whole or not at all.
---            E<epoch>   +inf   names this life of the log
---            R<replid>  +inf   the replication id of the server that began it
---            F<number>  +inf   the floor: invalidations up to here may have been forgotten
---            H          head   the latest number given out
---            <other>    number of the latest invalidation that says this
+--            <history> <epoch> <floor>   +inf
+--                      the replication id of the server that began this life of the log, in the
+--                      words of INFO; its name; and the number up to which invalidations may have
+--                      been forgotten
+--            <other>   number of the latest invalidation that says this; the greatest is the head,
+--                      the latest number given out
 -- ARGV     1 the epoch asked about, or ''      2 the position known in it
 --          3 the name of a new epoch, if one has to begin
 --          4 how many invalidations to keep    5 how many to tell at most
 --          6 an epoch to end, or ''            7 a channel to announce new numbers on, or ''
---          then any number of groups: how many, and that many invalidations
+--          then any number of groups: how many, and that many invalidations; one at least
 --
--- Answers  OK, epoch, head, floor, milliseconds on this server's clock, then pairs of an
---          invalidation and its number; or NO and the reason.
+-- Answers  OK, epoch, head, floor, seconds and microseconds on this server's clock, then pairs of
+--          an invalidation and its number, those that were just recorded among them; or NO and the
+--          reason.
+--
+-- Every lookup of every node runs this, so it asks the server for little: a call costs about as much
+-- as all that is done with its answer.
 local log = KEYS[1]
 local info = redis.call('INFO', 'replication')
 if not string.find(info, 'role:master', 1, true) then
   return {'NO', 'this server is a replica'}
 end
--- A new one with every start and every promotion: whatever this server may have lost, it ends the
--- epoch.
-local replid = string.match(info, 'master_replid:(%w+)')
+-- Before Redis 7 a script is let write by a server that too few replicas follow. Said only where
+-- there is to be a number of them.
+if string.find(info, 'min_slaves_good_slaves:0', 1, true) then
+  return {'NO', 'no replica follows this server'}
+end
 
 -- Writes nothing, and is refused like a write: by a server that cannot save, or that too few
--- replicas follow. Its log may be overtaken by another's.
+-- replicas follow. Its log may be overtaken by another's. And what is written after it is let
+-- through when memory is full.
 local writable = redis.pcall('PERSIST', log)
 if type(writable) == 'table' and writable.err then
   return {'NO', writable.err}
 end
 
-local epoch, id, floor
-local known = redis.pcall('ZRANGEBYSCORE', log, '+inf', '+inf')
-if not known.err then
-  for _, member in ipairs(known) do
-    local kind, text = string.sub(member, 1, 1), string.sub(member, 2)
-    if kind == 'E' then epoch = text
-    elseif kind == 'R' then id = text
-    elseif kind == 'F' then floor = tonumber(text) end
-  end
-end
-local head = epoch and tonumber(redis.call('ZSCORE', log, 'H'))
+-- The mark, and one of those with the greatest number. Of anything but a sorted set: an error.
+local top = redis.pcall('ZRANGE', log, 0, 1, 'REV', 'WITHSCORES')
+local mark = top[2] == 'inf' and top[1] or ''
+local history, epoch, floor = string.match(mark, '^(master_replid:%x+) (%x+) (%d+)$')
+local head = top[4] or '0'
 
-if not head or not floor or id ~= replid or epoch == ARGV[6] then
+-- A server has a new id with every start and every promotion: whatever it may have lost, that ends
+-- the epoch.
+if not history or epoch == ARGV[6] or not string.find(info, history, 1, true) then
   redis.call('DEL', log)
-  epoch, head, floor = ARGV[3], 0, 0
-  redis.call('ZADD', log, '+inf', 'E' .. epoch, '+inf', 'R' .. replid, '+inf', 'F0', 0, 'H')
-end
-
-local at = 8
-while ARGV[at] do
-  local size = tonumber(ARGV[at])
-  head = head + 1
-  for i = at + 1, at + size do
-    redis.call('ZADD', log, head, ARGV[i])
-  end
-  at = at + size + 1
-end
-if at > 8 then
-  redis.call('ZADD', log, head, 'H')
-  local most = tonumber(ARGV[4])
-  local over = redis.call('ZCARD', log) - 4 - most
-  if over > 0 then
-    -- Some more than must go, so that this is not done for each.
-    local last = over + math.floor(most / 16) - 1
-    local oldest = redis.call('ZRANGE', log, last, last, 'WITHSCORES')
-    redis.call('ZREMRANGEBYRANK', log, 0, last)
-    redis.call('ZADD', log, head, 'H')
-    redis.call('ZREM', log, 'F' .. string.format('%.0f', floor))
-    floor = tonumber(oldest[2])
-    redis.call('ZADD', log, '+inf', 'F' .. string.format('%.0f', floor))
-  end
-  if ARGV[7] ~= '' then
-    redis.pcall('PUBLISH', ARGV[7], string.format('%.0f', head))
-  end
+  history, epoch, floor, head = string.match(info, 'master_replid:%x+'), ARGV[3], '0', '0'
+  mark = history .. ' ' .. epoch .. ' 0'
+  redis.call('ZADD', log, '+inf', mark)
 end
 
 local time = redis.call('TIME')
-local answer = {'OK', epoch, head, floor, time[1] * 1000 + math.floor(time[2] / 1000)}
-local from = floor
-if ARGV[1] == epoch and tonumber(ARGV[2]) > floor then from = tonumber(ARGV[2]) end
-if from < head then
-  local most = tonumber(ARGV[5])
-  local behind = redis.call('ZRANGEBYSCORE', log, '(' .. string.format('%.0f', from), '(+inf',
+local answer = {'OK', epoch, head, floor, time[1], time[2]}
+
+-- These are texts: a number that is written in another way is looked for in vain, and no more.
+if epoch ~= ARGV[1] or head ~= ARGV[2] then
+  local most, from = tonumber(ARGV[5]), floor
+  if epoch == ARGV[1] and tonumber(ARGV[2]) > tonumber(floor) then from = ARGV[2] end
+  local behind = redis.call('ZRANGEBYSCORE', log, '(' .. from, '(+inf',
     'WITHSCORES', 'LIMIT', 0, most + 1)
   if #behind > 2 * most then
     -- Too much to tell: all of it counts as forgotten.
     answer[4] = head
   else
-    for i = 1, #behind, 2 do
-      if behind[i] ~= 'H' then
-        answer[#answer + 1] = behind[i]
-        answer[#answer + 1] = behind[i + 1]
-      end
+    for i = 1, #behind do answer[6 + i] = behind[i] end
+  end
+end
+
+if ARGV[8] then
+  local at, told, added, number = 8, #answer, 0, tonumber(head)
+  while ARGV[at] do
+    local size = tonumber(ARGV[at])
+    number = number + 1
+    for i = at + 1, at + size do
+      added = added + redis.call('ZADD', log, number, ARGV[i])
+      answer[told + 1], answer[told + 2] = ARGV[i], number
+      told = told + 2
     end
+    at = at + size + 1
+  end
+  answer[3] = number
+  if added > 0 then
+    local most = tonumber(ARGV[4])
+    local over = redis.call('ZCARD', log) - 1 - most
+    if over > 0 then
+      -- Some more than must go, so that this is not done for each. Never the latest.
+      local last = over + math.floor(most / 16) - 1
+      floor = redis.call('ZRANGE', log, last, last, 'WITHSCORES')[2]
+      -- First of all: whatever fails here, nothing is forgotten that the mark does not tell of.
+      redis.call('ZREM', log, mark)
+      redis.call('ZADD', log, '+inf', history .. ' ' .. epoch .. ' ' .. floor)
+      redis.call('ZREMRANGEBYRANK', log, 0, last)
+      if tonumber(floor) > tonumber(answer[4]) then answer[4] = floor end
+    end
+  end
+  if ARGV[7] ~= '' then
+    redis.pcall('PUBLISH', ARGV[7], number)
   end
 end
 return answer

@@ -56,8 +56,9 @@ use push::Listener;
 /// was made before. See [`running_redis`](crate::running_redis) for how to run Redis for it, and what
 /// each choice does to that promise.
 ///
-/// A lookup is one round trip (one more for a response with `Vary`); what is found takes no copy. To
-/// answer from memory instead, put a [`TieredStore`](super::TieredStore) over it.
+/// A lookup is one round trip (one more where a response with `Vary` is looked up by this node for the
+/// first time, or selected by other fields than the last time); what is found takes no copy. To answer
+/// from memory instead, put a [`TieredStore`](super::TieredStore) over it.
 ///
 /// # When Redis is not well
 ///

@@ -62,7 +62,7 @@ pub struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let patience = Duration::from_secs(5);
+        let patience = Duration::from_secs(20);
         let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(patience))?;
@@ -77,14 +77,15 @@ impl Connection {
 
     /// Sends a command of any bytes.
     pub fn send(&mut self, words: &[&[u8]]) -> io::Result<Reply> {
-        let mut request = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            write!(request, "${}\r\n", word.len())?;
-            request.extend_from_slice(word);
-            request.extend_from_slice(b"\r\n");
-        }
-        self.0.get_mut().write_all(&request)?;
+        self.0.get_mut().write_all(&request(words))?;
         self.reply()
+    }
+
+    /// Sends several commands at once.
+    pub fn pipeline(&mut self, commands: &[Vec<&[u8]>]) -> io::Result<Vec<Reply>> {
+        let requests: Vec<_> = commands.iter().map(|words| request(words)).collect();
+        self.0.get_mut().write_all(&requests.concat())?;
+        commands.iter().map(|_| self.reply()).collect()
     }
 
     fn reply(&mut self) -> io::Result<Reply> {
@@ -113,4 +114,14 @@ impl Connection {
             _ => return Err(io::Error::other(format!("no reply: {line:?}"))),
         })
     }
+}
+
+fn request(words: &[&[u8]]) -> Vec<u8> {
+    let mut request = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        request.extend_from_slice(word);
+        request.extend_from_slice(b"\r\n");
+    }
+    request
 }

@@ -193,7 +193,7 @@ fn read(reply: Reply) -> Answer {
         epoch: std::array::from_fn(digits),
         number: reply[2].number() as u64,
     };
-    let pairs = reply[5..].chunks(2);
+    let pairs = reply[6..].chunks(2);
     let mut told: Vec<_> = pairs
         .map(|pair| (pair[1].number() as u64, pair[0].clone().bytes()))
         .collect();

@@ -34,25 +34,21 @@ pub(super) struct SortedSet {
     history: u64,
     floor: u64,
     head: u64,
-    /// By score, then by name, as Redis orders them; `H` is one of them.
+    /// By score, then by name, as Redis orders them.
     members: BTreeSet<(u64, Vec<u8>)>,
     scores: HashMap<Vec<u8>, u64>,
 }
 
-const HEAD: &[u8] = b"H";
-
 impl SortedSet {
     fn new(epoch: Epoch, history: u64) -> Self {
-        let mut log = Self {
+        Self {
             epoch,
             history,
             floor: 0,
             head: 0,
             members: BTreeSet::new(),
             scores: HashMap::new(),
-        };
-        log.add(HEAD.to_vec(), 0);
-        log
+        }
     }
 
     fn add(&mut self, member: Vec<u8>, score: u64) {
@@ -62,22 +58,26 @@ impl SortedSet {
         self.members.insert((score, member));
     }
 
-    fn record(&mut self, groups: &[Box<[Invalidation]>], limits: Limits) {
+    /// Records these, and returns each with its number.
+    fn record(
+        &mut self,
+        groups: &[Box<[Invalidation]>],
+        limits: Limits,
+    ) -> Vec<(u64, Invalidation)> {
+        let mut recorded = Vec::new();
+        let before = self.members.len();
         for group in groups {
             self.head += 1;
             for one in group {
                 self.add(one.to_member(), self.head);
+                recorded.push((self.head, one.clone()));
             }
         }
-        if groups.is_empty() {
-            return;
-        }
-        self.add(HEAD.to_vec(), self.head);
-        // Of the four that are always there `H` alone is counted here.
-        let over = self.members.len().saturating_sub(1 + limits.capacity);
-        if over > 0 {
+        let over = self.members.len().saturating_sub(limits.capacity);
+        if over > 0 && self.members.len() > before {
             self.trim(over + limits.capacity / 16);
         }
+        recorded
     }
 
     fn trim(&mut self, many: usize) {
@@ -87,7 +87,6 @@ impl SortedSet {
                 self.floor = score;
             }
         }
-        self.add(HEAD.to_vec(), self.head);
     }
 
     fn tell(&self, known: Option<SharedPosition>, limits: Limits) -> Delta {
@@ -106,8 +105,7 @@ impl SortedSet {
             delta.floor = self.head;
             return delta;
         }
-        let told = behind.filter(|(_, member)| member != HEAD);
-        delta.recorded = told
+        delta.recorded = behind
             .map(|(number, member)| (*number, Invalidation::from_member(member)))
             .collect();
         delta
@@ -128,11 +126,11 @@ impl Server {
         let kept = self.log.take().filter(|log| self.is_of_use(log, ask));
         let log = kept.unwrap_or_else(|| SortedSet::new(ask.new_epoch, self.history));
         let log = self.log.insert(log);
-        log.record(&ask.groups, limits);
-        Ok(Followed {
-            delta: log.tell(ask.known, limits),
-            now_ms,
-        })
+        let mut delta = log.tell(ask.known, limits);
+        delta.recorded.extend(log.record(&ask.groups, limits));
+        delta.head.number = log.head;
+        delta.floor = delta.floor.max(log.floor);
+        Ok(Followed { delta, now_ms })
     }
 
     fn is_of_use(&self, log: &SortedSet, ask: &Ask) -> bool {
