@@ -35,9 +35,13 @@ const MIB: usize = 1 << 20;
 ///
 /// The bound covers keys, header sections, bodies and what the allocator and the tables add to
 /// them, so that the process grows by the bound and a few percent; only the log of invalidations
-/// takes some [3 MB](MemoryStoreBuilder::log_capacity) besides. Room is made by evicting what is
-/// used least; a flood of keys that are asked for once does not displace what is asked for again
-/// and again.
+/// takes some [3 MB](MemoryStoreBuilder::log_capacity) besides. What it does not cover is memory that
+/// was freed and that the allocator cannot use again: where bodies of very different sizes replace
+/// each other all the time, from several threads, glibc's malloc was seen to hold half of the bound
+/// more, and after whole shifts from small to large bodies and back one and a half times the bound
+/// (`benches/engines`, `storm`; `MALLOC_ARENA_MAX=1` in the environment helps). Room is made by
+/// evicting what is used least; a flood of keys that are asked for once does not displace what is
+/// asked for again and again.
 ///
 /// An entry that takes more than an eighth of the store is not kept, nor one larger than
 /// [`largest_entry`](MemoryStoreBuilder::largest_entry).
