@@ -141,7 +141,7 @@ impl http_body::Body for Shareable {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.1.clone()
+        self.1
     }
 }
 

@@ -38,7 +38,7 @@ const MIB: usize = 1 << 20;
 /// takes some [3 MB](MemoryStoreBuilder::log_capacity) besides. What it does not cover is memory that
 /// was freed and that the allocator cannot use again: where bodies of very different sizes replace
 /// each other all the time, from several threads, glibc's malloc was seen to hold half of the bound
-/// more, and after whole shifts from small to large bodies and back one and a half times the bound
+/// more, and after whole shifts from small to large bodies and back more than the bound once more
 /// (`benches/engines`, `storm`; `MALLOC_ARENA_MAX=1` in the environment helps). Room is made by
 /// evicting what is used least; a flood of keys that are asked for once does not displace what is
 /// asked for again and again.

@@ -17,9 +17,10 @@
 //! *In use* is what was asked of glibc's malloc, with its own rounding: the store keeps to its bound.
 //! What is resident beyond that was freed, and could not be used again: what one thread frees goes
 //! back to the arena of the thread that asked for it, and a hole that a small body left holds no
-//! large one. With `MALLOC_ARENA_MAX=1` four threads take what one does, up to the last line
-//! (1.88). jemalloc (preloaded) takes 1.4 to 2.4 in the last five lines, and 1.07 to 1.5 when told to keep nothing
-//! (`MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0`).
+//! large one. With `MALLOC_ARENA_MAX=1` four threads take what one does, up to the last line (1.88).
+//! jemalloc (preloaded) takes 1.4 to 2.4 in the last five lines, and 1.07 to 1.5 when told to keep
+//! nothing (`MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0`). From run to run the figures for four
+//! threads differ by a tenth.
 
 #[path = "../alloc.rs"]
 mod alloc;
