@@ -5,23 +5,26 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Those that run, by their ids, and their folders.
-static STARTED: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
+/// Those that run, by their ids.
+static STARTED: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+/// The folders that are in use.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Stops all that was started, for one that is about to be ended itself.
 pub fn stop_all() {
-    let started = STARTED
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    for (id, folder) in started.iter() {
-        kill(*id);
+    locked(&STARTED).iter().for_each(|id| kill(*id));
+    for folder in locked(&FOLDERS).iter() {
         // It is in the folder for what may be lost.
         let _ = fs::remove_dir_all(folder);
     }
+}
+
+fn locked<T>(list: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    list.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Kills a process and its descendants.
@@ -58,10 +61,7 @@ impl Process {
             .stderr(log)
             .spawn()
             .map_err(|error| format!("{program}: {error}"))?;
-        let mut started = STARTED
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        started.push((child.id(), folder.path().to_owned()));
+        locked(&STARTED).push(child.id());
         Ok(Self {
             child,
             folder: folder.path().to_owned(),
@@ -113,10 +113,7 @@ impl Drop for Process {
         kill(self.child.id());
         // It may have ended already.
         let _ = self.child.wait();
-        let mut started = STARTED
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        started.retain(|(id, _)| *id != self.child.id());
+        locked(&STARTED).retain(|id| *id != self.child.id());
     }
 }
 
@@ -169,6 +166,7 @@ impl Folder {
     pub fn new(name: &str) -> Result<Self, String> {
         let path = std::env::temp_dir().join(format!("load-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        locked(&FOLDERS).push(path.clone());
         Ok(Self(path))
     }
 
@@ -189,6 +187,7 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // It is in the folder for what may be lost.
         let _ = fs::remove_dir_all(&self.0);
+        locked(&FOLDERS).retain(|folder| *folder != self.0);
     }
 }
 
