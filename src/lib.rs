@@ -139,6 +139,7 @@ mod future;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hexadecimal;
 mod invalidate;
 mod key;
 mod layer;

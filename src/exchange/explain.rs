@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::request::Parts;
 
 use super::basis::Basis;
-use super::list::hexadecimal;
 use super::lookup::{self, Ask, Found, Lookup};
 use super::request::{self, Kind, Signals};
 use super::respond::Client;
 use super::{Core, Place, admissible, credentials, write_key};
+use crate::hexadecimal::hexadecimal;
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::KeyBuilder;
 use crate::status::{BypassReason, Miss, Outcome, Told};

@@ -89,8 +89,20 @@ impl Mirror {
             return false;
         }
         let before = origin.filter(|_| same_epoch);
+        if before.is_some_and(|origin| self.has_nothing_new(origin, delta)) {
+            return true;
+        }
         *origin = Some(self.record(before, delta));
         true
+    }
+
+    /// Whether a delta of the same epoch changes nothing, as most do.
+    fn has_nothing_new(&self, known: Origin, delta: &Delta) -> bool {
+        let local = u64::from(self.log.shared().head().position);
+        delta.recorded.is_empty()
+            && delta.head.number <= known.head.number
+            && delta.floor <= known.floor
+            && local == known.base + known.head.number
     }
 
     /// Records a delta; `before` is what was known of the same epoch.

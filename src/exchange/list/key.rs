@@ -1,5 +1,6 @@
 //! Taking a key apart again, to show what it is made of.
 
+use crate::hexadecimal::hexadecimal;
 use crate::invalidate::canonical;
 use crate::key::KeyRef;
 
@@ -86,9 +87,4 @@ fn text(part: &[u8]) -> String {
         Ok(text) if !text.chars().any(char::is_control) => text.into(),
         _ => format!("0x{}", hexadecimal(part)),
     }
-}
-
-/// Writes bytes in hexadecimal.
-pub(in crate::exchange) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -14,7 +14,6 @@ mod key;
 pub use filter::{EntryFilter, EntryOrder};
 pub use info::{EntryInfo, EntryState};
 pub use key::KeyInfo;
-pub(super) use key::hexadecimal;
 
 /// Some of the stored responses that a filter lets through; from
 /// [`CacheHandle::entries`](crate::CacheHandle::entries).

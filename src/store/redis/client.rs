@@ -1,6 +1,8 @@
 //! Redis through fred. No other module knows of fred, but the builder that configures it.
 
 use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,10 +11,12 @@ use fred::clients::{Client, WithOptions};
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::Options;
 use fred::types::scripts::Script;
+use fred::bytes_utils::Str;
 use fred::types::{ClusterHash, CustomCommand, Expiration, SetOptions, Value};
 
 use super::backend::{Ask, Backend, Failure, Followed, Name, Pending};
 use super::connected::Connected;
+use crate::hexadecimal::hexadecimal;
 use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 
 /// See the script.
@@ -36,17 +40,24 @@ pub(super) struct Fred {
     /// Whose turn it is.
     next: AtomicUsize,
     deadline: Duration,
-    follow: Script,
-    increment: Script,
-    log: Log,
+    log: Arc<Log>,
+    increment: Arc<Lua>,
 }
 
-/// What is said in every question about the log.
+/// The log on the server, and the script that asks it.
 struct Log {
-    key: String,
-    channel: String,
+    follow: Lua,
+    key: Str,
+    slot: ClusterHash,
+    channel: Str,
     /// How many invalidations it tells apart.
     capacity: usize,
+}
+
+/// A script, and the name that a server which has run it once knows it by.
+struct Lua {
+    text: &'static str,
+    hash: Str,
 }
 
 impl Fred {
@@ -70,13 +81,14 @@ impl Fred {
             _connected: connected,
             next: AtomicUsize::new(0),
             deadline,
-            follow: Script::from_lua(FOLLOW),
-            increment: Script::from_lua(INCREMENT),
-            log: Log {
-                key: log_key(namespace),
-                channel: channel(namespace),
+            log: Arc::new(Log {
+                follow: Lua::new(FOLLOW),
+                slot: ClusterHash::from(log_key(namespace).as_bytes()),
+                key: log_key(namespace).into(),
+                channel: channel(namespace).into(),
                 capacity,
-            },
+            }),
+            increment: Arc::new(Lua::new(INCREMENT)),
         }
     }
 
@@ -86,33 +98,17 @@ impl Fred {
         self.clients[turn % self.clients.len()].clone()
     }
 
-    /// Runs a script on its one key, the first of the arguments.
-    fn eval(&self, script: &Script, text: &'static str, arguments: Vec<Value>) -> Pending<Value> {
-        let client = self.client();
-        let hash = script.sha1().to_string();
-        let key = arguments.first().and_then(Value::as_bytes);
-        let slot = ClusterHash::from(key.unwrap_or_default());
-        self.bounded(async move {
-            let call = |how: &'static str, script: &str| {
-                let mut all: Vec<Value> = vec![script.into(), 1.into()];
-                all.extend(arguments.iter().cloned());
-                client.custom::<Value, _>(CustomCommand::new_static(how, slot.clone(), false), all)
-            };
-            match call("EVALSHA", &hash).await {
-                Err(error) if error.details().starts_with("NOSCRIPT") => call("EVAL", text).await,
-                answer => answer,
-            }
-        })
-    }
-
     /// Bounds an operation. fred bounds it as well, but not while it is about to reconnect.
-    fn bounded<T: Send + 'static>(
-        &self,
-        operation: impl Future<Output = Result<T, fred::error::Error>> + Send + 'static,
-    ) -> Pending<T> {
-        let bounded = tokio::time::timeout(self.deadline, operation);
+    ///
+    /// Begun where it stays: fred's futures are of many KiB, and would be moved with all of them.
+    fn bounded<T, F>(&self, operation: impl FnOnce() -> F + Send + 'static) -> Pending<T>
+    where
+        F: Future<Output = Result<T, fred::error::Error>> + Send,
+    {
+        let deadline = self.deadline;
         Box::pin(async move {
-            match bounded.await {
+            let operation = pin!(operation());
+            match tokio::time::timeout(deadline, operation).await {
                 Ok(answer) => answer.map_err(Failure::from),
                 Err(_) => Err(Failure::Timeout),
             }
@@ -132,13 +128,24 @@ pub(super) fn channel(namespace: &str) -> String {
 
 impl Backend for Fred {
     fn follow(&self, ask: Ask) -> Pending<Followed> {
-        let answer = self.eval(&self.follow, FOLLOW, self.log.arguments(&ask));
-        Box::pin(async move { read(answer.await?) })
+        let (client, log) = (self.client(), self.log.clone());
+        let known = ask.known;
+        let asked = self.bounded(async move || {
+            let only_asks = ask.known.is_some() && ask.end.is_none() && ask.groups.is_empty();
+            if only_asks {
+                let answer = log.run(&client, log.question(&ask)).await?;
+                if !wants_a_name(&answer) {
+                    return Ok(answer);
+                }
+            }
+            log.run(&client, log.order(&ask)).await
+        });
+        Box::pin(async move { read(asked.await?, known) })
     }
 
     fn get(&self, name: Name) -> Pending<Option<Bytes>> {
         let client = self.client();
-        self.bounded(async move {
+        self.bounded(async move || {
             match client.get(&*name).await {
                 // Something else than we store: told apart by the form it does not have.
                 Err(error) if error.details().starts_with("WRONGTYPE") => Ok(Some(Bytes::new())),
@@ -149,27 +156,29 @@ impl Backend for Fred {
 
     fn set(&self, name: Name, value: Bytes, keep: Duration) -> Pending<()> {
         let client = self.client();
-        self.bounded(async move { client.set(&*name, value, expiry(keep), None, false).await })
+        self.bounded(async move || { client.set(&*name, value, expiry(keep), None, false).await })
     }
 
     fn remove(&self, name: Name) -> Pending<()> {
         let client = self.client();
-        self.bounded(async move { client.unlink::<Value, _>(&*name).await.map(drop) })
+        self.bounded(async move || { client.unlink::<Value, _>(&*name).await.map(drop) })
     }
 
     fn increment(&self, name: Name, by: i64, keep: Duration) -> Pending<i64> {
         let counted = match by {
             0 => {
                 let client = self.client();
-                self.bounded(async move { client.get::<Value, _>(&*name).await })
+                self.bounded(async move || { client.get::<Value, _>(&*name).await })
             }
             by => {
                 let keep = match i64::try_from(keep.as_millis()) {
                     Ok(milliseconds) if milliseconds <= LONGEST => milliseconds.into(),
                     _ => Value::from(""),
                 };
+                let (client, script) = (self.client(), self.increment.clone());
+                let slot = ClusterHash::from(name.as_bytes());
                 let arguments = vec![Value::from(&*name), by.into(), keep];
-                self.eval(&self.increment, INCREMENT, arguments)
+                self.bounded(async move || script.run(&client, slot, arguments).await)
             }
         };
         Box::pin(async move {
@@ -184,7 +193,7 @@ impl Backend for Fred {
 
     fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Pending<bool> {
         let client = self.client();
-        self.bounded(async move {
+        self.bounded(async move || {
             let options = Some(SetOptions::NX);
             let set: Value = client
                 .set(&*name, value, expiry(keep), options, false)
@@ -213,21 +222,72 @@ fn expiry(keep: Duration) -> Option<Expiration> {
     Some(Expiration::PX(milliseconds.max(1)))
 }
 
+impl Lua {
+    fn new(text: &'static str) -> Self {
+        Self {
+            text,
+            hash: Script::from_lua(text).sha1().clone(),
+        }
+    }
+
+    /// Runs the script on its one key, the first of the arguments.
+    async fn run(
+        &self,
+        client: &WithOptions<Client>,
+        slot: ClusterHash,
+        arguments: Vec<Value>,
+    ) -> Result<Value, fred::error::Error> {
+        let call = |how: &'static str, script: Value| {
+            let mut all = Vec::with_capacity(2 + arguments.len());
+            all.extend([script, 1.into()]);
+            all.extend(arguments.iter().cloned());
+            client.custom::<Value, _>(CustomCommand::new_static(how, slot.clone(), false), all)
+        };
+        match call("EVALSHA", self.hash.clone().into()).await {
+            Err(error) if error.details().starts_with("NOSCRIPT") => {
+                call("EVAL", self.text.into()).await
+            }
+            answer => answer,
+        }
+    }
+}
+
 impl Log {
-    fn arguments(&self, ask: &Ask) -> Vec<Value> {
-        let epoch = |epoch: Option<Epoch>| epoch.map(hex).unwrap_or_default();
-        let mut arguments: Vec<Value> = vec![
-            self.key.as_str().into(),
-            epoch(ask.known.map(|known| known.epoch)).into(),
-            number(ask.known.map_or(0, |known| known.number)),
-            hex(ask.new_epoch).into(),
-            number(self.capacity as u64),
-            number(MOST_TOLD as u64),
-            epoch(ask.end).into(),
-            self.channel.as_str().into(),
-        ];
+    async fn run(
+        &self,
+        client: &WithOptions<Client>,
+        arguments: Vec<Value>,
+    ) -> Result<Value, fred::error::Error> {
+        self.follow.run(client, self.slot.clone(), arguments).await
+    }
+
+    /// What is said when there is nothing to record: as little as there can be, for each lookup
+    /// says it.
+    fn question(&self, ask: &Ask) -> Vec<Value> {
+        let (epoch, number) = match ask.known {
+            Some(known) => (hexadecimal(&known.epoch), known.number),
+            None => (String::new(), 0),
+        };
+        vec![
+            self.key.clone().into(),
+            epoch.into(),
+            integer(number),
+            integer(MOST_TOLD as u64),
+        ]
+    }
+
+    /// The question, and what to do.
+    fn order(&self, ask: &Ask) -> Vec<Value> {
+        let end = ask.end.map(|epoch| hexadecimal(&epoch));
+        let mut arguments = self.question(ask);
+        arguments.extend([
+            hexadecimal(&ask.new_epoch).into(),
+            integer(self.capacity as u64),
+            end.unwrap_or_default().into(),
+            self.channel.clone().into(),
+        ]);
         for group in ask.groups.iter().filter(|group| !group.is_empty()) {
-            arguments.push(number(group.len() as u64));
+            arguments.push(integer(group.len() as u64));
             let members = group.iter().map(|it| Bytes::from(it.to_member()).into());
             arguments.extend(members);
         }
@@ -235,13 +295,9 @@ impl Log {
     }
 }
 
-fn number(number: u64) -> Value {
+fn integer(number: u64) -> Value {
     // Of positions the script's own arithmetic is good for 2^53.
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-fn hex(epoch: Epoch) -> String {
-    epoch.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Epoch> {
@@ -255,8 +311,28 @@ fn unhex(text: &str) -> Option<Epoch> {
     Some(epoch)
 }
 
+/// Whether a question alone cannot be answered, since a new epoch has to begin.
+fn wants_a_name(answer: &Value) -> bool {
+    let Value::Array(words) = answer else {
+        return false;
+    };
+    let first = words.first().and_then(Value::as_bytes);
+    first == Some(b"NAME")
+}
+
 /// Reads the script's answer.
-fn read(answer: Value) -> Result<Followed, Failure> {
+fn read(answer: Value, known: Option<SharedPosition>) -> Result<Followed, Failure> {
+    if let (Value::Integer(now_ms), Some(head)) = (&answer, known) {
+        let delta = Delta {
+            head,
+            floor: 0,
+            recorded: Vec::new(),
+        };
+        return Ok(Followed {
+            delta,
+            now_ms: *now_ms,
+        });
+    }
     let mut answer = answer.into_array().into_iter();
     let status = answer.next().and_then(Value::into_string);
     if status.as_deref() == Some("NO") {
@@ -273,7 +349,7 @@ fn read_log(mut answer: impl Iterator<Item = Value>) -> Option<Followed> {
     let epoch = unhex(&answer.next()?.into_string()?)?;
     let head = count(&answer.next()?)?;
     let floor = count(&answer.next()?)?;
-    let (seconds, microseconds) = (answer.next()?.as_i64()?, answer.next()?.as_i64()?);
+    let now_ms = answer.next()?.as_i64()?;
     let mut recorded = Vec::new();
     while let Some(text) = answer.next() {
         let text = text.into_bytes()?;
@@ -289,7 +365,7 @@ fn read_log(mut answer: impl Iterator<Item = Value>) -> Option<Followed> {
             floor,
             recorded,
         },
-        now_ms: seconds.checked_mul(1000)? + microseconds / 1000,
+        now_ms,
     })
 }
 
@@ -319,7 +395,7 @@ impl fmt::Debug for Fred {
         f.debug_struct("Fred")
             .field("connections", &self.clients.len())
             .field("deadline", &self.deadline)
-            .field("log", &self.log.key)
+            .field("log", &&*self.log.key)
             .finish_non_exhaustive()
     }
 }
@@ -331,7 +407,7 @@ mod tests {
     #[test]
     fn an_epoch_comes_back_as_it_went_in() {
         let epoch = [0, 1, 15, 16, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
-        assert_eq!(unhex(&hex(epoch)), Some(epoch));
+        assert_eq!(unhex(&hexadecimal(&epoch)), Some(epoch));
         for wrong in ["", "00", &"g".repeat(32), &"é".repeat(16), &"0".repeat(33)] {
             assert_eq!(unhex(wrong), None, "{wrong}");
         }
@@ -340,8 +416,8 @@ mod tests {
     #[test]
     fn an_answer_in_other_words_is_refused() {
         let text = |text: &str| Value::from(text);
-        let epoch = hex([7; 16]);
-        let said = |status, epoch, head| [status, epoch, head, "0", "5", "9"].map(text).to_vec();
+        let epoch = hexadecimal(&[7; 16]);
+        let said = |status, epoch, head| [status, epoch, head, "0", "5"].map(text).to_vec();
         let answers = [
             vec![],
             vec![text("OK")],
@@ -351,9 +427,11 @@ mod tests {
             said("OK", &epoch, "-1"),
             [said("OK", &epoch, "1"), vec![text("htx")]].concat(),
         ];
-        assert!(read(Value::Array(said("OK", &epoch, "1"))).is_ok());
+        assert!(read(Value::Array(said("OK", &epoch, "1")), None).is_ok());
+        // Without a position there is nothing that could be nothing new.
+        assert!(read(Value::Integer(5), None).is_err());
         for answer in answers {
-            let refused = read(Value::Array(answer.clone()));
+            let refused = read(Value::Array(answer.clone()), None);
             assert!(matches!(refused, Err(Failure::Refused(_))), "{answer:?}");
         }
     }

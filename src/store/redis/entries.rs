@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::backend::{Failure, Name};
 use super::node::{Counts, Node, now};
 use super::wire::{self, Received, Stamp, Unfit};
+use crate::hexadecimal::push_hexadecimal;
 use crate::invalidate::{Local, Position, SharedPosition};
 use crate::key::{Key, KeyRef};
 use crate::store::Stored;
@@ -179,11 +180,7 @@ impl Node {
         name.push(':');
         name.push(kind);
         name.push(':');
-        for byte in &digest[..16] {
-            for digit in [byte >> 4, byte & 15] {
-                name.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-            }
-        }
+        push_hexadecimal(&mut name, &digest[..16]);
         name.into()
     }
 }

@@ -9,14 +9,17 @@
 --            <other>   number of the latest invalidation that says this; the greatest is the head,
 --                      the latest number given out
 -- ARGV     1 the epoch asked about, or ''      2 the position known in it
---          3 the name of a new epoch, if one has to begin
---          4 how many invalidations to keep    5 how many to tell at most
---          6 an epoch to end, or ''            7 a channel to announce new numbers on, or ''
+--          3 how many invalidations to tell at most
+--          and, but for a question alone:
+--          4 the name of a new epoch, if one has to begin
+--          5 how many invalidations to keep    6 an epoch to end, or ''
+--          7 a channel to announce new numbers on, or ''
 --          then any number of groups: how many, and that many invalidations; one at least
 --
--- Answers  OK, epoch, head, floor, seconds and microseconds on this server's clock, then pairs of
---          an invalidation and its number, those that were just recorded among them; or NO and the
---          reason.
+-- Answers  OK, epoch, head, floor, milliseconds on this server's clock, then pairs of an
+--          invalidation and its number, those that were just recorded among them; or NO and the
+--          reason. A question alone where nothing is new: the milliseconds; where a new epoch has to
+--          begin: NAME.
 --
 -- Every lookup of every node runs this, so it asks the server for little: a call costs about as much
 -- as all that is done with its answer.
@@ -48,18 +51,22 @@ local head = top[4] or '0'
 -- A server has a new id with every start and every promotion: whatever it may have lost, that ends
 -- the epoch.
 if not history or epoch == ARGV[6] or not string.find(info, history, 1, true) then
+  if not ARGV[4] then return {'NAME'} end
   redis.call('DEL', log)
-  history, epoch, floor, head = string.match(info, 'master_replid:%x+'), ARGV[3], '0', '0'
+  history, epoch, floor, head = string.match(info, 'master_replid:%x+'), ARGV[4], '0', '0'
   mark = history .. ' ' .. epoch .. ' 0'
   redis.call('ZADD', log, '+inf', mark)
 end
 
 local time = redis.call('TIME')
-local answer = {'OK', epoch, head, floor, time[1], time[2]}
+local milliseconds = time[1] * 1000 + math.floor(time[2] / 1000)
+local answer = {'OK', epoch, head, floor, milliseconds}
 
 -- These are texts: a number that is written in another way is looked for in vain, and no more.
-if epoch ~= ARGV[1] or head ~= ARGV[2] then
-  local most, from = tonumber(ARGV[5]), floor
+if epoch == ARGV[1] and head == ARGV[2] then
+  if not ARGV[4] then return milliseconds end
+else
+  local most, from = tonumber(ARGV[3]), floor
   if epoch == ARGV[1] and tonumber(ARGV[2]) > tonumber(floor) then from = ARGV[2] end
   local behind = redis.call('ZRANGEBYSCORE', log, '(' .. from, '(+inf',
     'WITHSCORES', 'LIMIT', 0, most + 1)
@@ -67,7 +74,7 @@ if epoch ~= ARGV[1] or head ~= ARGV[2] then
     -- Too much to tell: all of it counts as forgotten.
     answer[4] = head
   else
-    for i = 1, #behind do answer[6 + i] = behind[i] end
+    for i = 1, #behind do answer[5 + i] = behind[i] end
   end
 end
 
@@ -85,7 +92,7 @@ if ARGV[8] then
   end
   answer[3] = number
   if added > 0 then
-    local most = tonumber(ARGV[4])
+    local most = tonumber(ARGV[5])
     local over = redis.call('ZCARD', log) - 1 - most
     if over > 0 then
       -- Some more than must go, so that this is not done for each. Never the latest.

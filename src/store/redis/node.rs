@@ -44,6 +44,7 @@ pub(in crate::store) struct Node {
     ahead_ms: AtomicI64,
     /// How many microseconds the latest question took; zero before the first.
     latency_us: AtomicU64,
+    epoch_names: EpochNames,
     pub(super) runtime: Handle,
     up: Notify,
     pub(super) under_way: UnderWay,
@@ -84,6 +85,7 @@ impl Node {
             lease: Lease::default(),
             ahead_ms: AtomicI64::new(i64::MIN),
             latency_us: AtomicU64::new(0),
+            epoch_names: EpochNames::new(),
             runtime,
             up: Notify::new(),
             under_way: UnderWay::default(),
@@ -206,7 +208,7 @@ impl Node {
                 known,
                 end,
                 groups: groups.iter().map(|group| group.what.clone()).collect(),
-                new_epoch: new_epoch(),
+                new_epoch: self.epoch_names.next(),
             };
             let followed = self.backend.follow(ask).await;
             // Whoever refuses this is of no use, however promptly.
@@ -346,15 +348,33 @@ fn milliseconds(instant: Instant) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Returns the name of a new epoch.
-fn new_epoch() -> Epoch {
-    let mut epoch = Epoch::default();
-    if getrandom::fill(&mut epoch).is_err() {
-        // Without the system's random numbers: a hash seeded anew at every call.
-        use std::hash::{BuildHasher, RandomState};
-        let (one, other) = epoch.split_at_mut(8);
-        one.copy_from_slice(&RandomState::new().hash_one(now()).to_le_bytes());
-        other.copy_from_slice(&RandomState::new().hash_one(0).to_le_bytes());
+/// Names for epochs, no two of them the same: a random number of this node's, counted on from there.
+/// Each question takes one along, and few use it.
+#[derive(Debug)]
+struct EpochNames {
+    first: u128,
+    taken: AtomicU64,
+}
+
+impl EpochNames {
+    fn new() -> Self {
+        let mut first = Epoch::default();
+        if getrandom::fill(&mut first).is_err() {
+            // Without the system's random numbers: a hash seeded anew at every call.
+            use std::hash::{BuildHasher, RandomState};
+            let (one, other) = first.split_at_mut(8);
+            one.copy_from_slice(&RandomState::new().hash_one(now()).to_le_bytes());
+            other.copy_from_slice(&RandomState::new().hash_one(0).to_le_bytes());
+        }
+        Self {
+            first: u128::from_le_bytes(first),
+            taken: AtomicU64::new(0),
+        }
     }
-    epoch
+
+    fn next(&self) -> Epoch {
+        // Relaxed: whoever comes when, each takes another.
+        let taken = self.taken.fetch_add(1, Ordering::Relaxed);
+        self.first.wrapping_add(u128::from(taken)).to_le_bytes()
+    }
 }
