@@ -4,12 +4,14 @@
 //! one second is given the same fields each time, `Age` and `Cache-Status` included, so the map is
 //! kept beside the stored response and cloned. In another second it is right but for these two, which
 //! are less work than a map. It takes far more memory than the stored head: therefore only so many
-//! stored responses have one at a time, and one that is never hit twice in a second never does.
+//! stored responses have one at a time, and one that is never hit twice in a second never does. Those
+//! that have one keep it for as long as they go on being hit: if more are hit than can have one,
+//! passing it on would be more work than it saves.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
@@ -29,6 +31,8 @@ enum State {
     Empty,
     /// A replay was made for this moment, and may remain the only one.
     Once(Moment),
+    /// For this moment there will be none: too many others are in use.
+    Refused(Moment),
     Ready(Box<Ready>),
 }
 
@@ -83,20 +87,41 @@ impl Prepared {
         }
     }
 
-    /// Returns whether a replay was made for this moment before.
+    /// Returns whether this is the second replay for this moment.
     fn is_again(&self, moment: Moment) -> bool {
         let Ok(mut state) = self.state.try_write() else {
             return false;
         };
-        let latest = match &mut *state {
-            State::Once(latest) => latest,
-            State::Ready(ready) if ready.moment.list == moment.list => &mut ready.latest,
+        match &mut *state {
+            State::Once(latest) if *latest == moment => true,
+            State::Refused(latest) if *latest == moment => false,
+            State::Ready(ready) if ready.moment.list == moment.list => {
+                let again = ready.latest == moment;
+                ready.latest = moment;
+                again
+            }
             other => {
                 *other = State::Once(moment);
-                return false;
+                false
             }
-        };
-        mem::replace(latest, moment) == moment
+        }
+    }
+
+    fn refuse(&self, moment: Moment) {
+        if let Ok(mut state) = self.state.try_write() {
+            *state = State::Refused(moment);
+        }
+    }
+
+    /// Whether the header section was renewed lately, as it is while there are hits, for a response
+    /// that is of this age.
+    fn is_in_use(&self, age: Duration) -> bool {
+        match self.state.try_read().as_deref() {
+            Ok(State::Ready(ready)) => age.as_secs() <= ready.moment.age() + IN_USE,
+            Ok(_) => false,
+            // Somebody is at it.
+            Err(_) => true,
+        }
     }
 
     fn keep(&self, moment: Moment, headers: HeaderMap) {
@@ -135,8 +160,11 @@ pub(crate) struct PreparedList {
 const MOST_FIELDS: usize = 24;
 
 /// So many bytes of a store's capacity for each header section that is kept ready, which at this
-/// rate take about 3 % of it.
-const BYTES_PER_MAP: usize = 64 << 10;
+/// rate take about 4 % of it.
+const BYTES_PER_MAP: usize = 32 << 10;
+
+/// A header section that was renewed within so many seconds is in use.
+const IN_USE: u64 = 2;
 
 impl PreparedList {
     /// Makes the list for a cache whose store takes `capacity` bytes.
@@ -158,30 +186,47 @@ impl PreparedList {
         })
     }
 
-    /// Takes note of a replay, and keeps its header section if it is the second for this moment.
-    pub(crate) fn note(&self, stored: &Arc<StoredResponse>, moment: Moment, headers: &HeaderMap) {
-        let again = stored.prepared.is_again(moment);
-        if again && headers.len() <= MOST_FIELDS && self.lists(stored) {
-            stored.prepared.keep(moment, headers.clone());
+    /// Takes note of a replay made now, and keeps its header section if it is the second for this
+    /// moment.
+    pub(crate) fn note(
+        &self,
+        stored: &Arc<StoredResponse>,
+        moment: Moment,
+        headers: &HeaderMap,
+        now: Instant,
+    ) {
+        if !stored.prepared.is_again(moment) || headers.len() > MOST_FIELDS {
+            return;
+        }
+        match self.lists(stored, now) {
+            true => stored.prepared.keep(moment, headers.clone()),
+            false => stored.prepared.refuse(moment),
         }
     }
 
-    /// Puts a stored response on the list, if it is not there. Another then leaves it.
-    fn lists(&self, stored: &Arc<StoredResponse>) -> bool {
+    /// Puts a stored response on the list, if it is not there. Where the list is full the oldest
+    /// leaves it, unless that is in use: then it becomes the youngest.
+    fn lists(&self, stored: &Arc<StoredResponse>, now: Instant) -> bool {
         if stored.prepared.listed.load(Ordering::Relaxed) {
             return true;
         }
         let Ok(mut listed) = self.listed.try_lock() else {
             return false;
         };
-        listed.push_back(Arc::downgrade(stored));
-        stored.prepared.listed.store(true, Ordering::Relaxed);
-        let leaving = match listed.len() > self.most {
-            true => listed.pop_front(),
+        let oldest = match listed.len() >= self.most {
+            true => listed.pop_front().and_then(|oldest| oldest.upgrade()),
             false => None,
         };
+        let stays = oldest
+            .as_ref()
+            .filter(|oldest| oldest.prepared.is_in_use(oldest.age(now)));
+        listed.push_back(Arc::downgrade(stays.unwrap_or(stored)));
+        if stays.is_some() {
+            return false;
+        }
+        stored.prepared.listed.store(true, Ordering::Relaxed);
         drop(listed);
-        if let Some(leaving) = leaving.and_then(|leaving| leaving.upgrade()) {
+        if let Some(leaving) = oldest {
             leaving.prepared.clear();
         }
         true
@@ -213,14 +258,15 @@ mod tests {
         let list = PreparedList::new(0);
         let stored = response();
         let at = |age| list.moment(age, 9).unwrap();
-        list.note(&stored, at(1), &aged(1));
+        let now = Instant::now();
+        list.note(&stored, at(1), &aged(1), now);
         assert_eq!(stored.prepared.get(at(1)), Kept::Nothing);
-        list.note(&stored, at(1), &aged(1));
+        list.note(&stored, at(1), &aged(1), now);
         assert_eq!(stored.prepared.get(at(1)), Kept::Right(aged(1)));
         assert_eq!(stored.prepared.get(at(2)), Kept::Earlier(aged(1)));
-        list.note(&stored, at(2), &aged(2));
+        list.note(&stored, at(2), &aged(2), now);
         assert_eq!(stored.prepared.get(at(2)), Kept::Earlier(aged(1)));
-        list.note(&stored, at(2), &aged(2));
+        list.note(&stored, at(2), &aged(2), now);
         assert_eq!(stored.prepared.get(at(2)), Kept::Right(aged(2)));
         assert_eq!(stored.prepared.get(at(1)), Kept::Earlier(aged(2)));
     }
@@ -229,33 +275,46 @@ mod tests {
     fn another_cache_is_given_nothing() {
         let (one, other) = (PreparedList::new(0), PreparedList::new(0));
         let stored = response();
+        let now = Instant::now();
         let moment = one.moment(1, 9).unwrap();
-        one.note(&stored, moment, &aged(1));
-        one.note(&stored, moment, &aged(1));
+        one.note(&stored, moment, &aged(1), now);
+        one.note(&stored, moment, &aged(1), now);
         assert_eq!(stored.prepared.get(moment), Kept::Right(aged(1)));
         let of_other = other.moment(1, 9).unwrap();
         assert_eq!(stored.prepared.get(of_other), Kept::Nothing);
-        other.note(&stored, of_other, &aged(1));
-        other.note(&stored, of_other, &aged(1));
+        other.note(&stored, of_other, &aged(1), now);
+        other.note(&stored, of_other, &aged(1), now);
         assert_eq!(stored.prepared.get(of_other), Kept::Right(aged(1)));
     }
 
     #[test]
-    fn only_so_many_responses_keep_one() {
+    fn only_so_many_responses_keep_one_and_those_in_use_keep_theirs() {
         let list = PreparedList::new(0);
-        let moment = list.moment(1, 9).unwrap();
+        let moment = list.moment(0, 9).unwrap();
         let all: Vec<_> = (0..list.most + 5).map(|_| response()).collect();
+        let hit_twice = |stored: &Arc<StoredResponse>, now| {
+            list.note(stored, moment, &aged(0), now);
+            list.note(stored, moment, &aged(0), now);
+        };
+        let is_ready = |stored: &Arc<StoredResponse>| stored.prepared.get(moment) != Kept::Nothing;
+        let now = Instant::now();
         for stored in &all {
-            list.note(stored, moment, &aged(1));
-            list.note(stored, moment, &aged(1));
+            hit_twice(stored, now);
         }
-        let ready = |stored: &&Arc<StoredResponse>| stored.prepared.get(moment) != Kept::Nothing;
-        assert_eq!(all.iter().filter(ready).count(), list.most);
-        assert!(all[5..].iter().all(|stored| ready(&stored)));
+        assert!(all[..list.most].iter().all(is_ready));
+        assert!(!all[list.most..].iter().any(is_ready));
+
+        let later = now + Duration::from_secs(IN_USE + 2);
+        let newcomer = list.moment(1, 9).unwrap();
+        let last = &all[list.most];
+        list.note(last, newcomer, &aged(1), later);
+        list.note(last, newcomer, &aged(1), later);
+        assert_ne!(last.prepared.get(newcomer), Kept::Nothing);
+        assert_eq!(all.iter().filter(|stored| is_ready(stored)).count(), list.most);
         // One that had to leave may come back.
-        list.note(&all[0], moment, &aged(1));
-        list.note(&all[0], moment, &aged(1));
-        assert!(ready(&&all[0]));
+        let left = all.iter().find(|stored| !is_ready(stored)).unwrap();
+        hit_twice(left, later);
+        assert!(is_ready(left));
     }
 
     #[test]

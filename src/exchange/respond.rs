@@ -86,7 +86,8 @@ impl Ask<'_> {
             None => self.make_replay(stored, Outcome::Hit),
         };
         let headers = response.headers();
-        self.core.prepared.note(stored, moment, headers);
+        let prepared = &self.core.prepared;
+        prepared.note(stored, moment, headers, self.began);
         response
     }
 

@@ -110,6 +110,9 @@ pub(crate) fn selecting_value<'a>(
 ) -> Option<Cow<'a, [u8]>> {
     let value = combined(name, request)?;
     let normal = if *name == header::ACCEPT_ENCODING {
+        if let Some(normal) = common_codings(&value) {
+            return Some(Cow::Borrowed(normal));
+        }
         acceptable_codings(&value)
     } else if *name == header::ACCEPT_LANGUAGE || *name == header::ACCEPT_CHARSET {
         weighted::preferences(&value)
@@ -190,6 +193,24 @@ pub(crate) fn accepts_coding(request: &HeaderMap, content_encoding: Option<&[u8]
         weight(coding)
             .or_else(|| weight(b"*"))
             .map_or(identity, |weight| weight > 0)
+    })
+}
+
+/// Returns what [`acceptable_codings`] makes of a value that browsers and many other clients send:
+/// nearly every request has one of these, and it would be worked out anew for each.
+fn common_codings(value: &[u8]) -> Option<&'static [u8]> {
+    Some(match value {
+        b"gzip, deflate, br, zstd" => b"br,deflate,gzip,zstd",
+        b"gzip, deflate, br" | b"gzip,deflate,br" => b"br,deflate,gzip",
+        b"gzip, deflate" | b"gzip,deflate" => b"deflate,gzip",
+        b"br, gzip, deflate" => b"br,deflate,gzip",
+        b"gzip, br" | b"br, gzip" => b"br,gzip",
+        b"gzip" => b"gzip",
+        b"br" => b"br",
+        b"zstd" => b"zstd",
+        b"deflate" => b"deflate",
+        b"identity" | b"" => b"",
+        _ => return None,
     })
 }
 

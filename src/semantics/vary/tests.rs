@@ -313,3 +313,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_most_clients_accept_is_known_without_working_it_out() {
+    let common = [
+        "gzip, deflate, br, zstd",
+        "gzip, deflate, br",
+        "gzip,deflate,br",
+        "gzip, deflate",
+        "gzip,deflate",
+        "br, gzip, deflate",
+        "gzip, br",
+        "br, gzip",
+        "gzip",
+        "br",
+        "zstd",
+        "deflate",
+        "identity",
+        "",
+    ];
+    for value in common {
+        let known = common_codings(value.as_bytes());
+        let worked_out = acceptable_codings(value.as_bytes());
+        assert!(known.is_some(), "{value}");
+        assert_eq!(known, worked_out.as_deref(), "{value}");
+    }
+    assert_eq!(common_codings(b"gzip, deflate, br;q=0"), None);
+}
