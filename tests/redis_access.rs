@@ -384,7 +384,9 @@ async fn the_log_costs_what_the_page_says() {
     let epoch = mark.split(' ').nth(1).unwrap();
     let asking_at = |position: u64| {
         let position = position.to_string();
-        let words = ["EVALSHA", &loaded, "1", "{shop}:L", epoch, &position, "8192"];
+        let words = [
+            "EVALSHA", &loaded, "1", "{shop}:L", epoch, &position, "8192",
+        ];
         words.map(str::to_owned).to_vec()
     };
     let asking = script_time(&redis, 10.0, || asking_at(20));

@@ -310,7 +310,10 @@ mod tests {
         list.note(last, newcomer, &aged(1), later);
         list.note(last, newcomer, &aged(1), later);
         assert_ne!(last.prepared.get(newcomer), Kept::Nothing);
-        assert_eq!(all.iter().filter(|stored| is_ready(stored)).count(), list.most);
+        assert_eq!(
+            all.iter().filter(|stored| is_ready(stored)).count(),
+            list.most
+        );
         // One that had to leave may come back.
         let left = all.iter().find(|stored| !is_ready(stored)).unwrap();
         hit_twice(left, later);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
 use axum::routing::get;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -45,6 +46,9 @@ const ENTRIES: u64 = 20_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     Bare,
+    /// Bare as well, with a body of its own for each article, as a cache of as many has: the one
+    /// body that the other sends never leaves the processor's cache. Not one of [`PEERS`].
+    BareOfMany,
     Ours,
     OursInside,
     AxumResponseCache,
@@ -67,6 +71,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare Router",
+            Self::BareOfMany => "bare Router, as many bodies",
             Self::Ours => "tower-response-cache",
             Self::OursInside => "tower-response-cache in Router::layer",
             Self::AxumResponseCache => "axum-response-cache",
@@ -77,13 +82,15 @@ impl Peer {
     }
 
     pub fn find(name: &str) -> Option<Self> {
-        PEERS.into_iter().find(|peer| peer.name() == name)
+        let all = PEERS.into_iter().chain([Self::BareOfMany]);
+        all.into_iter().find(|peer| peer.name() == name)
     }
 
     /// Sets the cache up around the router, outside it where its types allow that, and hands it on.
     pub fn build<U: Use>(self, router: Router, then: U) -> U::Output {
         match self {
             Self::Bare => then.with(router),
+            Self::BareOfMany => then.with(router_of_many()),
             Self::Ours => then.with(ours().layer(router)),
             Self::OursInside => then.with(router.layer(ours()).with_state::<()>(())),
             Self::AxumResponseCache => {
@@ -195,6 +202,27 @@ pub fn router() -> (Router, Arc<AtomicU64>) {
         .route("/pictures/{id}", get(answering(64 * KIB)));
     // Turns handlers into services, as `axum::serve` does, and not anew for every request.
     (router.with_state(()), calls)
+}
+
+/// A router like [`router`], but that it looks up which body to send.
+fn router_of_many() -> Router {
+    const MANY: usize = 10_000;
+    let bodies: Vec<Bytes> = (0..=MANY).map(|_| vec![b'x'; KIB].into()).collect();
+    let ready_made = Arc::new((fields(), bodies));
+    let article = move |Path(id): Path<usize>| {
+        let ready_made = ready_made.clone();
+        async move {
+            let (headers, bodies) = &*ready_made;
+            let body = bodies.get(id).cloned().unwrap_or_default();
+            let mut response = Response::new(Body::from(body));
+            *response.headers_mut() = headers.clone();
+            response
+        }
+    };
+    let router = Router::new().route("/articles/{id}", get(article));
+    let large = Bytes::from(vec![b'x'; 64 * KIB]);
+    let picture = move || std::future::ready((fields(), large.clone()));
+    router.route("/pictures/{id}", get(picture)).with_state(())
 }
 
 /// Seven fields, to which axum adds `Content-Length`.

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fred::bytes_utils::Str;
 use fred::clients::{Client, WithOptions};
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::Options;
 use fred::types::scripts::Script;
-use fred::bytes_utils::Str;
 use fred::types::{ClusterHash, CustomCommand, Expiration, SetOptions, Value};
 
 use super::backend::{Ask, Backend, Failure, Followed, Name, Pending};
@@ -156,19 +156,19 @@ impl Backend for Fred {
 
     fn set(&self, name: Name, value: Bytes, keep: Duration) -> Pending<()> {
         let client = self.client();
-        self.bounded(async move || { client.set(&*name, value, expiry(keep), None, false).await })
+        self.bounded(async move || client.set(&*name, value, expiry(keep), None, false).await)
     }
 
     fn remove(&self, name: Name) -> Pending<()> {
         let client = self.client();
-        self.bounded(async move || { client.unlink::<Value, _>(&*name).await.map(drop) })
+        self.bounded(async move || client.unlink::<Value, _>(&*name).await.map(drop))
     }
 
     fn increment(&self, name: Name, by: i64, keep: Duration) -> Pending<i64> {
         let counted = match by {
             0 => {
                 let client = self.client();
-                self.bounded(async move || { client.get::<Value, _>(&*name).await })
+                self.bounded(async move || client.get::<Value, _>(&*name).await)
             }
             by => {
                 let keep = match i64::try_from(keep.as_millis()) {

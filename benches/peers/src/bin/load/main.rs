@@ -16,7 +16,9 @@
 //! - **µs** is processor time per request, user and system, as the kernel accounts it to all
 //!   processes and threads of the server: the median of the rounds. It does not count `wrk`, nor the
 //!   origin, and little depends on what else the machine does.
-//! - **bare** is the median of what each round took over the bare router in the same round.
+//! - **bare** is the median of what each round took over the bare router in the same round. That has
+//!   one body for all keys; the second bare router has one for each, as whatever answers 10,000 keys
+//!   has, and so shows what fetching them from memory takes.
 //! - That all were hits is seen from the handlers, which count their calls: a run in which more than
 //!   one request in a thousand came to them says so instead of a figure.
 //!

@@ -71,7 +71,7 @@ const PROXIES: [Proxy; 5] = [
 /// Starts all that is wanted, the bare router first; returns them, and what could not be had and why.
 pub fn start(wanted: impl Fn(&str) -> bool) -> Result<(Vec<Server>, Vec<String>), String> {
     let mut missing = Vec::new();
-    let mut servers = vec![peer(Peer::Bare)?];
+    let mut servers = vec![peer(Peer::Bare)?, peer(Peer::BareOfMany)?];
     for one in PEERS
         .into_iter()
         .filter(|&one| one != Peer::Bare && wanted(one.name()))
@@ -138,7 +138,7 @@ impl Proxy {
 
 impl Server {
     pub fn is_bare(&self) -> bool {
-        self.name == Peer::Bare.name()
+        [Peer::Bare.name(), Peer::BareOfMany.name()].contains(&self.name)
     }
 
     pub fn is_ours(&self) -> bool {
