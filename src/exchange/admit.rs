@@ -1,7 +1,6 @@
 //! Whether a response is stored, and what of it.
 
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,14 +10,12 @@ use http::response::Parts;
 use http_body::SizeHint;
 
 use super::basis::Basis;
-use super::lookup::{any_language_key, variant_key};
 use super::{Asked, respond};
 use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::{CacheDirective, KeptLifetime};
-use crate::entry::{FieldWriter, PackedFields, Reuse, StoredResponse, Times, Variant, Variants};
-use crate::flight::Leader;
-use crate::invalidate::{NotToStore, Position, Subject, SubjectRef};
+use crate::entry::{FieldWriter, PackedFields, Reuse, StoredResponse, Times};
+use crate::invalidate::{Position, Subject};
 use crate::mutant::{self, Mutant};
 use crate::policy::{Identity, OriginSays, SetCookie};
 use crate::semantics::freshness::{self, Lifetime};
@@ -27,7 +24,6 @@ use crate::semantics::storable::{self, Grants, RequestFacts, Storable, Unstorabl
 use crate::semantics::targeted::{self, Directives};
 use crate::semantics::vary::Vary;
 use crate::semantics::{age, date, entity_tag, invalidation, validation};
-use crate::store::{Answer, Stored};
 
 /// All that is decided about a response when its head is there.
 #[derive(Debug)]
@@ -516,113 +512,5 @@ impl Plan {
     /// The head as another client may be given it.
     pub(super) fn fields(&self) -> &PackedFields {
         &self.fields
-    }
-}
-
-impl Asked {
-    /// Stores a response, unless it has been overtaken by an invalidation already, or may have come
-    /// from a replica that lags behind a write; returns whether it did.
-    pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) -> bool {
-        self.store_until(stored, nominated, None)
-    }
-
-    /// Returns, in a word, why the log would refuse now to have a response stored.
-    pub(super) fn refused_by_log(
-        &self,
-        position: Position,
-        subject: SubjectRef<'_>,
-    ) -> Option<&'static str> {
-        let refusal = self
-            .core()
-            .store
-            .log()
-            .refusal(position, subject, self.began);
-        refusal.map(|refusal| match refusal {
-            NotToStore::Overtaken => "overtaken",
-            NotToStore::Held => "held",
-        })
-    }
-
-    /// Does what [`store`](Self::store) does, and keeps a flight going until it is done.
-    pub(super) fn store_until(
-        &self,
-        stored: &Arc<StoredResponse>,
-        nominated: &[HeaderName],
-        leader: Option<Arc<Leader>>,
-    ) -> bool {
-        let core = self.core();
-        let subject = stored.subject();
-        // This request began before it called the handler, and so errs on the safe side.
-        let began = self.began;
-        if mutant::is(Mutant::NothingStored)
-            || !core.store.log().may_store(stored.position, subject, began)
-        {
-            return false;
-        }
-        // What came between the lookup and now is asked for where that costs no waiting.
-        let known = match core.store.get(self.key.borrow()) {
-            Answer::Now(Ok(Some(Stored::Variants(known)))) => Some(known),
-            Answer::Now(_) => None,
-            Answer::Later(_) => self.variants.clone(),
-        };
-        match known {
-            None if nominated.is_empty() => {
-                let stored = Stored::Response(stored.clone());
-                core.in_background_with(core.store.put(self.key.clone(), stored), leader);
-            }
-            known => self.store_variant(stored, nominated, known.as_deref(), leader),
-        }
-        if let Some(warming) = &self.warming {
-            warming.is_stored();
-        }
-        true
-    }
-
-    /// Stores a response beside the others of its key, and the names that select among them.
-    fn store_variant(
-        &self,
-        stored: &Arc<StoredResponse>,
-        nominated: &[HeaderName],
-        known: Option<&Variants>,
-        leader: Option<Arc<Leader>>,
-    ) {
-        let core = self.core();
-        let mut variants = known.cloned().unwrap_or_default();
-        let superseded = variants.nominate(nominated);
-        let variant = self.variant(stored, &variants.names);
-        let key = variant.key.clone();
-        let outnumbered = variants.add(variant, self.route.policy.max_variants);
-        let response = Stored::Response(stored.clone());
-        core.in_background_with(core.store.put(key, response), leader.clone());
-        let variants = Stored::Variants(Arc::new(variants));
-        core.in_background_with(core.store.put(self.key.clone(), variants), leader);
-        for variant in superseded.into_iter().chain(outnumbered) {
-            core.in_background(core.store.remove(variant.key.borrow()));
-        }
-    }
-
-    fn variant(&self, stored: &StoredResponse, names: &[HeaderName]) -> Variant {
-        let value = |name| {
-            stored
-                .head()
-                .get(name)
-                .and_then(|value| HeaderValue::from_bytes(value).ok())
-        };
-        Variant {
-            key: variant_key(self.key.borrow(), names, &self.headers),
-            any_language: any_language_key(self.key.borrow(), names, &self.headers),
-            etag: value(&header::ETAG),
-            content_language: value(&header::CONTENT_LANGUAGE),
-        }
-    }
-
-    /// Takes what is stored for this request out of the store.
-    pub(super) fn discard(&self) {
-        let core = self.core();
-        let key = match &self.variants {
-            Some(variants) => variant_key(self.key.borrow(), &variants.names, &self.headers),
-            None => self.key.clone(),
-        };
-        core.in_background(core.store.remove(key.borrow()));
     }
 }

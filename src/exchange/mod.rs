@@ -33,6 +33,7 @@ mod explain;
 mod forward;
 mod guess;
 mod handler;
+mod keep;
 mod list;
 mod lookup;
 mod nested;
@@ -41,6 +42,7 @@ pub(crate) mod request;
 mod respond;
 mod share;
 mod sweep;
+mod take_in;
 mod warming;
 mod write;
 
