@@ -31,7 +31,7 @@ const BUDGETS: &[Budget] = &[
     budget("hit, key of a sorted query", 7439.0, 5.0),
     budget("hit inside Router::layer", 10_610.0, 16.0),
     budget("conditional hit (304)", 10_943.0, 5.0),
-    budget("hit with Vary", 8404.0, 3.0),
+    budget("hit with Vary", 6031.0, 2.0),
     budget("bypass (no route), Router", 6895.0, 14.0),
     budget("miss stored, 1 KiB and 8 fields", 33_045.0, 39.0),
     budget("miss not stored, 1 KiB and 8 fields", 24_077.0, 29.0),
