@@ -28,7 +28,7 @@ const BETWEEN_PURGES: Duration = Duration::from_secs(1);
 
 /// The handler calls under way, by key. `L` is what a call brings.
 #[derive(Debug)]
-pub(crate) struct Flights<L = Landing>(Mutex<Table<L>>);
+pub(crate) struct Flights<L = FlightResult>(Mutex<Table<L>>);
 
 #[derive(Debug)]
 struct Table<L> {
@@ -41,7 +41,7 @@ struct Table<L> {
 
 /// One handler call that others may wait for.
 #[derive(Debug)]
-pub(crate) struct Flight<L = Landing> {
+pub(crate) struct Flight<L = FlightResult> {
     /// The log's position before the handler was called.
     pub(crate) position: Position,
     /// Before the handler was called.
@@ -52,21 +52,21 @@ pub(crate) struct Flight<L = Landing> {
 }
 
 /// What a flight comes to.
-pub(crate) type End<L = Landing> = Result<L, Freed>;
+pub(crate) type End<L = FlightResult> = Result<L, NoResult>;
 
 /// What a flight brought.
 #[derive(Clone, Debug)]
-pub(crate) enum Landing {
+pub(crate) enum FlightResult {
     /// A response whose body is being read and may be read along.
-    Streaming(Arc<Streaming>),
+    Streaming(Arc<StreamingResult>),
     /// A stored response: confirmed by a validation, served in place of an error, or found when the
     /// leader looked once more.
-    Stored(Arc<Landed>),
+    Stored(Arc<StoredResult>),
 }
 
 /// A stored response, with what is needed to tell whom it is for.
 #[derive(Debug)]
-pub(crate) struct Landed {
+pub(crate) struct StoredResult {
     pub(crate) stored: Arc<StoredResponse>,
     /// The fields that select it, and the request it was selected by.
     pub(crate) nominated: Vec<HeaderName>,
@@ -77,7 +77,7 @@ pub(crate) struct Landed {
 
 /// A response's head, with what is needed to tell whom it is for.
 #[derive(Debug)]
-pub(crate) struct Streaming {
+pub(crate) struct StreamingResult {
     pub(crate) status: StatusCode,
     pub(crate) fields: PackedFields,
     /// The same, made when the first asks for it: most flights nobody joins.
@@ -89,12 +89,12 @@ pub(crate) struct Streaming {
     /// The tags of the response, its handler's included.
     pub(crate) tags: Box<[Box<str>]>,
     /// When the response stops being of use to requests that come then.
-    pub(crate) useful_until: Option<Instant>,
+    pub(crate) servable_until: Option<Instant>,
 }
 
 /// Why a flight brought nothing that others could use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Freed {
+pub(crate) enum NoResult {
     /// The leader's client went away: one of the others leads.
     Abandoned,
     /// The response is for the leader alone, or there is none: the others go alone, at once.
@@ -103,7 +103,7 @@ pub(crate) enum Freed {
 
 /// What a request is to do.
 #[derive(Debug)]
-pub(crate) enum Join<L: Clone = Landing> {
+pub(crate) enum Join<L: Clone = FlightResult> {
     /// Call the handler; others will wait.
     Lead(Leader<L>),
     /// Wait for the flight's landing.
@@ -237,7 +237,7 @@ impl<L> Table<L> {
     }
 }
 
-impl Streaming {
+impl StreamingResult {
     /// Returns the header section for one that reads along.
     pub(crate) fn headers(&self) -> &HeaderMap {
         self.headers.get_or_init(|| self.fields.head().to_map(0))
@@ -248,11 +248,11 @@ impl Flight {
     /// Whether a request that comes now may join: `valid` judges by the tags that are known.
     pub(crate) fn is_of_use(&self, now: Instant, valid: impl FnOnce(&[Box<str>]) -> bool) -> bool {
         match self.end.get() {
-            Some(Ok(Landing::Streaming(streaming))) => {
-                let stale = streaming.useful_until.is_some_and(|until| until <= now);
+            Some(Ok(FlightResult::Streaming(streaming))) => {
+                let stale = streaming.servable_until.is_some_and(|until| until <= now);
                 !stale && valid(&streaming.tags)
             }
-            Some(Ok(Landing::Stored(..)) | Err(_)) | None => valid(&[]),
+            Some(Ok(FlightResult::Stored(..)) | Err(_)) | None => valid(&[]),
         }
     }
 }
@@ -260,7 +260,7 @@ impl Flight {
 impl<L: Clone> Flight<L> {
     /// Returns what the flight brought, if it has landed.
     #[cfg(feature = "values")]
-    pub(crate) fn landed(&self) -> Option<&L> {
+    pub(crate) fn published(&self) -> Option<&L> {
         self.end.get()?.as_ref().ok()
     }
 
@@ -269,7 +269,7 @@ impl<L: Clone> Flight<L> {
     /// # Cancel safety
     ///
     /// May be dropped at any time.
-    pub(crate) async fn landing(&self) -> End<L> {
+    pub(crate) async fn result(&self) -> End<L> {
         // Before the look at the end: a notification in between is not missed.
         let ended = self.ended.notified();
         if self.end.get().is_none() {
@@ -278,7 +278,7 @@ impl<L: Clone> Flight<L> {
         match self.end.get() {
             Some(end) => end.clone(),
             // Nobody is notified before the end is set.
-            None => Err(Freed::NotForOthers),
+            None => Err(NoResult::NotForOthers),
         }
     }
 
@@ -292,7 +292,7 @@ impl<L: Clone> Flight<L> {
 
 /// The right, and the duty, to end a flight. Dropped while the handler runs, it frees those who wait.
 #[derive(Debug)]
-pub(crate) struct Leader<L: Clone = Landing> {
+pub(crate) struct Leader<L: Clone = FlightResult> {
     flights: Arc<Flights<L>>,
     key: Key,
     flight: Arc<Flight<L>>,
@@ -308,8 +308,8 @@ impl<L: Clone> Leader<L> {
 
     /// Gives those who wait what the call brought. The flight can be joined until the leader is
     /// dropped.
-    pub(crate) fn land(&self, landing: L) {
-        self.flight.end(Ok(landing));
+    pub(crate) fn publish(&self, result: L) {
+        self.flight.end(Ok(result));
     }
 
     /// Keeps the right to call the handler on behalf of other nodes until the flight is over.
@@ -323,7 +323,7 @@ impl<L: Clone> Leader<L> {
         if let Some(right) = self.right.get() {
             right.not_for_others();
         }
-        self.flight.end(Err(Freed::NotForOthers));
+        self.flight.end(Err(NoResult::NotForOthers));
     }
 }
 
@@ -351,8 +351,8 @@ impl<L: Clone> Drop for Leader<L> {
         }
         drop(table);
         let freed = match std::thread::panicking() {
-            true => Freed::NotForOthers,
-            false => Freed::Abandoned,
+            true => NoResult::NotForOthers,
+            false => NoResult::Abandoned,
         };
         // Of no effect where the call has come to an end.
         self.flight.end(Err(freed));

@@ -11,8 +11,8 @@ use pin_project_lite::pin_project;
 
 use crate::body::{BoxError, CacheBody};
 use crate::directive::Invalidate;
-use crate::exchange::{self, Begun, BegunProjection};
-use crate::status::{Outcome, Told};
+use crate::exchange::{self, Progress, ProgressProjection};
+use crate::status::{Outcome, StatusParameters};
 
 pin_project! {
     /// The future of [`Cache`](crate::Cache)'s response.
@@ -24,12 +24,12 @@ pin_project! {
     /// unless [`Policy::stop_when_abandoned`](crate::Policy::stop_when_abandoned) is set.
     pub struct ResponseFuture<F, B, E> {
         #[pin]
-        begun: Begun<F, B, E>,
+        begun: Progress<F, B, E>,
     }
 }
 
 impl<F, B, E> ResponseFuture<F, B, E> {
-    pub(crate) fn new(begun: Begun<F, B, E>) -> Self {
+    pub(crate) fn new(begun: Progress<F, B, E>) -> Self {
         Self { begun }
     }
 }
@@ -48,28 +48,28 @@ where
         let mut begun = self.project().begun;
         loop {
             let journey = match begun.as_mut().project() {
-                BegunProjection::Done { response } => {
+                ProgressProjection::Done { response } => {
                     return match response.take() {
                         Some(response) => Poll::Ready(Ok(response)),
                         // Polled after it was ready, which `Future` leaves open.
                         None => Poll::Pending,
                     };
                 }
-                BegunProjection::Journey { journey } => return journey.as_mut().poll(cx),
-                BegunProjection::Passing { future, passed } => {
+                ProgressProjection::Journey { journey } => return journey.as_mut().poll(cx),
+                ProgressProjection::Passing { future, passed } => {
                     let response = ready!(future.poll(cx))?;
-                    let (core, route) = (&passed.core, passed.route);
+                    let (cache, route) = (&passed.cache, passed.route);
                     if response.extensions().get::<Invalidate>().is_none() {
                         let outcome = Outcome::Bypass(passed.bypass);
-                        let told = Told::default();
+                        let parameters = StatusParameters::default();
                         return Poll::Ready(Ok(exchange::pass(
-                            core, route, outcome, told, response,
+                            cache, route, outcome, parameters, response,
                         )));
                     }
-                    exchange::invalidate_and_pass(core.clone(), route, passed.bypass, response)
+                    exchange::invalidate_and_pass(cache.clone(), route, passed.bypass, response)
                 }
             };
-            begun.set(Begun::Journey { journey });
+            begun.set(Progress::Journey { journey });
         }
     }
 }

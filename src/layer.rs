@@ -14,13 +14,14 @@ use crate::entry::PreparedList;
 use crate::error::Error;
 use crate::exchange::request::FieldRules;
 use crate::exchange::{
-    self, Core, EmptyBody, EntryFilter, EntryPage, Explanation, Guesses, Place, WouldEvict,
+    self, CacheState, EmptyBody, EntryFilter, EntryPage, Explanation, Mount, VariantHints,
+    WouldEvict,
 };
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Pattern};
 use crate::policy::{Policy, Route, Routes};
 use crate::service::Cache;
-use crate::status::{CacheStatusWriter, Show};
+use crate::status::{CacheStatusWriter, StatusHeaders};
 use crate::store::{MemoryStore, Store};
 use crate::telemetry::{Listener, Outlet, RouteId, Stats};
 
@@ -52,7 +53,7 @@ pub use warm_up::WarmUp;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CacheLayer {
-    core: Arc<Core>,
+    cache: Arc<CacheState>,
     route: Option<Arc<Route>>,
 }
 
@@ -66,7 +67,7 @@ impl CacheLayer {
     #[must_use]
     pub fn handle(&self) -> CacheHandle {
         CacheHandle {
-            core: self.core.clone(),
+            cache: self.cache.clone(),
         }
     }
 }
@@ -75,13 +76,13 @@ impl<S> Layer<S> for CacheLayer {
     type Service = Cache<S>;
 
     fn layer(&self, inner: S) -> Cache<S> {
-        let place = Place {
-            core: self.core.clone(),
+        let mount = Mount {
+            cache: self.cache.clone(),
             // Shared by all services of the cache: axum has one made for each connection.
-            flights: self.core.flights.clone(),
+            flights: self.cache.flights.clone(),
             route: self.route.clone(),
         };
-        Cache::new(inner, place)
+        Cache::new(inner, mount)
     }
 }
 
@@ -94,7 +95,7 @@ pub struct CacheLayerBuilder {
     fields: FieldRules,
     targets: Vec<HeaderName>,
     clock: Clock,
-    show: Show,
+    status_headers: StatusHeaders,
     name: Option<String>,
     store_deadline: Duration,
     collapse_budget: usize,
@@ -115,7 +116,7 @@ impl Default for CacheLayerBuilder {
             fields: FieldRules::default(),
             targets: vec![HeaderName::from_static("cdn-cache-control")],
             clock: Clock::default(),
-            show: Show::default(),
+            status_headers: StatusHeaders::default(),
             name: None,
             store_deadline: Duration::from_millis(50),
             collapse_budget: COLLAPSE_BUDGET,
@@ -179,14 +180,14 @@ impl CacheLayerBuilder {
 
     /// Sets whether responses carry `X-Cache`. By default they do.
     pub fn x_cache(mut self, on: bool) -> Self {
-        self.show.x_cache = on;
+        self.status_headers.x_cache = on;
         self
     }
 
     /// Sets whether responses carry `Cache-Status`
     /// ([RFC 9211](https://www.rfc-editor.org/rfc/rfc9211)). By default they do.
     pub fn cache_status(mut self, on: bool) -> Self {
-        self.show.cache_status = on;
+        self.status_headers.cache_status = on;
         self
     }
 
@@ -194,7 +195,7 @@ impl CacheLayerBuilder {
     /// [RFC 9111 §5.1](https://www.rfc-editor.org/rfc/rfc9111#section-5.1) demands; without it
     /// caches further on take a replay for a new response.
     pub fn age(mut self, on: bool) -> Self {
-        self.show.age = on;
+        self.status_headers.age = on;
         self
     }
 
@@ -267,9 +268,9 @@ impl CacheLayerBuilder {
     /// Fails with [`ErrorKind::Config`](crate::ErrorKind::Config) where a route, an eviction rule
     /// or a name cannot work; the message names it and says what to change.
     pub fn build(self) -> Result<CacheLayer, Error> {
-        let mut show = self.show;
+        let mut status_headers = self.status_headers;
         if let Some(name) = &self.name {
-            show.writer = CacheStatusWriter::new(name).ok_or_else(|| {
+            status_headers.writer = CacheStatusWriter::new(name).ok_or_else(|| {
                 Error::config(format!(
                     "name `{name}` cannot stand in `Cache-Status`: take a token, which begins with a \
                      letter and has no spaces, such as `edge-cache`"
@@ -286,7 +287,7 @@ impl CacheLayerBuilder {
         if let Some(most) = self.hot_keys {
             stats.watch_keys(most);
         }
-        let core = Core {
+        let cache = CacheState {
             max_body: if capacity == 0 {
                 usize::MAX
             } else {
@@ -297,12 +298,12 @@ impl CacheLayerBuilder {
             fields: self.fields.measured(),
             targets: self.targets,
             clock: self.clock,
-            show,
+            status_headers,
             budget: Budget::new(self.collapse_budget),
             store_deadline: self.store_deadline,
             empty_body: self.empty_body,
             flights: Arc::new(Flights::default()),
-            guesses: Guesses::default(),
+            variant_hints: VariantHints::default(),
             bypass: AtomicBool::new(false),
             stats,
             prepared: PreparedList::new(capacity),
@@ -311,11 +312,11 @@ impl CacheLayerBuilder {
             values: crate::values::Shared::default(),
             warned: AtomicU64::new(0),
         };
-        let core = Arc::new(core);
-        let source = Arc::downgrade(&core);
+        let cache = Arc::new(cache);
+        let source = Arc::downgrade(&cache);
         self.outlet
-            .attach(core.show.writer.name(), &core.stats, source);
-        Ok(CacheLayer { core, route: None })
+            .attach(cache.status_headers.writer.name(), &cache.stats, source);
+        Ok(CacheLayer { cache, route: None })
     }
 }
 
@@ -324,7 +325,7 @@ impl CacheLayerBuilder {
 /// Cheap to clone; all clones and all services of the cache share one state.
 #[derive(Clone, Debug)]
 pub struct CacheHandle {
-    pub(crate) core: Arc<Core>,
+    pub(crate) cache: Arc<CacheState>,
 }
 
 impl CacheHandle {
@@ -349,10 +350,10 @@ impl CacheHandle {
     /// # }
     /// ```
     pub fn layer(&self, policy: Policy) -> Result<CacheLayer, Error> {
-        let row = self.core.stats.row(RouteId::LAYER);
+        let row = self.cache.stats.row(RouteId::LAYER);
         let route = Route::new("layer", policy, &[], row)?;
         Ok(CacheLayer {
-            core: self.core.clone(),
+            cache: self.cache.clone(),
             route: Some(Arc::new(route)),
         })
     }
@@ -366,7 +367,7 @@ impl CacheHandle {
     ///
     /// Fails where the store could not record the invalidation; a memory store always can.
     pub async fn invalidate(&self, what: impl Into<Invalidation>) -> Result<(), Error> {
-        self.core.invalidate(&[what.into()]).await
+        self.cache.invalidate(&[what.into()]).await
     }
 
     /// Invalidates what is stored for a URI: `/products/7`, with any query, or `/search?q=a`, with
@@ -434,7 +435,7 @@ impl CacheHandle {
         *asked.uri_mut() = request.uri().clone();
         *asked.headers_mut() = request.headers().clone();
         *asked.extensions_mut() = request.extensions().clone();
-        exchange::explain(&self.core, &asked.into_parts().0).await
+        exchange::explain(&self.cache, &asked.into_parts().0).await
     }
 
     /// Tells what an invalidation would hit, without making it; `None` where the store cannot list
@@ -443,7 +444,7 @@ impl CacheHandle {
     /// It looks at every stored response: for use by hand, not on a request's path.
     #[must_use]
     pub fn would_evict(&self, what: impl Into<Invalidation>) -> Option<WouldEvict> {
-        self.core.would_evict(&what.into())
+        self.cache.would_evict(&what.into())
     }
 
     /// Lists stored responses, those that an invalidation has overtaken included; `None` where the
@@ -466,25 +467,25 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn entries(&self, filter: &EntryFilter) -> Option<EntryPage> {
-        self.core.entries(filter)
+        self.cache.entries(filter)
     }
 
     /// Returns how often requests took how long, by outcome.
     #[cfg(feature = "admin")]
     pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
-        self.core.stats.durations()
+        self.cache.stats.durations()
     }
 
     /// Switches the cache off or on again. While it is off every read goes to the handler; writes
     /// still invalidate, so nothing is out of date when it is switched on again.
     pub fn set_bypass(&self, bypass: bool) {
         // Relaxed: a switch thrown by hand, which orders nothing.
-        self.core.bypass.store(bypass, Ordering::Relaxed);
+        self.cache.bypass.store(bypass, Ordering::Relaxed);
     }
 
     /// Returns whether the cache is switched off.
     #[must_use]
     pub fn is_bypassed(&self) -> bool {
-        self.core.is_bypassed()
+        self.cache.is_bypassed()
     }
 }

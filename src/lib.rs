@@ -175,7 +175,7 @@ pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus
 pub use policy::{Policy, Routes};
 pub use service::Cache;
 pub use store::{
-    Answer, Claim, Granted, MemoryStore, MemoryStoreBuilder, NoStore, Store, StoreHealth,
+    Claim, Granted, MaybeReady, MemoryStore, MemoryStoreBuilder, NoStore, Store, StoreHealth,
     StoreState, Stored, Usage,
 };
 #[cfg(feature = "redis")]

@@ -16,7 +16,7 @@ use loom::thread;
 
 use crate::body::{BoxError, Budget, Fill, Limits, Reader};
 use crate::entry::{Reuse, StoredResponse, Times};
-use crate::flight::{Flights, Freed, Join, Landed, Landing, Leader};
+use crate::flight::{FlightResult, Flights, Join, Landed, Leader, NoResult};
 use crate::invalidate::{Invalidation, Log, Position, Subject, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::status::Outcome;
@@ -160,8 +160,8 @@ fn join(flights: &Arc<Flights>, log: &Log) -> Join {
     )
 }
 
-fn land(leader: &Leader) {
-    leader.land(Landing::Stored(Arc::new(Landed {
+fn publish(leader: &Leader) {
+    leader.publish(FlightResult::Stored(Arc::new(Landed {
         stored: stored(leader.position()),
         nominated: Vec::new(),
         request: Arc::default(),
@@ -171,8 +171,8 @@ fn land(leader: &Leader) {
 
 /// What has happened to a flight, seen once. tokio's watch channel is no part of the model: each of
 /// its operations counts as one step.
-fn landing(flight: &crate::flight::Flight) -> Poll<Result<Landing, Freed>> {
-    pin!(flight.landing()).poll(&mut Context::from_waker(Waker::noop()))
+fn result(flight: &crate::flight::Flight) -> Poll<Result<FlightResult, NoResult>> {
+    pin!(flight.result()).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Three requests for one key, each of which leads or waits; leaders land or leave. Nobody waits for
@@ -194,7 +194,7 @@ pub fn flights_are_joined_landed_and_left() {
             waits.extend(request.join().unwrap());
         }
         for flight in waits {
-            assert!(landing(&flight).is_ready(), "a flight was left in the air");
+            assert!(result(&flight).is_ready(), "a flight was left in the air");
         }
         assert!(matches!(join(&flights, &log), Join::Lead(_)));
     });
@@ -204,7 +204,7 @@ fn request(flights: &Arc<Flights>, log: &Log, lands: bool) -> Option<Arc<crate::
     match join(flights, log) {
         Join::Lead(leader) => {
             if lands {
-                land(&leader);
+                publish(&leader);
             }
             None
         }
@@ -222,14 +222,14 @@ pub fn a_flight_overtaken_by_a_write() {
         let Join::Lead(old) = join(&flights, &log) else {
             unreachable!("the first leads");
         };
-        let landing = thread::spawn(move || {
-            land(&old);
+        let result = thread::spawn(move || {
+            publish(&old);
         });
         log.append(&invalidation());
         let Join::Lead(new) = join(&flights, &log) else {
             panic!("joined a flight from before the write");
         };
-        landing.join().unwrap();
+        result.join().unwrap();
         assert!(matches!(join(&flights, &log), Join::Wait(_)));
         drop(new);
         assert!(matches!(join(&flights, &log), Join::Lead(_)));

@@ -9,7 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::body::{BoxError, CacheBody};
-use crate::exchange::{self, Place};
+use crate::exchange::{self, Mount};
 use crate::future::ResponseFuture;
 
 /// A service whose GET responses are cached; see [`CacheLayer`](crate::CacheLayer).
@@ -25,14 +25,14 @@ use crate::future::ResponseFuture;
 pub struct Cache<S> {
     inner: S,
     /// Behind one pointer: axum clones a service for every request.
-    place: Arc<Place>,
+    mount: Arc<Mount>,
 }
 
 impl<S> Cache<S> {
-    pub(crate) fn new(inner: S, place: Place) -> Self {
+    pub(crate) fn new(inner: S, mount: Mount) -> Self {
         Self {
             inner,
-            place: Arc::new(place),
+            mount: Arc::new(mount),
         }
     }
 
@@ -61,6 +61,6 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        ResponseFuture::new(exchange::begin(&self.place, &mut self.inner, request))
+        ResponseFuture::new(exchange::begin(&self.mount, &mut self.inner, request))
     }
 }

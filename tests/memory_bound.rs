@@ -7,7 +7,7 @@ use std::fs;
 
 use bytes::Bytes;
 use tower_response_cache::testing::store_contract::sample;
-use tower_response_cache::{Answer, MemoryStore, Store};
+use tower_response_cache::{MaybeReady, MemoryStore, Store};
 
 const LIMIT: usize = 32 << 20;
 
@@ -28,7 +28,7 @@ fn the_process_grows_by_no_more_than_the_bound_and_a_tenth() {
             _ => 100,
         };
         let (key, stored) = sample(store.log(), &path, Bytes::from(vec![7; body]));
-        assert!(matches!(store.put(key, stored), Answer::Now(Ok(()))));
+        assert!(matches!(store.put(key, stored), MaybeReady::Now(Ok(()))));
         put += body + 500;
         n += 1;
     }

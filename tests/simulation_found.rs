@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use support::{Bench, Gate, MINUTE, Origin, request, respond, seconds, sent, settle};
 use tower_response_cache::{
-    Answer, CacheDirective, CacheLayer, Error, Evict, Invalidation, Key, KeyRef, Log, MemoryStore,
-    Policy, Routes, Store, Stored, Usage,
+    CacheDirective, CacheLayer, Error, Evict, Invalidation, Key, KeyRef, Log, MaybeReady,
+    MemoryStore, Policy, Routes, Store, Stored, Usage,
 };
 
 /// The promise of `hold_after` was broken by collapsing: a request that began after the hold was
@@ -130,15 +130,15 @@ impl Forgetful {
 }
 
 impl Store for Forgetful {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         self.store.get(key)
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.store.put(key, stored)
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         self.store.remove(key)
     }
 
@@ -146,9 +146,9 @@ impl Store for Forgetful {
         self.store.log()
     }
 
-    fn invalidate(&self, what: &[Invalidation]) -> Answer<Result<(), Error>> {
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         match self.stuck.load(Ordering::SeqCst) {
-            true => Answer::Later(Box::pin(std::future::pending())),
+            true => MaybeReady::Later(Box::pin(std::future::pending())),
             false => self.store.invalidate(what),
         }
     }

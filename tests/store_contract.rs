@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tower_response_cache::testing::store_contract;
 use tower_response_cache::{
-    Answer, Error, Invalidation, Key, KeyRef, Log, MemoryStore, NoStore, Store, Stored, Usage,
+    Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, NoStore, Store, Stored, Usage,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,22 +52,22 @@ impl Shelf {
 }
 
 impl Store for Shelf {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         let found = self.with(|shelf| shelf.get(key.as_bytes()).cloned());
-        Answer::Later(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             tokio::task::yield_now().await;
             Ok(found)
         }))
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.with(|shelf| shelf.insert(key.as_bytes().into(), stored));
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         self.with(|shelf| shelf.remove(key.as_bytes()));
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     }
 
     fn log(&self) -> &Log {
@@ -164,29 +164,29 @@ impl Careless {
 }
 
 impl Store for Careless {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
-        Answer::Now(Ok(self.shelf().get(&self.name(key)).cloned()))
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
+        MaybeReady::Now(Ok(self.shelf().get(&self.name(key)).cloned()))
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         let name = self.name(key.borrow());
         if self.fault == Fault::KeepsTheFirst {
             self.shelf().entry(name).or_insert(stored);
         } else {
             self.shelf().insert(name, stored);
         }
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         if self.fault != Fault::DoesNotRemove {
             self.shelf().remove(&self.name(key));
             self.counters.lock().unwrap().remove(key.as_bytes());
         }
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     }
 
-    fn get_many(&self, keys: &[KeyRef<'_>]) -> Answer<Result<Vec<Option<Stored>>, Error>> {
+    fn get_many(&self, keys: &[KeyRef<'_>]) -> MaybeReady<Result<Vec<Option<Stored>>, Error>> {
         let mut found: Vec<_> = {
             let shelf = self.shelf();
             let get = |key: &KeyRef<'_>| shelf.get(&self.name(*key)).cloned();
@@ -195,23 +195,23 @@ impl Store for Careless {
         if self.fault == Fault::AnswersManyOutOfOrder {
             found.reverse();
         }
-        Answer::Now(Ok(found))
+        MaybeReady::Now(Ok(found))
     }
 
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
         let (counters, key): (_, Box<[u8]>) = (self.counters.clone(), key.as_bytes().into());
         let mut held = self.counters.lock().unwrap();
         let count = held.get(&key).copied().unwrap_or(0);
         let Some(sum) = count.checked_add(by) else {
-            return Answer::Now(Err(Error::store("too much")));
+            return MaybeReady::Now(Err(Error::store("too much")));
         };
         let ends_at_once = ttl.is_zero() && count == 0 && self.fault != Fault::CountersNeverEnd;
         if by != 0 && !ends_at_once && self.fault != Fault::CountsInTwoSteps {
             held.insert(key, sum);
-            return Answer::Now(Ok(sum));
+            return MaybeReady::Now(Ok(sum));
         }
         drop(held);
-        Answer::Later(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             tokio::task::yield_now().await;
             if by != 0 && !ends_at_once {
                 counters.lock().unwrap().insert(key, sum);
@@ -224,11 +224,11 @@ impl Store for Careless {
         &self.log
     }
 
-    fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
+    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         if self.fault != Fault::ForgetsInvalidations {
             self.log.append(invalidations);
         }
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     }
 
     fn usage(&self) -> Usage {

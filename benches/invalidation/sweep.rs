@@ -14,7 +14,7 @@ use http::{Request, Response};
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::{
-    Answer, CacheLayer, Error, Invalidation, Key, KeyRef, Log, MemoryStore, Pattern, Policy,
+    CacheLayer, Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, Pattern, Policy,
     Routes, Store, Stored, StoredResponse, Usage,
 };
 
@@ -154,15 +154,15 @@ impl Default for Timed {
 }
 
 impl Store for Timed {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         self.store.get(key)
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.store.put(key, stored)
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         self.store.remove(key)
     }
 

@@ -33,7 +33,7 @@ pub(super) async fn list(State(shared): Admitted, RawQuery(query): RawQuery) -> 
     let (filter, offset) = read(Fields::of_query(query.as_deref()))?;
     let page = shared.scan(move |handle| handle.entries(&filter)).await?;
     Ok(Json(match page {
-        Some(page) => told(page, offset),
+        Some(page) => json(page, offset),
         None => json!({
             "entries": [],
             "listable": false,
@@ -81,7 +81,7 @@ fn bounded(fields: &mut Fields, name: &'static str, most: usize) -> Result<Optio
     }
 }
 
-fn told(page: EntryPage, offset: usize) -> Value {
+fn json(page: EntryPage, offset: usize) -> Value {
     let next = offset + page.entries.len();
     let more = !page.entries.is_empty() && (next as u64) < page.matched && next <= FURTHEST;
     json!({

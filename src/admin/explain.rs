@@ -14,7 +14,7 @@ use crate::exchange::Explanation;
 pub(super) async fn explain(State(shared): Admitted, RawQuery(query): RawQuery) -> Answer {
     let request = read(Fields::of_query(query.as_deref()))?;
     let explanation = shared.handle.explain(&request).await;
-    Ok(Json(told(&request, &explanation)))
+    Ok(Json(json(&request, &explanation)))
 }
 
 /// Makes the request that is asked about.
@@ -73,7 +73,7 @@ fn set_target(request: &mut Request<()>, uri: Uri, http2: bool) -> Result<(), Re
     Ok(())
 }
 
-fn told(request: &Request<()>, explanation: &Explanation) -> Value {
+fn json(request: &Request<()>, explanation: &Explanation) -> Value {
     let headers: Vec<_> = request
         .headers()
         .iter()

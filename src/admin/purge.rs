@@ -18,7 +18,7 @@ pub(super) async fn purge(State(shared): Admitted, request: Request) -> Answer {
         return Ok(Json(json!({
             "dry_run": true,
             "target": target,
-            "would_evict": would.as_ref().map(told),
+            "would_evict": would.as_ref().map(json),
             "note": would.is_none().then_some("this store cannot list what it holds"),
         })));
     }
@@ -71,7 +71,7 @@ impl Purge {
     }
 }
 
-fn told(would: &WouldEvict) -> Value {
+fn json(would: &WouldEvict) -> Value {
     json!({
         "examined": would.examined,
         "matched": would.matched,

@@ -15,7 +15,7 @@ use crate::telemetry::{CacheStats, DURATION_BOUNDS, HotKey, OutcomeStats, RouteS
 /// 200 also where the cache is degraded: no request fails because of it, and what asks here is
 /// commonly what takes a node out of service.
 pub(super) async fn health(State(shared): Admitted) -> Json {
-    Json(told_health(&shared.handle.health()))
+    Json(health_json(&shared.handle.health()))
 }
 
 pub(super) async fn stats(State(shared): Admitted) -> Json {
@@ -24,7 +24,7 @@ pub(super) async fn stats(State(shared): Admitted) -> Json {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "bypass": handle.is_bypassed(),
-        "health": told_health(&handle.health()),
+        "health": health_json(&handle.health()),
         "requests": requests(&stats),
         "hit_ratio": stats.hit_ratio(),
         "outcomes": stats.outcomes.iter().map(outcome).collect::<Vec<_>>(),
@@ -47,7 +47,7 @@ pub(super) async fn metrics(State(shared): Admitted) -> Response {
     response
 }
 
-fn told_health(health: &Health) -> Value {
+fn health_json(health: &Health) -> Value {
     let store = &health.store;
     json!({
         "status": health.status.as_str(),

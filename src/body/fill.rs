@@ -86,7 +86,7 @@ pub(crate) struct Fill {
 }
 
 struct Shared {
-    source: Place,
+    source: SourceState,
     backlog: Backlog,
     received: u64,
     trailers: Option<HeaderMap>,
@@ -100,7 +100,7 @@ struct Shared {
 }
 
 /// Where the inner body is: nobody holds the lock while it is polled.
-enum Place {
+enum SourceState {
     Here(Source),
     BeingPolled,
     Gone,
@@ -131,7 +131,7 @@ impl Fill {
         let source = body.map_frame(into_bytes).map_err(Into::into);
         let fill = Self {
             shared: Mutex::new(Shared {
-                source: Place::Here(source.boxed_unsync()),
+                source: SourceState::Here(source.boxed_unsync()),
                 backlog: Backlog::default(),
                 received: 0,
                 trailers: None,
@@ -175,14 +175,14 @@ impl Fill {
         if shared.pending_since == Some(rung) {
             return Poll::Pending;
         }
-        let source = match std::mem::replace(&mut shared.source, Place::BeingPolled) {
-            Place::Here(source) => source,
-            Place::BeingPolled => {
+        let source = match std::mem::replace(&mut shared.source, SourceState::BeingPolled) {
+            SourceState::Here(source) => source,
+            SourceState::BeingPolled => {
                 shared.contended = true;
                 return Poll::Pending;
             }
-            Place::Gone => {
-                shared.source = Place::Gone;
+            SourceState::Gone => {
+                shared.source = SourceState::Gone;
                 return Poll::Ready(());
             }
         };
@@ -205,7 +205,7 @@ impl Fill {
             drop(ringing);
             return Poll::Ready(());
         }
-        shared.source = source.map_or(Place::Gone, Place::Here);
+        shared.source = source.map_or(SourceState::Gone, SourceState::Here);
         let contended = std::mem::take(&mut shared.contended);
         match polled {
             Poll::Pending => {
@@ -218,14 +218,14 @@ impl Fill {
                 Poll::Pending
             }
             Poll::Ready(frame) => {
-                self.take_in(shared, frame);
+                self.accept(shared, frame);
                 drop(ringing);
                 Poll::Ready(())
             }
         }
     }
 
-    fn take_in(
+    fn accept(
         &self,
         mut shared: MutexGuard<'_, Shared>,
         frame: Option<Result<Frame<Bytes>, BoxError>>,
@@ -256,7 +256,7 @@ impl Fill {
             false => shared.storing.take(),
         };
         shared.let_go(&self.limits);
-        if matches!(&shared.source, Place::Here(source) if source.is_end_stream()) {
+        if matches!(&shared.source, SourceState::Here(source) if source.is_end_stream()) {
             // Now: with an exact Content-Length hyper may never poll again after the last frame,
             // and the response would go unstored.
             self.finish(shared, End::Clean);
@@ -276,7 +276,7 @@ impl Fill {
         let whole = matches!(end, End::Clean)
             && expected.is_none_or(|expected| expected == shared.received);
         shared.end = Some(end);
-        let source = std::mem::replace(&mut shared.source, Place::Gone);
+        let source = std::mem::replace(&mut shared.source, SourceState::Gone);
         let storing = shared.storing.take();
         let captured = (whole && storing.is_some()).then(|| Captured {
             body: shared.backlog.concatenate(),

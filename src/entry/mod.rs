@@ -28,7 +28,7 @@ pub(crate) use packed::{FieldWriter, Head, PackedFields};
 pub(crate) use packed::{Layout, field_name, length_size, push_length, take_field, take_length};
 #[cfg(feature = "redis")]
 pub(crate) use parts::{Parts, Unplaced};
-pub(crate) use prepared::{Kept, Moment, Prepared, PreparedList};
+pub(crate) use prepared::{Kept, Prepared, PreparedList, ReplayStamp};
 pub(crate) use times::Times;
 pub use value::StoredValue;
 #[cfg(feature = "redis")]

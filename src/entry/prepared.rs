@@ -30,9 +30,9 @@ enum State {
     #[default]
     Empty,
     /// A replay was made for this moment, and may remain the only one.
-    Once(Moment),
+    Once(ReplayStamp),
     /// For this moment there will be none: too many others are in use.
-    Refused(Moment),
+    Refused(ReplayStamp),
     Ready(Box<Ready>),
 }
 
@@ -40,9 +40,9 @@ enum State {
 struct Ready {
     headers: HeaderMap,
     /// When the header section is right.
-    moment: Moment,
+    stamp: ReplayStamp,
     /// The moment of the latest replay.
-    latest: Moment,
+    latest: ReplayStamp,
 }
 
 /// What is kept of a header section.
@@ -58,13 +58,13 @@ pub(crate) enum Kept {
 /// What the fields that are added to a replay depend on: for as long as this is the same, so are
 /// they.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub(crate) struct ReplayStamp {
     age: u32,
     ttl: i32,
     list: u32,
 }
 
-impl Moment {
+impl ReplayStamp {
     pub(crate) fn age(self) -> u64 {
         self.age.into()
     }
@@ -76,11 +76,11 @@ impl Moment {
 
 impl Prepared {
     /// Returns the header section for this moment, or else that of an earlier one.
-    pub(crate) fn get(&self, moment: Moment) -> Kept {
+    pub(crate) fn get(&self, stamp: ReplayStamp) -> Kept {
         // Whoever holds the lock is about to replace what is there. Nothing waits for that.
         match self.state.try_read().as_deref() {
-            Ok(State::Ready(ready)) if ready.moment == moment => Kept::Right(ready.headers.clone()),
-            Ok(State::Ready(ready)) if ready.moment.list == moment.list => {
+            Ok(State::Ready(ready)) if ready.stamp == stamp => Kept::Right(ready.headers.clone()),
+            Ok(State::Ready(ready)) if ready.stamp.list == stamp.list => {
                 Kept::Earlier(ready.headers.clone())
             }
             _ => Kept::Nothing,
@@ -88,28 +88,28 @@ impl Prepared {
     }
 
     /// Returns whether this is the second replay for this moment.
-    fn is_again(&self, moment: Moment) -> bool {
+    fn is_again(&self, stamp: ReplayStamp) -> bool {
         let Ok(mut state) = self.state.try_write() else {
             return false;
         };
         match &mut *state {
-            State::Once(latest) if *latest == moment => true,
-            State::Refused(latest) if *latest == moment => false,
-            State::Ready(ready) if ready.moment.list == moment.list => {
-                let again = ready.latest == moment;
-                ready.latest = moment;
+            State::Once(latest) if *latest == stamp => true,
+            State::Refused(latest) if *latest == stamp => false,
+            State::Ready(ready) if ready.stamp.list == stamp.list => {
+                let again = ready.latest == stamp;
+                ready.latest = stamp;
                 again
             }
             other => {
-                *other = State::Once(moment);
+                *other = State::Once(stamp);
                 false
             }
         }
     }
 
-    fn refuse(&self, moment: Moment) {
+    fn refuse(&self, stamp: ReplayStamp) {
         if let Ok(mut state) = self.state.try_write() {
-            *state = State::Refused(moment);
+            *state = State::Refused(stamp);
         }
     }
 
@@ -117,19 +117,19 @@ impl Prepared {
     /// that is of this age.
     fn is_in_use(&self, age: Duration) -> bool {
         match self.state.try_read().as_deref() {
-            Ok(State::Ready(ready)) => age.as_secs() <= ready.moment.age() + IN_USE,
+            Ok(State::Ready(ready)) => age.as_secs() <= ready.stamp.age() + IN_USE,
             Ok(_) => false,
             // Somebody is at it.
             Err(_) => true,
         }
     }
 
-    fn keep(&self, moment: Moment, headers: HeaderMap) {
+    fn keep(&self, stamp: ReplayStamp, headers: HeaderMap) {
         if let Ok(mut state) = self.state.try_write() {
             *state = State::Ready(Box::new(Ready {
                 headers,
-                moment,
-                latest: moment,
+                stamp,
+                latest: stamp,
             }));
         }
     }
@@ -178,8 +178,8 @@ impl PreparedList {
     }
 
     /// Returns what the fields of a replay depend on; `None` where the figures are beyond reason.
-    pub(crate) fn moment(&self, age: u64, ttl: i64) -> Option<Moment> {
-        Some(Moment {
+    pub(crate) fn stamp(&self, age: u64, ttl: i64) -> Option<ReplayStamp> {
+        Some(ReplayStamp {
             age: u32::try_from(age).ok()?,
             ttl: i32::try_from(ttl).ok()?,
             list: self.id,
@@ -191,16 +191,16 @@ impl PreparedList {
     pub(crate) fn note(
         &self,
         stored: &Arc<StoredResponse>,
-        moment: Moment,
+        stamp: ReplayStamp,
         headers: &HeaderMap,
         now: Instant,
     ) {
-        if !stored.prepared.is_again(moment) || headers.len() > MOST_FIELDS {
+        if !stored.prepared.is_again(stamp) || headers.len() > MOST_FIELDS {
             return;
         }
         match self.lists(stored, now) {
-            true => stored.prepared.keep(moment, headers.clone()),
-            false => stored.prepared.refuse(moment),
+            true => stored.prepared.keep(stamp, headers.clone()),
+            false => stored.prepared.refuse(stamp),
         }
     }
 
@@ -257,7 +257,7 @@ mod tests {
     fn the_second_replay_of_a_moment_is_kept_for_that_moment_alone() {
         let list = PreparedList::new(0);
         let stored = response();
-        let at = |age| list.moment(age, 9).unwrap();
+        let at = |age| list.stamp(age, 9).unwrap();
         let now = Instant::now();
         list.note(&stored, at(1), &aged(1), now);
         assert_eq!(stored.prepared.get(at(1)), Kept::Nothing);
@@ -276,11 +276,11 @@ mod tests {
         let (one, other) = (PreparedList::new(0), PreparedList::new(0));
         let stored = response();
         let now = Instant::now();
-        let moment = one.moment(1, 9).unwrap();
-        one.note(&stored, moment, &aged(1), now);
-        one.note(&stored, moment, &aged(1), now);
-        assert_eq!(stored.prepared.get(moment), Kept::Right(aged(1)));
-        let of_other = other.moment(1, 9).unwrap();
+        let stamp = one.stamp(1, 9).unwrap();
+        one.note(&stored, stamp, &aged(1), now);
+        one.note(&stored, stamp, &aged(1), now);
+        assert_eq!(stored.prepared.get(stamp), Kept::Right(aged(1)));
+        let of_other = other.stamp(1, 9).unwrap();
         assert_eq!(stored.prepared.get(of_other), Kept::Nothing);
         other.note(&stored, of_other, &aged(1), now);
         other.note(&stored, of_other, &aged(1), now);
@@ -290,13 +290,13 @@ mod tests {
     #[test]
     fn only_so_many_responses_keep_one_and_those_in_use_keep_theirs() {
         let list = PreparedList::new(0);
-        let moment = list.moment(0, 9).unwrap();
+        let stamp = list.stamp(0, 9).unwrap();
         let all: Vec<_> = (0..list.most + 5).map(|_| response()).collect();
         let hit_twice = |stored: &Arc<StoredResponse>, now| {
-            list.note(stored, moment, &aged(0), now);
-            list.note(stored, moment, &aged(0), now);
+            list.note(stored, stamp, &aged(0), now);
+            list.note(stored, stamp, &aged(0), now);
         };
-        let is_ready = |stored: &Arc<StoredResponse>| stored.prepared.get(moment) != Kept::Nothing;
+        let is_ready = |stored: &Arc<StoredResponse>| stored.prepared.get(stamp) != Kept::Nothing;
         let now = Instant::now();
         for stored in &all {
             hit_twice(stored, now);
@@ -305,7 +305,7 @@ mod tests {
         assert!(!all[list.most..].iter().any(is_ready));
 
         let later = now + Duration::from_secs(IN_USE + 2);
-        let newcomer = list.moment(1, 9).unwrap();
+        let newcomer = list.stamp(1, 9).unwrap();
         let last = &all[list.most];
         list.note(last, newcomer, &aged(1), later);
         list.note(last, newcomer, &aged(1), later);
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn figures_beyond_reason_are_not_kept() {
         let list = PreparedList::new(0);
-        assert_eq!(list.moment(1 << 32, 0), None);
-        assert_eq!(list.moment(0, i64::MIN), None);
+        assert_eq!(list.stamp(1 << 32, 0), None);
+        assert_eq!(list.stamp(0, i64::MIN), None);
     }
 }

@@ -9,8 +9,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 use http_body::SizeHint;
 
-use super::basis::Basis;
-use super::{Asked, respond};
+use super::candidate::Candidate;
+use super::{ReadContext, respond};
 use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::{CacheDirective, KeptLifetime};
@@ -44,7 +44,7 @@ pub(super) struct Plan {
 
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum NotStorable {
     /// The request said `no-store`.
     Request,
     /// The handler's [`CacheDirective`].
@@ -63,7 +63,7 @@ pub(super) enum Refusal {
     Standard(Unstorable),
 }
 
-impl Refusal {
+impl NotStorable {
     /// The reason as `Cache-Status` gives it.
     pub(super) fn detail(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ impl Refusal {
     }
 }
 
-impl Refusal {
+impl NotStorable {
     /// Whether the next response for the same key will be refused as well, as far as one can tell.
     pub(super) fn lasts(self, status: StatusCode) -> bool {
         self != Self::Request && !status.is_server_error()
@@ -107,42 +107,42 @@ pub(super) fn is_too_long(headers: &HeaderMap) -> bool {
 
 /// Decides whether a response to `asked` is stored.
 pub(super) fn admit(
-    asked: &Asked,
+    read: &ReadContext,
     head: &Parts,
     length: &SizeHint,
     interval: Interval,
-) -> Result<Plan, Refusal> {
-    let policy = &asked.route.policy;
+) -> Result<Plan, NotStorable> {
+    let policy = &read.route.policy;
     let directive = head.extensions.get::<CacheDirective>();
-    if asked.directives.no_store {
-        return Err(Refusal::Request);
+    if read.directives.no_store {
+        return Err(NotStorable::Request);
     }
     if directive.is_some_and(|directive| directive.no_store) {
-        return Err(Refusal::Directive);
+        return Err(NotStorable::Directive);
     }
     if is_stream(head) {
-        return Err(Refusal::Stream);
+        return Err(NotStorable::Stream);
     }
     if policy.set_cookie == SetCookie::NotStored && head.headers.contains_key(header::SET_COOKIE) {
-        return Err(Refusal::SetCookie);
+        return Err(NotStorable::SetCookie);
     }
     if is_too_long(&head.headers) {
-        return Err(Refusal::TooLarge);
+        return Err(NotStorable::TooLarge);
     }
     let nominated = match Vary::of(&head.headers) {
         Vary::Absent => Vec::new(),
         Vary::Fields(names) => names,
-        Vary::Any | Vary::TooMany => return Err(Refusal::Vary),
+        Vary::Any | Vary::TooMany => return Err(NotStorable::Vary),
     };
     let expected = announced(&head.headers, length);
-    let most = policy.max_body.min(asked.core().max_body) as u64;
+    let most = policy.max_body.min(read.cache().max_body) as u64;
     if expected.unwrap_or_else(|| length.lower()) > most {
-        return Err(Refusal::TooLarge);
+        return Err(NotStorable::TooLarge);
     }
-    let directives = targeted::directives(&head.headers, &asked.core().targets);
-    let storable = judge(asked, head, &directives)?;
-    let times = times(asked, head, &directives, &storable, interval)?;
-    let fields = stored_fields(asked, head, &directives, expected, interval.received);
+    let directives = targeted::directives(&head.headers, &read.cache().targets);
+    let storable = judge(read, head, &directives)?;
+    let times = times(read, head, &directives, &storable, interval)?;
+    let fields = stored_fields(read, head, &directives, expected, interval.received);
     Ok(Plan {
         status: head.status,
         fields,
@@ -151,10 +151,10 @@ pub(super) fn admit(
             always_validate: storable.always_validate,
             never_stale: storable.never_stale,
             with_authorization: storable.with_authorization,
-            with_cookie: with_cookie(asked, &storable, &directives),
+            with_cookie: with_cookie(read, &storable, &directives),
             lifetime_by_handler: lifetime_by_handler(head).is_some(),
         },
-        subject: subject(asked, &head.headers, directive).ok_or(Refusal::Tags)?,
+        subject: subject(read, &head.headers, directive).ok_or(NotStorable::Tags)?,
         nominated,
         requested: interval.requested.instant,
         expected,
@@ -200,29 +200,33 @@ fn announced(headers: &HeaderMap, length: &SizeHint) -> Option<u64> {
     announced
 }
 
-fn judge(asked: &Asked, head: &Parts, directives: &Directives) -> Result<Storable, Refusal> {
-    let cautious = matches!(asked.route.policy.identity, Identity::Cautious);
+fn judge(
+    read: &ReadContext,
+    head: &Parts,
+    directives: &Directives,
+) -> Result<Storable, NotStorable> {
+    let cautious = matches!(read.route.policy.identity, Identity::Cautious);
     let request = RequestFacts {
         no_store: false,
-        authorization: cautious && asked.flags.authorization,
-        cookie: cautious && asked.flags.cookie,
+        authorization: cautious && read.flags.authorization,
+        cookie: cautious && read.flags.cookie,
     };
     let grants = Grants {
         partial: head.status == StatusCode::PARTIAL_CONTENT && is_single_part(&head.headers),
-        lifetime: asked
+        lifetime: read
             .route
             .policy
             .ttl
-            .for_status(head.status, asked.ttl)
+            .for_status(head.status, read.ttl)
             .is_some(),
     };
     let storable = storable::judge(head.status, &head.headers, directives, &request, &grants)
-        .map_err(Refusal::Standard)?;
-    if request.cookie && !with_cookie(asked, &storable, directives) {
-        return Err(Refusal::Credentials);
+        .map_err(NotStorable::Standard)?;
+    if request.cookie && !with_cookie(read, &storable, directives) {
+        return Err(NotStorable::Credentials);
     }
-    if !asked.route.policy.ttl.admits(head.status) {
-        return Err(Refusal::Status);
+    if !read.route.policy.ttl.admits(head.status) {
+        return Err(NotStorable::Status);
     }
     Ok(storable)
 }
@@ -235,10 +239,10 @@ fn is_single_part(headers: &HeaderMap) -> bool {
 
 /// Whether a response may be used for requests with cookies: if it says that it is for everyone, or
 /// states a freshness where the handler decides everything.
-fn with_cookie(asked: &Asked, storable: &Storable, directives: &Directives) -> bool {
+fn with_cookie(read: &ReadContext, storable: &Storable, directives: &Directives) -> bool {
     let control = &directives.cache_control;
     let shared = control.public || control.s_maxage.is_some();
-    shared || storable.stated && asked.route.policy.ttl.origin == OriginSays::Everything
+    shared || storable.stated && read.route.policy.ttl.origin == OriginSays::Everything
 }
 
 /// What the handler says of the lifetime beside the header section.
@@ -257,13 +261,13 @@ fn lifetime_by_handler(head: &Parts) -> Option<ByHandler> {
 }
 
 fn times(
-    asked: &Asked,
+    read: &ReadContext,
     head: &Parts,
     directives: &Directives,
     storable: &Storable,
     interval: Interval,
-) -> Result<Times, Refusal> {
-    let policy = &asked.route.policy;
+) -> Result<Times, NotStorable> {
+    let policy = &read.route.policy;
     let control = &directives.cache_control;
     let stated = freshness::lifetime(head.status, &head.headers, directives, interval.received);
     // A part lives as long as the whole would.
@@ -271,7 +275,7 @@ fn times(
         StatusCode::PARTIAL_CONTENT => StatusCode::OK,
         status => status,
     };
-    let by_route = policy.ttl.for_status(status, asked.ttl);
+    let by_route = policy.ttl.for_status(status, read.ttl);
     let by_handler = lifetime_by_handler(head);
     let lifetime = match (&by_handler, policy.ttl.origin, stated) {
         (Some(ByHandler::Says(ttl) | ByHandler::Said(ttl)), _, _) => Some(*ttl),
@@ -297,12 +301,12 @@ fn times(
         (Some(lifetime), false) if !lifetime.is_zero() => lifetime,
         (Some(_), false) if can_be_validated || !stale_while_revalidate.is_zero() => Duration::ZERO,
         // Stale from the start and of no further use, or no word on freshness at all.
-        _ => return Err(Refusal::NoFreshness),
+        _ => return Err(NotStorable::NoFreshness),
     };
     let lifetime = match by_handler {
         // Clamped and jittered it was when it was stored.
         Some(ByHandler::Said(_)) => lifetime,
-        _ => policy.ttl.adjust(lifetime, seed(asked, interval)),
+        _ => policy.ttl.adjust(lifetime, seed(read, interval)),
     };
     Ok(Times {
         received: interval.received.instant,
@@ -314,8 +318,8 @@ fn times(
 }
 
 /// Whether a response says for how long it is fresh.
-pub(super) fn states_freshness(asked: &Asked, headers: &HeaderMap) -> bool {
-    let directives = targeted::directives(headers, &asked.core().targets);
+pub(super) fn states_freshness(read: &ReadContext, headers: &HeaderMap) -> bool {
+    let directives = targeted::directives(headers, &read.cache().targets);
     freshness::is_explicit(headers, &directives)
 }
 
@@ -327,21 +331,21 @@ fn explicit(stated: Lifetime) -> Option<Duration> {
 }
 
 /// Spreads the jitter: differs from response to response.
-fn seed(asked: &Asked, interval: Interval) -> u64 {
+fn seed(read: &ReadContext, interval: Interval) -> u64 {
     foldhash::fast::FixedState::default()
-        .hash_one((asked.key.borrow().hash64(), interval.received.instant))
+        .hash_one((read.key.borrow().hash64(), interval.received.instant))
 }
 
 /// Returns the stored head, completed: with the date of the response (RFC 9110 §6.6.1 wants it of one
 /// that is stored), and its true length where it announced one.
 fn stored_fields(
-    asked: &Asked,
+    read: &ReadContext,
     head: &Parts,
     directives: &Directives,
     expected: Option<u64>,
     received: Now,
 ) -> PackedFields {
-    let set_cookie = asked.route.policy.set_cookie != SetCookie::StoredWithout;
+    let set_cookie = read.route.policy.set_cookie != SetCookie::StoredWithout;
     let no_cache = &directives.cache_control.no_cache;
     let mut fields = FieldWriter::with_room_for(&head.headers);
     let mut dated = false;
@@ -373,14 +377,14 @@ pub(super) fn add_date(headers: &mut HeaderMap, received: Now) {
 /// Adds the handler's tags to those of the policy. `None` where it named more than can be kept: an
 /// invalidation by one of those left out would pass the response by.
 pub(super) fn subject(
-    asked: &Asked,
+    read: &ReadContext,
     headers: &HeaderMap,
     directive: Option<&CacheDirective>,
 ) -> Option<Subject> {
     if directive.is_none_or(|directive| directive.tags.is_empty())
         && !invalidation::names_any(headers)
     {
-        return Some(asked.subject.clone());
+        return Some(read.subject.clone());
     }
     let by_field = invalidation::tags(headers);
     let by_group = invalidation::groups(headers);
@@ -390,13 +394,13 @@ pub(super) fn subject(
     let by_handler = directive
         .into_iter()
         .flat_map(|directive| directive.tags.iter().cloned());
-    let mut tags = asked.subject.tags().to_vec();
+    let mut tags = read.subject.tags().to_vec();
     for tag in by_handler.chain(by_field.names).chain(by_group.names) {
         if !tags.iter().any(|known| **known == *tag) {
             tags.push(tag.into());
         }
     }
-    Some(asked.subject.clone().with_tags(tags))
+    Some(read.subject.clone().with_tags(tags))
 }
 
 /// How many tags a response may gather while it is updated.
@@ -420,11 +424,11 @@ impl Plan {
     }
 
     /// Does the same for a response that may be updated again and again.
-    pub(super) fn with_tags_of(mut self, updated: &StoredResponse) -> Result<Self, Refusal> {
+    pub(super) fn with_tags_of(mut self, updated: &StoredResponse) -> Result<Self, NotStorable> {
         self.keep_tags(updated);
         let most = updated.subject().tags().len().max(MOST_TAGS);
         match self.subject.tags().len() > most {
-            true => Err(Refusal::Tags),
+            true => Err(NotStorable::Tags),
             false => Ok(self),
         }
     }
@@ -435,11 +439,11 @@ impl Plan {
         mut self,
         captured: Captured,
         position: Position,
-        basis: &Basis,
+        candidate: &Candidate,
     ) -> Option<StoredResponse> {
         let mut body = captured.body;
         if self.status == StatusCode::PARTIAL_CONTENT {
-            body = self.join(body, basis)?;
+            body = self.join(body, candidate)?;
         }
         if self.etag && self.status == StatusCode::OK && self.fields.head().etag().is_none() {
             let mut headers = self.fields.head().to_map(1);
@@ -460,11 +464,11 @@ impl Plan {
 
     /// Joins a part to the part that is stored, if they are of one representation, and makes a 200
     /// of what turns out to be the whole (RFC 9111 §3.4).
-    fn join(&mut self, body: Bytes, basis: &Basis) -> Option<Bytes> {
+    fn join(&mut self, body: Bytes, candidate: &Candidate) -> Option<Bytes> {
         let mut headers = self.fields.head().to_map(0);
         let range = headers.get(header::CONTENT_RANGE);
         let mut part = Partial::new(range.map(HeaderValue::as_bytes), body)?;
-        if let Basis::Beside(stored) = basis {
+        if let Candidate::Beside(stored) = candidate {
             let etag = headers.get(header::ETAG).map(HeaderValue::as_bytes);
             if partial::same_representation(stored.head().etag(), etag)
                 && let Some(joined) = stored.part().and_then(|stored| stored.combine(&part))
@@ -496,7 +500,7 @@ impl Plan {
 
     /// Returns when a request that comes then may no longer be given the response as it is; `None`
     /// for never.
-    pub(super) fn useful_until(&self) -> Option<Instant> {
+    pub(super) fn servable_until(&self) -> Option<Instant> {
         let times = &self.times;
         let useful = times.lifetime.saturating_add(times.stale_while_revalidate);
         times

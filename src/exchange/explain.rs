@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-use super::basis::Basis;
-use super::lookup::{self, Ask, Found, Lookup};
+use super::candidate::Candidate;
+use super::lookup::{self, Decision, Found, ReadView};
 use super::request::{self, Kind, Signals};
 use super::respond::Client;
-use super::{Core, Place, admissible, credentials, write_key};
+use super::{CacheState, Mount, admissible, credentials, write_key};
 use crate::hexadecimal::hexadecimal;
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::KeyBuilder;
-use crate::status::{BypassReason, Miss, Outcome, Told};
+use crate::status::{BypassReason, Miss, Outcome, StatusParameters};
 use crate::telemetry::{Operation, RouteId};
 
 /// What would happen to a request, and why; from
@@ -59,52 +59,61 @@ pub struct WouldEvict {
 const EXAMPLES: usize = 20;
 
 /// Explains what would happen to a request.
-pub(crate) async fn explain(core: &Arc<Core>, parts: &Parts) -> Explanation {
-    let place = Place {
-        core: core.clone(),
-        flights: core.flights.clone(),
+pub(crate) async fn explain(cache: &Arc<CacheState>, parts: &Parts) -> Explanation {
+    let mount = Mount {
+        cache: cache.clone(),
+        flights: cache.flights.clone(),
         route: None,
     };
     match Kind::of(&parts.method) {
-        Kind::Read => match place.explain_read(parts).await {
+        Kind::Read => match mount.explain_read(parts).await {
             Ok(explanation) => explanation,
-            Err(bypass) => Explanation::of(core, Outcome::Bypass(bypass), Told::default()),
+            Err(bypass) => {
+                Explanation::of(cache, Outcome::Bypass(bypass), StatusParameters::default())
+            }
         },
-        _ => Explanation::of(core, Outcome::Bypass(BypassReason::Method), Told::default()),
+        _ => Explanation::of(
+            cache,
+            Outcome::Bypass(BypassReason::Method),
+            StatusParameters::default(),
+        ),
     }
 }
 
-impl Place {
+impl Mount {
     async fn explain_read(&self, parts: &Parts) -> Result<Explanation, BypassReason> {
-        let core = &self.core;
-        if core.bypass.load(std::sync::atomic::Ordering::Relaxed) {
+        let cache = &self.cache;
+        if cache.bypass.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(BypassReason::Disabled);
         }
         let uri = request::original_uri(&parts.uri, &parts.extensions);
         let route = self.route(uri.path(), &mut { RouteId::NONE })?;
-        let signals = Signals::scan(&parts.headers, &core.fields);
+        let signals = Signals::scan(&parts.headers, &cache.fields);
         if signals.flags.body {
             return Err(BypassReason::Content);
         }
         admissible(route, &signals, parts)?;
         let mut key = KeyBuilder::default();
         write_key(route, uri, &signals, parts, &mut key)?;
-        let found = lookup::find(core, key.key(), &parts.headers);
-        let found = core.bounded(Operation::Get, found).await.map_err(|error| {
-            core.store_failed(Operation::Get, &error);
-            BypassReason::Store
-        })?;
-        let ask = Ask {
-            core,
+        let found = lookup::find(cache, key.key(), &parts.headers);
+        let found = cache
+            .bounded(Operation::Get, found)
+            .await
+            .map_err(|error| {
+                cache.store_failed(Operation::Get, &error);
+                BypassReason::Store
+            })?;
+        let view = ReadView {
+            cache,
             route,
             client: Client {
                 method: &parts.method,
                 headers: &parts.headers,
                 flags: signals.flags,
             },
-            began: core.clock.instant(),
+            began: cache.clock.instant(),
         };
-        let explanation = ask.explain(found);
+        let explanation = view.explain(found);
         Ok(Explanation {
             route: Some(route.template.to_string()),
             key: Some(hexadecimal(&key.key().digest())),
@@ -113,7 +122,7 @@ impl Place {
     }
 }
 
-impl Ask<'_> {
+impl ReadView<'_> {
     fn explain(&self, found: Found) -> Explanation {
         let stored = found.response.clone();
         let variants = found
@@ -121,17 +130,17 @@ impl Ask<'_> {
             .as_ref()
             .map_or(0, |variants| variants.known.len());
         let outcome = match self.judge(found) {
-            Lookup::Fresh(..) => Outcome::Hit,
-            Lookup::ServeAndRefresh(_, outcome) => outcome,
-            Lookup::Accepted(_) => Outcome::Stale(crate::status::Staleness::Accepted),
-            Lookup::Fetch(..) if self.only_if_cached() => Outcome::Unsatisfied,
-            Lookup::Fetch(why, basis) => self.forwarded(why, &basis),
+            Decision::Fresh(..) => Outcome::Hit,
+            Decision::ServeAndRefresh(_, outcome) => outcome,
+            Decision::Accepted(_) => Outcome::Stale(crate::status::Staleness::Accepted),
+            Decision::Fetch(..) if self.only_if_cached() => Outcome::Unsatisfied,
+            Decision::Fetch(why, candidate) => self.forwarded(why, &candidate),
         };
         let now = self.began;
         let stored = stored.as_deref();
-        let told = Told {
+        let parameters = StatusParameters {
             ttl: stored.map(|stored| stored.ttl(now)),
-            ..Told::default()
+            ..StatusParameters::default()
         };
         let tags = stored.map_or(&[][..], |stored| stored.subject().tags());
         Explanation {
@@ -139,15 +148,15 @@ impl Ask<'_> {
             lifetime: stored.map(|stored| stored.lifetime()),
             tags: tags.iter().map(ToString::to_string).collect(),
             variants,
-            ..Explanation::of(self.core, outcome, told)
+            ..Explanation::of(self.cache, outcome, parameters)
         }
     }
 }
 
-impl Ask<'_> {
-    fn forwarded(&self, why: Miss, basis: &Basis) -> Outcome {
-        match (credentials(self.route, self.client.flags), basis) {
-            (Some(reason), Basis::Nothing) => Outcome::Bypass(reason),
+impl ReadView<'_> {
+    fn forwarded(&self, why: Miss, candidate: &Candidate) -> Outcome {
+        match (credentials(self.route, self.client.flags), candidate) {
+            (Some(reason), Candidate::Nothing) => Outcome::Bypass(reason),
             _ => Outcome::Miss {
                 why,
                 stored: false,
@@ -164,11 +173,11 @@ impl Explanation {
         matches!(&*self.x_cache, "HIT" | "STALE")
     }
 
-    fn of(core: &Core, outcome: Outcome, told: Told) -> Self {
+    fn of(cache: &CacheState, outcome: Outcome, parameters: StatusParameters) -> Self {
         let text = |value: http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
         Self {
             x_cache: text(outcome.x_cache()),
-            cache_status: text(core.show.cache_status(outcome, told)),
+            cache_status: text(cache.status_headers.cache_status(outcome, parameters)),
             route: None,
             key: None,
             age: None,
@@ -200,7 +209,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-impl Core {
+impl CacheState {
     /// Shows what an invalidation would hit; `None` where the store cannot list what it holds.
     pub(crate) fn would_evict(&self, what: &Invalidation) -> Option<WouldEvict> {
         // A log of its own, with nothing else in it: the one predicate answers here as well.

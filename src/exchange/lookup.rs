@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode};
 
-use super::basis::Basis;
+use super::candidate::Candidate;
 use super::respond::Client;
-use super::{Core, respond};
+use super::{CacheState, respond};
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
 use crate::invalidate::{Verdict, canonical};
@@ -21,7 +21,7 @@ use crate::semantics::cache_control::CacheControl;
 use crate::semantics::reuse::{self, Permit};
 use crate::semantics::vary;
 use crate::status::{BypassReason, Miss, Outcome, Staleness};
-use crate::store::{Answer, Stored};
+use crate::store::{MaybeReady, Stored};
 
 /// What is stored for a request's key.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,7 @@ pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Found, Error>> + Se
 
 /// What a lookup comes to.
 #[derive(Debug)]
-pub(crate) enum Lookup {
+pub(crate) enum Decision {
     /// With its age.
     Fresh(Arc<StoredResponse>, Duration),
     /// Served at once, as a hit or stale, while a background call refreshes it.
@@ -43,17 +43,17 @@ pub(crate) enum Lookup {
     /// Served though it is stale, for the client accepts that.
     Accepted(Arc<StoredResponse>),
     /// The handler has to be called, with regard to what is stored.
-    Fetch(Miss, Basis),
+    Fetch(Miss, Candidate),
 }
 
-impl Lookup {
+impl Decision {
     fn missing(why: Miss) -> Self {
-        Self::Fetch(why, Basis::Nothing)
+        Self::Fetch(why, Candidate::Nothing)
     }
 
     /// To be validated before it is used; of use still if the handler fails.
     fn validate(stored: Arc<StoredResponse>) -> Self {
-        Self::Fetch(Miss::Stale, Basis::Stale(stored))
+        Self::Fetch(Miss::Stale, Candidate::Stale(stored))
     }
 }
 
@@ -80,27 +80,27 @@ pub(super) fn route<'a>(
 /// Looks a key up: the response stored for it, or that one of its variants which the request
 /// selects (RFC 9111 §4.1).
 pub(super) fn find(
-    core: &Arc<Core>,
+    cache: &Arc<CacheState>,
     key: KeyRef<'_>,
     headers: &HeaderMap,
-) -> Answer<Result<Found, Error>> {
-    match core.store.get(key) {
-        Answer::Now(Ok(Some(Stored::Variants(variants)))) => {
+) -> MaybeReady<Result<Found, Error>> {
+    match cache.store.get(key) {
+        MaybeReady::Now(Ok(Some(Stored::Variants(variants)))) => {
             let exact = variant(key, &variants.names, headers);
             let chosen = choose(&variants, key, exact.key(), headers);
-            match core.store.get(chosen) {
-                Answer::Now(stored) => {
-                    Answer::Now(stored.map(|stored| Found::among(variants, stored)))
+            match cache.store.get(chosen) {
+                MaybeReady::Now(stored) => {
+                    MaybeReady::Now(stored.map(|stored| Found::among(variants, stored)))
                 }
-                Answer::Later(stored) => Answer::Later(Box::pin(async move {
+                MaybeReady::Later(stored) => MaybeReady::Later(Box::pin(async move {
                     Ok(Found::among(variants, stored.await?))
                 })),
             }
         }
-        Answer::Now(stored) => Answer::Now(stored.map(Found::alone)),
-        Answer::Later(stored) => {
-            let far = find_far(core.clone(), key.to_owned(), headers.clone(), stored);
-            Answer::Later(Box::pin(far))
+        MaybeReady::Now(stored) => MaybeReady::Now(stored.map(Found::alone)),
+        MaybeReady::Later(stored) => {
+            let far = find_far(cache.clone(), key.to_owned(), headers.clone(), stored);
+            MaybeReady::Later(Box::pin(far))
         }
     }
 }
@@ -108,7 +108,7 @@ pub(super) fn find(
 /// Finishes a lookup in a store that takes its time. The variant that will probably be selected is
 /// asked for together with what says which one that is.
 async fn find_far(
-    core: Arc<Core>,
+    cache: Arc<CacheState>,
     key: Key,
     headers: HeaderMap,
     stored: impl Future<Output = Result<Option<Stored>, Error>>,
@@ -117,26 +117,29 @@ async fn find_far(
         let exact = variant(key.borrow(), &variants.names, &headers);
         choose(variants, key.borrow(), exact.key(), &headers).to_owned()
     };
-    let guess = core.guesses.of(&key).map(|variants| selected(&variants));
+    let guess = cache
+        .variant_hints
+        .of(&key)
+        .map(|variants| selected(&variants));
     let guessed = async {
         match &guess {
-            Some(guess) => core.store.get(guess.borrow()).get().await,
+            Some(guess) => cache.store.get(guess.borrow()).get().await,
             None => Ok(None),
         }
     };
     let (stored, guessed) = futures_util::future::join(stored, guessed).await;
     let Some(Stored::Variants(variants)) = stored.as_ref().ok().and_then(Option::as_ref) else {
         if guess.is_some() {
-            core.guesses.forget(&key);
+            cache.variant_hints.forget(&key);
         }
         return stored.map(Found::alone);
     };
     let chosen = selected(variants);
     let found = match guess.as_ref() == Some(&chosen) {
         true => guessed?,
-        false => core.store.get(chosen.borrow()).get().await?,
+        false => cache.store.get(chosen.borrow()).get().await?,
     };
-    core.guesses.learn(key, variants);
+    cache.variant_hints.learn(key, variants);
     Ok(Found::among(variants.clone(), found))
 }
 
@@ -224,35 +227,35 @@ impl Found {
 
 /// A read, as far as judging a stored response for it goes.
 #[derive(Clone, Copy)]
-pub(super) struct Ask<'a> {
-    pub(super) core: &'a Core,
+pub(super) struct ReadView<'a> {
+    pub(super) cache: &'a CacheState,
     pub(super) route: &'a Route,
     pub(super) client: Client<'a>,
     pub(super) began: Instant,
 }
 
-impl Ask<'_> {
+impl ReadView<'_> {
     /// Judges what was found: whether this client may be given it, whether an invalidation has
     /// overtaken it, and whether it is fresh.
-    pub(super) fn judge(&self, found: Found) -> Lookup {
+    pub(super) fn judge(&self, found: Found) -> Decision {
         let Some(stored) = found.response else {
-            return Lookup::missing(match found.variants {
+            return Decision::missing(match found.variants {
                 Some(_) => Miss::Vary,
                 None => Miss::Uri,
             });
         };
         if !self.is_for_client(&stored) {
-            return Lookup::missing(self.credentials());
+            return Decision::missing(self.credentials());
         }
-        match self.core.verdict(&stored) {
+        match self.cache.verdict(&stored) {
             Verdict::Invalid if mutant::is(Mutant::StaleIfErrorUnjudged) => {
-                Lookup::validate(stored)
+                Decision::validate(stored)
             }
             Verdict::Invalid if !mutant::is(Mutant::LookupVerdictSkipped) => {
-                Lookup::missing(Miss::Invalidated)
+                Decision::missing(Miss::Invalidated)
             }
             Verdict::Soft if stored.status == StatusCode::PARTIAL_CONTENT => {
-                Lookup::missing(Miss::Partial)
+                Decision::missing(Miss::Partial)
             }
             _ if stored.status == StatusCode::PARTIAL_CONTENT => self.judge_part(stored),
             verdict => self.judge_freshness(stored, verdict == Verdict::Soft),
@@ -261,18 +264,18 @@ impl Ask<'_> {
 
     /// Judges a stored part: it answers a request for what lies within it, and saves some of the
     /// body of a request for the whole (RFC 9111 §3.3, §3.4).
-    fn judge_part(&self, stored: Arc<StoredResponse>) -> Lookup {
+    fn judge_part(&self, stored: Arc<StoredResponse>) -> Decision {
         let client = self.client;
         let age = stored.age(self.began);
         let fresh = stored.stale_by_at(age).is_none() && !stored.reuse.always_validate;
         if !fresh || *client.method != Method::GET {
-            Lookup::missing(Miss::Partial)
-        } else if respond::part_for(&stored, client, &self.core.clock).is_some() {
-            Lookup::Fresh(stored, age)
+            Decision::missing(Miss::Partial)
+        } else if respond::part_for(&stored, client, &self.cache.clock).is_some() {
+            Decision::Fresh(stored, age)
         } else if client.flags.range {
-            Lookup::Fetch(Miss::Partial, Basis::Beside(stored))
+            Decision::Fetch(Miss::Partial, Candidate::Beside(stored))
         } else {
-            Lookup::Fetch(Miss::Partial, Basis::Part(stored))
+            Decision::Fetch(Miss::Partial, Candidate::Part(stored))
         }
     }
 
@@ -289,14 +292,14 @@ impl Ask<'_> {
                 && (stored.reuse.with_cookie || !self.client.flags.cookie)
     }
 
-    fn judge_freshness(&self, stored: Arc<StoredResponse>, marked_stale: bool) -> Lookup {
+    fn judge_freshness(&self, stored: Arc<StoredResponse>, marked_stale: bool) -> Decision {
         let age = stored.age(self.began);
         let stale_by = match marked_stale {
             true => Some(stored.stale_by_at(age).unwrap_or(Duration::ZERO)),
             false => stored.stale_by_at(age),
         };
         if stored.reuse.always_validate {
-            return Lookup::validate(stored);
+            return Decision::validate(stored);
         }
         if self.route.policy.honour_request_directives && self.client.flags.cache_control {
             let request = CacheControl::of(self.client.headers);
@@ -306,20 +309,20 @@ impl Ask<'_> {
             };
             match reuse::permitted(&request, age, lifetime, stored.reuse.never_stale) {
                 Permit::Validate if stale_by.is_none() => {
-                    return Lookup::Fetch(Miss::Request, Basis::Stale(stored));
+                    return Decision::Fetch(Miss::Request, Candidate::Stale(stored));
                 }
-                Permit::Validate => return Lookup::validate(stored),
-                Permit::StaleAllowed => return Lookup::Accepted(stored),
+                Permit::Validate => return Decision::validate(stored),
+                Permit::StaleAllowed => return Decision::Accepted(stored),
                 Permit::Fresh | Permit::Stale => {}
             }
         }
         match stale_by {
-            None if self.is_due(&stored, age) => Lookup::ServeAndRefresh(stored, Outcome::Hit),
-            None => Lookup::Fresh(stored, age),
+            None if self.is_due(&stored, age) => Decision::ServeAndRefresh(stored, Outcome::Hit),
+            None => Decision::Fresh(stored, age),
             Some(by) if by < stored.stale_while_revalidate() && !stored.reuse.never_stale => {
-                Lookup::ServeAndRefresh(stored, Outcome::Stale(Staleness::WhileRevalidating))
+                Decision::ServeAndRefresh(stored, Outcome::Stale(Staleness::WhileRevalidating))
             }
-            Some(_) => Lookup::validate(stored),
+            Some(_) => Decision::validate(stored),
         }
     }
 

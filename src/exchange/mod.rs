@@ -20,29 +20,29 @@ use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{BypassReason, Outcome, Show};
-use crate::store::{Answer, Store};
-use crate::telemetry::{Account, Operation, RouteId, Stats, Timed, trace};
+use crate::status::{BypassReason, Outcome, StatusHeaders};
+use crate::store::{MaybeReady, Store};
+use crate::telemetry::{Operation, RequestRecord, RouteId, Stats, Timed, trace};
 
 mod admit;
-mod again;
-mod basis;
-mod begin;
+mod candidate;
+mod collapse;
+mod commit;
 mod detached;
+mod dispatch;
 mod explain;
-mod forward;
-mod guess;
+mod fetch;
+mod fill;
 mod handler;
-mod keep;
 mod list;
 mod lookup;
-mod nested;
-mod refresh;
+mod reentrancy;
 pub(crate) mod request;
 mod respond;
-mod share;
+mod retry;
 mod sweep;
-mod take_in;
+mod validate;
+mod variant_hints;
 mod warming;
 mod write;
 
@@ -50,25 +50,25 @@ use handler::Inner;
 pub(crate) use handler::{Content, Handler};
 use request::{FieldRules, Flags, Signals};
 
-pub(crate) use again::EmptyBody;
-pub(crate) use begin::{Begun, BegunProjection, begin};
+pub(crate) use dispatch::{Progress, ProgressProjection, begin};
 pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
-pub(crate) use guess::Guesses;
 pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 pub(crate) use respond::pass;
+pub(crate) use retry::EmptyBody;
+pub(crate) use variant_hints::VariantHints;
 pub(crate) use warming::Warming;
 pub(crate) use write::invalidate_and_pass;
 
 /// What all services and handles of one cache share.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct CacheState {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) routes: RouteTable,
     pub(crate) fields: FieldRules,
     pub(crate) targets: Vec<HeaderName>,
     pub(crate) clock: Clock,
-    pub(crate) show: Show,
+    pub(crate) status_headers: StatusHeaders,
     pub(crate) budget: Arc<Budget>,
     /// The largest body any policy may store.
     pub(crate) max_body: usize,
@@ -77,7 +77,7 @@ pub(crate) struct Core {
     pub(crate) empty_body: Option<EmptyBody>,
     /// The handler calls under way.
     pub(crate) flights: Arc<Flights>,
-    pub(crate) guesses: Guesses,
+    pub(crate) variant_hints: VariantHints,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
     pub(crate) prepared: PreparedList,
@@ -90,10 +90,10 @@ pub(crate) struct Core {
     pub(crate) warned: AtomicU64,
 }
 
-/// What one layered service adds to the [`Core`].
+/// What one layered service adds to the [`CacheState`].
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) core: Arc<Core>,
+pub(crate) struct Mount {
+    pub(crate) cache: Arc<CacheState>,
     /// Those of the core, but for a request that another service of the cache has passed on.
     pub(crate) flights: Arc<Flights>,
     /// The one policy of this place, where it was layered with one.
@@ -106,8 +106,8 @@ pub(crate) type Journey<B, E> =
 /// A read that the cache was asked for: all that is needed once the request itself has gone to
 /// the handler.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    place: Arc<Place>,
+pub(crate) struct ReadContext {
+    mount: Arc<Mount>,
     route: Arc<Route>,
     key: Key,
     /// Path, query and the policy's tags, as invalidations match them.
@@ -126,21 +126,21 @@ pub(crate) struct Asked {
     answered: AtomicBool,
 }
 
-impl Place {
+impl Mount {
     /// Takes the request that a GET for the same target would be: what a POST answers may be stored
     /// for that (RFC 9110 §9.3.3).
-    fn as_get(self: &Arc<Self>, parts: &Parts) -> Option<Asked> {
+    fn as_get(self: &Arc<Self>, parts: &Parts) -> Option<ReadContext> {
         let uri = request::original_uri(&parts.uri, &parts.extensions);
         let route = self.route(uri.path(), &mut { RouteId::NONE }).ok()?;
-        let signals = Signals::scan(&parts.headers, &self.core.fields);
+        let signals = Signals::scan(&parts.headers, &self.cache.fields);
         let ttl = admissible(route, &signals, parts).ok()?;
         let mut key = KeyBuilder::default();
         write_key(route, uri, &signals, parts, &mut key).ok()?;
-        let began = self.core.clock.instant();
-        let asked = self.asked(route, parts, &key, signals.flags, ttl, began);
-        Some(Asked {
+        let began = self.cache.clock.instant();
+        let read = self.read(route, parts, &key, signals.flags, ttl, began);
+        Some(ReadContext {
             method: Method::GET,
-            ..asked
+            ..read
         })
     }
 
@@ -148,7 +148,7 @@ impl Place {
     fn route(&self, path: &str, under: &mut RouteId) -> Result<&Arc<Route>, BypassReason> {
         let route = match &self.route {
             Some(route) => route,
-            None => lookup::route(&self.core.routes, path)?,
+            None => lookup::route(&self.cache.routes, path)?,
         };
         *under = route.row.id;
         match route.policy.bypass {
@@ -157,7 +157,7 @@ impl Place {
         }
     }
 
-    fn asked(
+    fn read(
         self: &Arc<Self>,
         route: &Arc<Route>,
         parts: &Parts,
@@ -165,15 +165,15 @@ impl Place {
         flags: Flags,
         ttl: Requested,
         began: Instant,
-    ) -> Asked {
+    ) -> ReadContext {
         let uri = request::original_uri(&parts.uri, &parts.extensions);
-        let tags = self.core.routes.tags(route, uri.path());
+        let tags = self.cache.routes.tags(route, uri.path());
         let directives = match flags.cache_control {
             true => CacheControl::of(&parts.headers),
             false => CacheControl::default(),
         };
-        Asked {
-            place: self.found_by(&parts.extensions),
+        ReadContext {
+            mount: self.found_by(&parts.extensions),
             route: route.clone(),
             key: key.key().to_owned(),
             subject: Subject::new(uri.path(), uri.query(), tags.into_vec()),
@@ -242,7 +242,7 @@ fn write_key<'a>(
         .map_err(|_| BypassReason::Partition)
 }
 
-impl Core {
+impl CacheState {
     fn verdict(&self, stored: &StoredResponse) -> Verdict {
         stored.verdict(self.store.log())
     }
@@ -260,7 +260,7 @@ impl Core {
     pub(crate) async fn bounded<T>(
         &self,
         operation: Operation,
-        answer: Answer<Result<T, Error>>,
+        answer: MaybeReady<Result<T, Error>>,
     ) -> Result<T, Error> {
         self.within(self.store_deadline, operation, answer).await
     }
@@ -269,11 +269,11 @@ impl Core {
         &self,
         deadline: Duration,
         operation: Operation,
-        answer: Answer<Result<T, Error>>,
+        answer: MaybeReady<Result<T, Error>>,
     ) -> Result<T, Error> {
         match answer {
-            Answer::Now(answer) => answer,
-            Answer::Later(answer) => {
+            MaybeReady::Now(answer) => answer,
+            MaybeReady::Later(answer) => {
                 let answer = tokio::time::timeout(deadline, answer);
                 match self.timed(operation, answer).await {
                     Ok(answer) => answer,
@@ -288,35 +288,35 @@ impl Core {
         if !self.stats.is_timed() {
             return answer.await;
         }
-        let asked = self.clock.instant();
+        let read = self.clock.instant();
         let answer = answer.await;
-        let took = self.clock.instant().saturating_duration_since(asked);
+        let took = self.clock.instant().saturating_duration_since(read);
         self.stats.took(Timed::Store(operation), took);
         answer
     }
 
     /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
-    pub(crate) fn in_background(self: &Arc<Self>, answer: Answer<Result<(), Error>>) {
+    pub(crate) fn in_background(self: &Arc<Self>, answer: MaybeReady<Result<(), Error>>) {
         self.in_background_with(answer, ());
     }
 
     /// Does the same, and drops something when it is done.
     pub(crate) fn in_background_with<T>(
         self: &Arc<Self>,
-        answer: Answer<Result<(), Error>>,
+        answer: MaybeReady<Result<(), Error>>,
         until_done: T,
     ) where
         T: Send + 'static,
     {
         match answer {
-            Answer::Now(Ok(())) => {}
-            Answer::Now(Err(error)) => self.store_failed(Operation::Change, &error),
-            Answer::Later(answer) => match tokio::runtime::Handle::try_current() {
+            MaybeReady::Now(Ok(())) => {}
+            MaybeReady::Now(Err(error)) => self.store_failed(Operation::Change, &error),
+            MaybeReady::Later(answer) => match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => {
-                    let core = self.clone();
+                    let cache = self.clone();
                     runtime.spawn(async move {
-                        if let Err(error) = core.timed(Operation::Change, answer).await {
-                            core.store_failed(Operation::Change, &error);
+                        if let Err(error) = cache.timed(Operation::Change, answer).await {
+                            cache.store_failed(Operation::Change, &error);
                         }
                         drop(until_done);
                     });
@@ -331,9 +331,7 @@ impl Core {
 
     /// Records invalidations, and has what they hit swept up.
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
-        let deadline = self
-            .store_deadline
-            .saturating_add(self.store.acknowledges_after());
+        let deadline = self.store_deadline.saturating_add(self.store.ack_delay());
         let recording = kept_going(self.store.invalidate(what));
         let operation = Operation::Invalidate;
         let recorded = self.within(deadline, operation, recording).await;
@@ -380,9 +378,9 @@ impl Core {
     }
 }
 
-impl Asked {
-    fn core(&self) -> &Arc<Core> {
-        &self.place.core
+impl ReadContext {
+    fn cache(&self) -> &Arc<CacheState> {
+        &self.mount.cache
     }
 
     /// Returns which credentials the request carries that the policy is cautious about.
@@ -391,7 +389,7 @@ impl Asked {
     }
 
     fn now(&self) -> Instant {
-        self.core().clock.instant()
+        self.cache().clock.instant()
     }
 
     /// Reports what became of this request, once, and what it was answered from.
@@ -400,17 +398,18 @@ impl Asked {
         if self.answered.swap(true, Ordering::Relaxed) {
             return;
         }
-        let core = self.core();
-        if core.stats.answered(&self.route.row, outcome) {
-            let account = Account {
+        let cache = self.cache();
+        if cache.stats.answered(&self.route.row, outcome) {
+            let record = RequestRecord {
                 began: Some(self.began),
                 by_store: false,
                 subject: Some(&self.subject),
                 stored,
             };
             let row = &self.route.row;
-            core.stats
-                .tell_listeners(&core.clock, row, outcome, &account);
+            cache
+                .stats
+                .notify_listeners(&cache.clock, row, outcome, &record);
         }
     }
 }
@@ -426,11 +425,11 @@ fn credentials(route: &Route, flags: Flags) -> Option<BypassReason> {
 
 /// Has a store's work done to its end, whether or not somebody waits for it that long: a write that
 /// was made stays made when its client goes away.
-fn kept_going(answer: Answer<Result<(), Error>>) -> Answer<Result<(), Error>> {
+fn kept_going(answer: MaybeReady<Result<(), Error>>) -> MaybeReady<Result<(), Error>> {
     match (answer, tokio::runtime::Handle::try_current()) {
-        (Answer::Later(answer), Ok(runtime)) => {
+        (MaybeReady::Later(answer), Ok(runtime)) => {
             let done = runtime.spawn(answer);
-            Answer::Later(Box::pin(async move {
+            MaybeReady::Later(Box::pin(async move {
                 done.await.unwrap_or_else(|gone| {
                     Err(Error::store("the store did not finish").with_source(gone))
                 })

@@ -9,18 +9,18 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-use super::lookup::Ask;
+use super::lookup::ReadView;
 use super::request::Flags;
-use super::{Asked, Core};
+use super::{CacheState, ReadContext};
 use crate::body::CacheBody;
 use crate::clock::Clock;
-use crate::entry::{Kept, Moment, StoredResponse};
+use crate::entry::{Kept, ReplayStamp, StoredResponse};
 use crate::semantics::date;
 use crate::semantics::partial::Part;
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
 use crate::semantics::range::{self, RangeSet, Resolved};
-use crate::status::{self, Outcome, Told};
-use crate::telemetry::{Account, RouteId, Timed};
+use crate::status::{self, Outcome, StatusParameters};
+use crate::telemetry::{RequestRecord, RouteId, Timed};
 
 /// The side of a request that a replay looks at.
 #[derive(Clone, Copy, Debug)]
@@ -46,14 +46,14 @@ impl<'a> Client<'a> {
     }
 }
 
-impl Ask<'_> {
+impl ReadView<'_> {
     /// Replays a fresh stored response of this age.
     pub(super) fn hit<B>(
         &self,
         stored: &Arc<StoredResponse>,
         age: Duration,
     ) -> Response<CacheBody<B>> {
-        match self.core.stats.answered(&self.route.row, Outcome::Hit) {
+        match self.cache.stats.answered(&self.route.row, Outcome::Hit) {
             true => self.hit_listened_to(stored, age),
             false => self.make_hit(stored, age),
         }
@@ -67,18 +67,18 @@ impl Ask<'_> {
         age: Duration,
     ) -> Response<CacheBody<B>> {
         let response = self.make_hit(stored, age);
-        self.tell_listeners(Outcome::Hit, Some(stored));
+        self.notify_listeners(Outcome::Hit, Some(stored));
         response
     }
 
     /// Makes the replay of a fresh stored response, from a head that was made ready if there is one.
     fn make_hit<B>(&self, stored: &Arc<StoredResponse>, age: Duration) -> Response<CacheBody<B>> {
-        let Some(moment) = self.moment(stored, age) else {
+        let Some(stamp) = self.stamp(stored, age) else {
             return self.make_replay(stored, Outcome::Hit);
         };
-        let earlier = match stored.prepared.get(moment) {
+        let earlier = match stored.prepared.get(stamp) {
             Kept::Right(headers) => return whole(stored, headers),
-            Kept::Earlier(headers) => self.core.renewed(headers, moment),
+            Kept::Earlier(headers) => self.cache.renewed(headers, stamp),
             Kept::Nothing => None,
         };
         let response = match earlier {
@@ -86,18 +86,18 @@ impl Ask<'_> {
             None => self.make_replay(stored, Outcome::Hit),
         };
         let headers = response.headers();
-        let prepared = &self.core.prepared;
-        prepared.note(stored, moment, headers, self.began);
+        let prepared = &self.cache.prepared;
+        prepared.note(stored, stamp, headers, self.began);
         response
     }
 
     /// Returns what the head of a hit depends on; `None` where it depends on the request as well.
-    fn moment(&self, stored: &StoredResponse, age: Duration) -> Option<Moment> {
+    fn stamp(&self, stored: &StoredResponse, age: Duration) -> Option<ReplayStamp> {
         if !self.client.wants_the_whole() || stored.status == StatusCode::PARTIAL_CONTENT {
             return None;
         }
         let ttl = status::ttl(stored.lifetime(), age);
-        self.core.prepared.moment(age.as_secs(), ttl)
+        self.cache.prepared.stamp(age.as_secs(), ttl)
     }
 
     pub(super) fn replay<B>(
@@ -111,66 +111,79 @@ impl Ask<'_> {
     }
 
     fn make_replay<B>(&self, stored: &StoredResponse, outcome: Outcome) -> Response<CacheBody<B>> {
-        self.core
-            .replay(stored, self.client, self.began, outcome, Told::default())
+        self.cache.replay(
+            stored,
+            self.client,
+            self.began,
+            outcome,
+            StatusParameters::default(),
+        )
     }
 
     /// Reports what became of this request, and what it was answered from.
     pub(super) fn answered(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
-        if self.core.stats.answered(&self.route.row, outcome) {
-            self.tell_listeners(outcome, stored);
+        if self.cache.stats.answered(&self.route.row, outcome) {
+            self.notify_listeners(outcome, stored);
         }
     }
 
-    fn tell_listeners(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
-        let account = Account {
+    fn notify_listeners(&self, outcome: Outcome, stored: Option<&StoredResponse>) {
+        let record = RequestRecord {
             began: Some(self.began),
             by_store: stored.is_some(),
             subject: None,
             stored,
         };
-        let (core, row) = (self.core, &self.route.row);
-        core.stats
-            .tell_listeners(&core.clock, row, outcome, &account);
+        let (cache, row) = (self.cache, &self.route.row);
+        cache
+            .stats
+            .notify_listeners(&cache.clock, row, outcome, &record);
     }
 
     /// Reports that the lookup is over, and the handler has to be called.
-    pub(super) fn found_nothing(&self) {
-        if self.core.stats.is_timed() {
-            let now = self.core.clock.instant();
+    pub(super) fn record_lookup_miss(&self) {
+        if self.cache.stats.is_timed() {
+            let now = self.cache.clock.instant();
             let took = now.saturating_duration_since(self.began);
-            self.core.stats.took(Timed::Lookup, took);
+            self.cache.stats.took(Timed::Lookup, took);
         }
     }
 }
 
-impl Asked {
+impl ReadContext {
     pub(super) fn replay<B>(
         &self,
         stored: &StoredResponse,
         outcome: Outcome,
-        told: Told,
+        parameters: StatusParameters,
     ) -> Response<CacheBody<B>> {
         self.answered(outcome, Some(stored));
-        self.core()
-            .replay(stored, self.client(), self.now(), outcome, told)
+        self.cache()
+            .replay(stored, self.client(), self.now(), outcome, parameters)
     }
 
     /// Reports what became of this request, and adds the fields that tell it.
-    pub(super) fn tell(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
+    pub(super) fn stamp(
+        &self,
+        headers: &mut HeaderMap,
+        outcome: Outcome,
+        parameters: StatusParameters,
+    ) {
         self.answered(outcome, None);
-        self.core().show.stamp(headers, outcome, told);
+        self.cache()
+            .status_headers
+            .stamp(headers, outcome, parameters);
     }
 
     /// Says that no response could be had in the way the request or the response demands.
     pub(super) fn gateway_timeout<B>(&self, outcome: Outcome) -> Response<CacheBody<B>> {
         self.answered(outcome, None);
-        gateway_timeout(self.core(), outcome)
+        gateway_timeout(self.cache(), outcome)
     }
 
-    pub(super) fn ask(&self) -> Ask<'_> {
-        Ask {
-            core: self.core(),
+    pub(super) fn view(&self) -> ReadView<'_> {
+        ReadView {
+            cache: self.cache(),
             route: &self.route,
             client: self.client(),
             began: self.began,
@@ -192,33 +205,33 @@ impl StoredResponse {
     }
 }
 
-impl Core {
+impl CacheState {
     /// Reports what became of a request that the cache was not asked for.
     pub(super) fn passed(&self, route: RouteId, outcome: Outcome) {
         let row = self.stats.row(route);
         if self.stats.answered(row, outcome) {
-            let account = Account::default();
+            let record = RequestRecord::default();
             self.stats
-                .tell_listeners(&self.clock, row, outcome, &account);
+                .notify_listeners(&self.clock, row, outcome, &record);
         }
     }
 
     /// Makes the header section of a hit right for another moment; `None` where it says more about
     /// caches than we do.
-    fn renewed(&self, mut headers: HeaderMap, moment: Moment) -> Option<HeaderMap> {
-        if self.show.age {
-            headers.insert(header::AGE, age_field(moment.age()));
+    fn renewed(&self, mut headers: HeaderMap, stamp: ReplayStamp) -> Option<HeaderMap> {
+        if self.status_headers.age {
+            headers.insert(header::AGE, age_field(stamp.age()));
         }
-        if self.show.cache_status {
+        if self.status_headers.cache_status {
             let is_ours = headers.get_all(header::CACHE_STATUS).iter().count() == 1;
             if !is_ours {
                 return None;
             }
-            let told = Told {
-                ttl: Some(moment.ttl()),
-                ..Told::default()
+            let parameters = StatusParameters {
+                ttl: Some(stamp.ttl()),
+                ..StatusParameters::default()
             };
-            let status = self.show.cache_status(Outcome::Hit, told);
+            let status = self.status_headers.cache_status(Outcome::Hit, parameters);
             headers.insert(header::CACHE_STATUS, status);
         }
         Some(headers)
@@ -232,16 +245,17 @@ impl Core {
         client: Client<'_>,
         now: Instant,
         outcome: Outcome,
-        told: Told,
+        parameters: StatusParameters,
     ) -> Response<CacheBody<B>> {
         let mut response = selected(stored, client, &self.clock);
-        if self.show.age {
+        if self.status_headers.age {
             let age = age_field(stored.age(now).as_secs());
             response.headers_mut().insert(header::AGE, age);
         }
         let ttl = Some(stored.ttl(now));
-        let told = Told { ttl, ..told };
-        self.show.stamp(response.headers_mut(), outcome, told);
+        let parameters = StatusParameters { ttl, ..parameters };
+        self.status_headers
+            .stamp(response.headers_mut(), outcome, parameters);
         response
     }
 }
@@ -449,11 +463,12 @@ fn head<B>(stored: &StoredResponse, mut headers: HeaderMap) -> Response<CacheBod
 
 /// Says that no response could be had in the way the request or the response demands: without the
 /// handler (RFC 9111 §5.2.1.7), or with it (§5.2.2.2).
-pub(super) fn gateway_timeout<B>(core: &Core, outcome: Outcome) -> Response<CacheBody<B>> {
+pub(super) fn gateway_timeout<B>(cache: &CacheState, outcome: Outcome) -> Response<CacheBody<B>> {
     let status = StatusCode::GATEWAY_TIMEOUT;
     let mut response = respond(status, HeaderMap::new(), CacheBody::empty());
-    core.show
-        .stamp(response.headers_mut(), outcome, Told::default());
+    cache
+        .status_headers
+        .stamp(response.headers_mut(), outcome, StatusParameters::default());
     response
 }
 
@@ -470,16 +485,18 @@ pub(super) fn respond<B>(
 
 /// Passes on a response that the cache was not asked for.
 pub(crate) fn pass<B>(
-    core: &Core,
+    cache: &CacheState,
     route: RouteId,
     outcome: Outcome,
-    told: Told,
+    parameters: StatusParameters,
     response: Response<B>,
 ) -> Response<CacheBody<B>> {
     let mut response = response.map(CacheBody::pass);
-    core.passed(route, outcome);
+    cache.passed(route, outcome);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        core.show.stamp(response.headers_mut(), outcome, told);
+        cache
+            .status_headers
+            .stamp(response.headers_mut(), outcome, parameters);
     }
     response
 }

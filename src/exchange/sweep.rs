@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Core;
+use super::CacheState;
 
 /// Invalidations that come together are swept up together.
 const GATHER: Duration = Duration::from_millis(200);
@@ -13,24 +13,24 @@ const GATHER: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Starts a sweep in the background, unless one is under way.
-pub(super) fn soon(core: &Arc<Core>) {
+pub(super) fn soon(cache: &Arc<CacheState>) {
     // AcqRel: pairs with the release at a sweep's end, so that one of two sweeps sees this.
-    if core.sweeping.swap(true, Ordering::AcqRel) {
+    if cache.sweeping.swap(true, Ordering::AcqRel) {
         return;
     }
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         // Nothing is lost but time: what is invalidated is never served, swept up or not.
-        core.sweeping.store(false, Ordering::Release);
+        cache.sweeping.store(false, Ordering::Release);
         return;
     };
     // Weak: a sweep keeps no cache alive.
-    let core = Arc::downgrade(core);
+    let cache = Arc::downgrade(cache);
     runtime.spawn(async move {
         tokio::time::sleep(GATHER).await;
-        while core.upgrade().is_some_and(|core| {
-            let more = core.store.sweep();
+        while cache.upgrade().is_some_and(|cache| {
+            let more = cache.store.sweep();
             if !more {
-                core.sweeping.store(false, Ordering::Release);
+                cache.sweeping.store(false, Ordering::Release);
             }
             more
         }) {

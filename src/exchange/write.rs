@@ -12,10 +12,10 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::admit::{self, Interval, Plan};
-use super::basis::Basis;
-use super::forward::Fetch;
+use super::candidate::Candidate;
+use super::fetch::Fetch;
 use super::request::original_uri;
-use super::{Asked, Content, Core, Journey, Place, respond, sweep};
+use super::{CacheState, Content, Journey, Mount, ReadContext, respond, sweep};
 use crate::body::CacheBody;
 use crate::directive::Invalidate;
 use crate::error::Error;
@@ -23,12 +23,12 @@ use crate::invalidate::{Intent, Invalidation, Position, Terms, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::policy::Evicted;
 use crate::semantics::invalidation;
-use crate::status::{BypassReason, Miss, Outcome, Told};
+use crate::status::{BypassReason, Miss, Outcome, StatusParameters};
 use crate::telemetry::RouteId;
 
 /// A request with an unsafe method.
 pub(super) struct Write {
-    core: Arc<Core>,
+    cache: Arc<CacheState>,
     uri: Uri,
     authority: Option<HeaderValue>,
     /// What is evicted by it: what its route names and its own URI, then what its response names.
@@ -36,26 +36,26 @@ pub(super) struct Write {
     terms: Terms,
     /// The GET that its response may be stored for, and the log's position before the handler was
     /// called.
-    as_get: Option<(Asked, Position)>,
+    as_get: Option<(ReadContext, Position)>,
 }
 
 impl Write {
-    pub(super) fn new(place: &Arc<Place>, parts: &Parts) -> Self {
-        let core = &place.core;
+    pub(super) fn new(mount: &Arc<Mount>, parts: &Parts) -> Self {
+        let cache = &mount.cache;
         let uri = original_uri(&parts.uri, &parts.extensions).clone();
-        let (mut evicted, terms) = core.routes.evicted_by(uri.path());
+        let (mut evicted, terms) = cache.routes.evicted_by(uri.path());
         evicted.push(Invalidation::uri(path_and_query(&uri)));
         let as_get = match parts.method {
-            Method::POST => place.as_get(parts),
+            Method::POST => mount.as_get(parts),
             _ => None,
         };
         Self {
-            core: core.clone(),
+            cache: cache.clone(),
             authority: parts.headers.get(header::HOST).cloned(),
             uri,
             evicted,
             terms,
-            as_get: as_get.map(|asked| (asked, core.store.log().position())),
+            as_get: as_get.map(|read| (read, cache.store.log().position())),
         }
     }
 
@@ -82,21 +82,21 @@ impl Write {
             write: self,
             done: false,
         };
-        let requested = pending.write.core.clock.now();
+        let requested = pending.write.cache.clock.now();
         let response = inner.call(request).await?;
         if !pending.write.takes_effect(response.status()) {
             pending.done = true;
             pending.forget_intent();
-            return Ok(pending.write.pass(response, Told::default()));
+            return Ok(pending.write.pass(response, StatusParameters::default()));
         }
-        let received = pending.write.core.clock.now();
+        let received = pending.write.cache.clock.now();
         let write = &mut pending.write;
         write.add_what_is_named_by(&response);
         let before = write.undisturbed_until(&response);
         write.hold();
         let recorded = match mutant::is(Mutant::RecordedAfterHead) {
             true => write.record_later(),
-            false => write.core.invalidate(&write.evicted).await,
+            false => write.cache.invalidate(&write.evicted).await,
         };
         pending.done = true;
         if recorded.is_ok() || mutant::is(Mutant::IntentForgottenOnFailure) {
@@ -107,7 +107,9 @@ impl Write {
             drop(pending.intent.take());
         }
         if recorded.is_err() {
-            return Ok(pending.write.pass(response, Told::INVALIDATION_PENDING));
+            return Ok(pending
+                .write
+                .pass(response, StatusParameters::INVALIDATION_PENDING));
         }
         let interval = Interval {
             requested,
@@ -116,26 +118,33 @@ impl Write {
         Ok(match pending.write.admit(&response, before, interval) {
             Some((fetch, plan, position)) => {
                 let outcome = Outcome::Bypass(BypassReason::Method);
-                let told = Told {
+                let parameters = StatusParameters {
                     fwd_status: Some(response.status()),
-                    ..Told::default()
+                    ..StatusParameters::default()
                 };
-                fetch.fill(response, plan, position, &HeaderMap::new(), outcome, told)
+                fetch.fill(
+                    response,
+                    plan,
+                    position,
+                    &HeaderMap::new(),
+                    outcome,
+                    parameters,
+                )
             }
-            None => pending.write.pass(response, Told::default()),
+            None => pending.write.pass(response, StatusParameters::default()),
         })
     }
 
     /// What must not be done: has the invalidations recorded when the response is on its way.
     fn record_later(&self) -> Result<(), Error> {
-        let (core, evicted) = (self.core.clone(), self.evicted.clone());
-        tokio::spawn(async move { core.invalidate(&evicted).await });
+        let (cache, evicted) = (self.cache.clone(), self.evicted.clone());
+        tokio::spawn(async move { cache.invalidate(&evicted).await });
         Ok(())
     }
 
     /// Takes what is about to be written out of use, where the route wants that.
     fn announced(&self) -> Option<Intent> {
-        let log = self.core.store.log();
+        let log = self.cache.store.log();
         self.terms.two_phase.then(|| log.begin_write(&self.evicted))
     }
 
@@ -147,16 +156,20 @@ impl Write {
     fn hold(&self) {
         // As good as for ever, and a clock still counts as far.
         const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-        let now = self.core.clock.instant();
+        let now = self.cache.clock.instant();
         let until = now.checked_add(self.terms.hold_after.min(LONGEST));
         if let (false, Some(until)) = (self.terms.hold_after.is_zero(), until) {
-            self.core.store.log().hold(&self.evicted, now, until);
+            self.cache.store.log().hold(&self.evicted, now, until);
         }
     }
 
-    fn pass<B>(&self, response: Response<B>, told: Told) -> Response<CacheBody<B>> {
+    fn pass<B>(
+        &self,
+        response: Response<B>,
+        parameters: StatusParameters,
+    ) -> Response<CacheBody<B>> {
         let outcome = Outcome::Bypass(BypassReason::Method);
-        respond::pass(&self.core, RouteId::NONE, outcome, told, response)
+        respond::pass(&self.cache, RouteId::NONE, outcome, parameters, response)
     }
 
     /// Adds what the response names: `Location` and `Content-Location` of the same origin
@@ -179,13 +192,13 @@ impl Write {
     /// Returns the log's position, if nothing that bears on the response to this POST has been
     /// invalidated since its handler was called, by the tags that the handler gave it either.
     fn undisturbed_until<B>(&self, response: &Response<B>) -> Option<Position> {
-        let (asked, position) = self.as_get.as_ref()?;
+        let (read, position) = self.as_get.as_ref()?;
         let directive = response.extensions().get();
         let subject = match mutant::is(Mutant::AnsweredPostTagsIgnored) {
-            true => asked.subject.clone(),
-            false => admit::subject(asked, response.headers(), directive)?,
+            true => read.subject.clone(),
+            false => admit::subject(read, response.headers(), directive)?,
         };
-        let log = self.core.store.log();
+        let log = self.cache.store.log();
         let (verdict, until) = log.verdict_at(*position, subject.borrow());
         (verdict == Verdict::Valid).then_some(until)
     }
@@ -206,14 +219,14 @@ impl Write {
         before: Option<Position>,
         interval: Interval,
     ) -> Option<(Fetch, Plan, Position)> {
-        let (asked, _) = self.as_get.take()?;
+        let (read, _) = self.as_get.take()?;
         let authority = self.authority();
         let location =
             invalidation::content_location(&self.uri, authority.as_deref(), response.headers())?;
-        let own = self.core.store.log().position();
+        let own = self.cache.store.log().position();
         let undisturbed = mutant::is(Mutant::AnsweredPostUnjudged)
             || before.is_some_and(|before| u64::from(own) == u64::from(before) + 1);
-        let states_freshness = admit::states_freshness(&asked, response.headers());
+        let states_freshness = admit::states_freshness(&read, response.headers());
         if location != path_and_query(&self.uri) || !states_freshness || !undisturbed {
             return None;
         }
@@ -221,8 +234,8 @@ impl Write {
         head.status = response.status();
         head.headers = response.headers().clone();
         head.extensions = response.extensions().clone();
-        let plan = admit::admit(&asked, &head, &response.body().size_hint(), interval).ok()?;
-        let fetch = Fetch::new(Arc::new(asked), Miss::Uri, Basis::Nothing, None);
+        let plan = admit::admit(&read, &head, &response.body().size_hint(), interval).ok()?;
+        let fetch = Fetch::new(Arc::new(read), Miss::Uri, Candidate::Nothing, None);
         Some((fetch, plan, own))
     }
 }
@@ -247,11 +260,11 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.done && !mutant::is(Mutant::WriteUnguarded) {
-            let core = &self.write.core;
+            let cache = &self.write.cache;
             self.write.hold();
-            core.in_background(core.store.invalidate(&self.write.evicted));
-            core.recorded(&self.write.evicted);
-            sweep::soon(core);
+            cache.in_background(cache.store.invalidate(&self.write.evicted));
+            cache.recorded(&self.write.evicted);
+            sweep::soon(cache);
         }
     }
 }
@@ -262,7 +275,7 @@ fn path_and_query(uri: &Uri) -> &str {
 
 /// Records what a handler asked for on a request that was passed by, then passes its response on.
 pub(crate) fn invalidate_and_pass<B, E>(
-    core: Arc<Core>,
+    cache: Arc<CacheState>,
     route: RouteId,
     bypass: BypassReason,
     response: Response<B>,
@@ -272,30 +285,31 @@ where
     E: Send + 'static,
 {
     Box::pin(async move {
-        let told = record_what_is_asked_for(&core, response.status(), response.extensions()).await;
+        let parameters =
+            record_what_is_asked_for(&cache, response.status(), response.extensions()).await;
         let outcome = Outcome::Bypass(bypass);
-        Ok(respond::pass(&core, route, outcome, told, response))
+        Ok(respond::pass(&cache, route, outcome, parameters, response))
     })
 }
 
 /// Records what a handler asked for with its response to a request that is no write, and returns what
 /// is to be told of that. The response does not wait for a store that fails to come back.
 pub(super) fn record_what_is_asked_for(
-    core: &Arc<Core>,
+    cache: &Arc<CacheState>,
     status: StatusCode,
     extensions: &Extensions,
-) -> impl Future<Output = Told> + Send + use<> {
+) -> impl Future<Output = StatusParameters> + Send + use<> {
     let asked_for = match invalidation::invalidates(status) {
         true => extensions.get::<Invalidate>().cloned(),
         false => None,
     };
-    let core = asked_for.is_some().then(|| core.clone());
+    let cache = asked_for.is_some().then(|| cache.clone());
     async move {
-        match (core, asked_for) {
-            (Some(core), Some(Invalidate(what))) if core.invalidate(&what).await.is_err() => {
-                Told::INVALIDATION_PENDING
+        match (cache, asked_for) {
+            (Some(cache), Some(Invalidate(what))) if cache.invalidate(&what).await.is_err() => {
+                StatusParameters::INVALIDATION_PENDING
             }
-            _ => Told::default(),
+            _ => StatusParameters::default(),
         }
     }
 }

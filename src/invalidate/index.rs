@@ -1,9 +1,9 @@
 //! Finding the latest invalidation that matches a subject.
 
-use super::keys::{Keys, Place, PlacedGlob};
+use super::keys::{Keys, PlacedGlob, Slot};
 use super::sketch::Sketch;
 use super::subject::SubjectRef;
-use super::table::{Stamp, Table};
+use super::table::{Merge, Table};
 use crate::mutant::{self, Mutant};
 
 /// How many globs are matched one by one.
@@ -26,7 +26,7 @@ pub(super) struct Index<S> {
     everywhere: S,
 }
 
-impl<S: Stamp> Index<S> {
+impl<S: Merge> Index<S> {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             table: Table::new(capacity),
@@ -41,12 +41,12 @@ impl<S: Stamp> Index<S> {
     }
 
     /// Records an invalidation.
-    pub(super) fn record(&mut self, place: Place, stamp: S) {
+    pub(super) fn record(&mut self, place: Slot, stamp: S) {
         match place {
-            Place::Everywhere if mutant::is(Mutant::EverythingIgnored) => {}
-            Place::Everywhere => self.everywhere.absorb(stamp),
-            Place::Key(key) => self.record_key(key, stamp),
-            Place::Glob(glob) => self.record_glob(glob, stamp),
+            Slot::Everywhere if mutant::is(Mutant::EverythingIgnored) => {}
+            Slot::Everywhere => self.everywhere.absorb(stamp),
+            Slot::Key(key) => self.record_key(key, stamp),
+            Slot::Glob(glob) => self.record_glob(glob, stamp),
         }
     }
 
@@ -112,7 +112,7 @@ impl<S> Default for Globs<S> {
     }
 }
 
-impl<S: Stamp> Globs<S> {
+impl<S: Merge> Globs<S> {
     /// Returns those from the oldest whose stamp matters.
     fn since(&self, matters: impl Fn(S) -> bool) -> (&[Sketch], &[(PlacedGlob, S)]) {
         let at = self.stamped.partition_point(|(_, stamp)| !matters(*stamp));

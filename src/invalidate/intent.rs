@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::index::MAX_GLOBS;
 use super::invalidation::Invalidation;
-use super::keys::{Keys, Place, PlacedGlob};
+use super::keys::{Keys, PlacedGlob, Slot};
 use super::position::Position;
 use super::shared::Shared;
 use super::subject::SubjectRef;
@@ -80,7 +80,7 @@ impl fmt::Debug for Intent {
 }
 
 /// Places that a write holds open.
-pub(super) type OpenPlaces = SmallVec<[Place; 4]>;
+pub(super) type OpenPlaces = SmallVec<[Slot; 4]>;
 
 /// How many writes under way hold each place open. As large as there are writes under way.
 #[derive(Debug, Default)]
@@ -97,12 +97,12 @@ impl Open {
 
     /// Opens places, and returns those to close again: a glob becomes its literal beginning where
     /// there are too many.
-    pub(super) fn begin(&mut self, places: impl Iterator<Item = Place>) -> OpenPlaces {
+    pub(super) fn begin(&mut self, places: impl Iterator<Item = Slot>) -> OpenPlaces {
         places.map(|place| self.open(place)).collect()
     }
 
     /// Closes the places that [`begin`](Self::begin) returned.
-    pub(super) fn end(&mut self, places: &[Place]) {
+    pub(super) fn end(&mut self, places: &[Slot]) {
         for place in places {
             self.close(place);
         }
@@ -116,15 +116,15 @@ impl Open {
             || globs.any(|(placed, _)| placed.matches(keys, subject))
     }
 
-    fn open(&mut self, place: Place) -> Place {
+    fn open(&mut self, place: Slot) -> Slot {
         let place = match place {
-            Place::Glob(glob) if !self.has_room_for(&glob) => glob.coarse_place(),
+            Slot::Glob(glob) if !self.has_room_for(&glob) => glob.coarse_place(),
             place => place,
         };
         match &place {
-            Place::Everywhere => self.everywhere += 1,
-            Place::Key(key) => *self.keys.entry(*key).or_default() += 1,
-            Place::Glob(glob) => match self.find(glob) {
+            Slot::Everywhere => self.everywhere += 1,
+            Slot::Key(key) => *self.keys.entry(*key).or_default() += 1,
+            Slot::Glob(glob) => match self.find(glob) {
                 Some(at) => self.globs[at].1 += 1,
                 None => self.globs.push((glob.clone(), 1)),
             },
@@ -132,10 +132,10 @@ impl Open {
         place
     }
 
-    fn close(&mut self, place: &Place) {
+    fn close(&mut self, place: &Slot) {
         match place {
-            Place::Everywhere => self.everywhere -= 1,
-            Place::Key(key) => {
+            Slot::Everywhere => self.everywhere -= 1,
+            Slot::Key(key) => {
                 if let Entry::Occupied(mut open) = self.keys.entry(*key) {
                     *open.get_mut() -= 1;
                     if *open.get() == 0 {
@@ -143,7 +143,7 @@ impl Open {
                     }
                 }
             }
-            Place::Glob(glob) => {
+            Slot::Glob(glob) => {
                 if let Some(at) = self.find(glob) {
                     self.globs[at].1 -= 1;
                     if self.globs[at].1 == 0 {

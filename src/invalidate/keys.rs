@@ -47,7 +47,7 @@ enum Kind {
 
 /// Where an invalidation is recorded.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum Slot {
     Everywhere,
     Key(u64),
     Glob(PlacedGlob),
@@ -87,8 +87,8 @@ impl PlacedGlob {
     }
 
     /// Returns the place of all that begins as the glob does.
-    pub(super) fn coarse_place(&self) -> Place {
-        self.coarse.map_or(Place::Everywhere, Place::Key)
+    pub(super) fn coarse_place(&self) -> Slot {
+        self.coarse.map_or(Slot::Everywhere, Slot::Key)
     }
 }
 
@@ -115,23 +115,23 @@ impl Keys {
 pub(super) struct Seed(RandomState);
 
 impl Seed {
-    pub(super) fn place(&self, invalidation: &Invalidation) -> Place {
+    pub(super) fn place(&self, invalidation: &Invalidation) -> Slot {
         let pattern = match &invalidation.target {
-            Target::Tag(tag) => return Place::Key(self.key(Kind::Tag, tag)),
+            Target::Tag(tag) => return Slot::Key(self.key(Kind::Tag, tag)),
             Target::Pattern(pattern) => pattern,
         };
         match pattern.shape() {
-            Shape::Everything => Place::Everywhere,
-            Shape::Path(path) => Place::Key(self.key(Kind::Path, path)),
-            Shape::PathQuery(path, query) => Place::Key(self.path_query(path, query)),
-            Shape::Children(parent) => Place::Key(self.key(Kind::Children, parent)),
-            Shape::Subtree(root) => Place::Key(self.subtree(root)),
-            Shape::KeyPrefix(namespace, prefix) => Place::Key(self.key_prefix(namespace, prefix)),
+            Shape::Everything => Slot::Everywhere,
+            Shape::Path(path) => Slot::Key(self.key(Kind::Path, path)),
+            Shape::PathQuery(path, query) => Slot::Key(self.path_query(path, query)),
+            Shape::Children(parent) => Slot::Key(self.key(Kind::Children, parent)),
+            Shape::Subtree(root) => Slot::Key(self.subtree(root)),
+            Shape::KeyPrefix(namespace, prefix) => Slot::Key(self.key_prefix(namespace, prefix)),
             Shape::Glob(glob) => self.place_glob(glob),
         }
     }
 
-    fn place_glob(&self, glob: &Arc<Glob>) -> Place {
+    fn place_glob(&self, glob: &Arc<Glob>) -> Slot {
         let mut hasher = self.hasher(Kind::Glob);
         glob.hash(&mut hasher);
         let coarse = |prefix: String| match glob.has_literal_path() {
@@ -146,7 +146,7 @@ impl Seed {
         };
         match glob.len() > MAX_GLOB_LEN {
             true => placed.coarse_place(),
-            false => Place::Glob(placed),
+            false => Slot::Glob(placed),
         }
     }
 

@@ -37,11 +37,11 @@ mod keys;
 mod log;
 #[cfg(feature = "redis")]
 mod member;
-#[cfg(feature = "redis")]
-mod mirror;
 mod order;
 mod pattern;
 mod position;
+#[cfg(feature = "redis")]
+mod replica;
 mod shared;
 mod sketch;
 mod state;
@@ -62,7 +62,7 @@ pub(crate) use evict::{CompiledEvict, TagTemplate, Terms};
 pub(crate) use intent::Intent;
 pub(crate) use invalidation::InvalidationKind;
 #[cfg(feature = "redis")]
-pub(crate) use mirror::{Delta, Epoch, Local, Mirror, SharedPosition};
+pub(crate) use replica::{Delta, Epoch, Local, Replica, SharedPosition};
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};
 #[cfg_attr(

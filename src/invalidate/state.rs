@@ -6,10 +6,10 @@ use smallvec::SmallVec;
 
 use super::index::Index;
 use super::intent::Open;
-use super::keys::{Keys, Place};
+use super::keys::{Keys, Slot};
 use super::position::Position;
 use super::subject::SubjectRef;
-use super::table::Stamp;
+use super::table::Merge;
 use crate::mutant::{self, Mutant};
 
 /// What the log has to say about a stored response.
@@ -45,7 +45,7 @@ pub(super) struct Latest {
 struct Held(Option<(Instant, Instant)>);
 
 /// Invalidations on their way into the index, hashed before the lock is taken.
-pub(super) type Placed = SmallVec<[(Place, bool); 4]>;
+pub(super) type Placed = SmallVec<[(Slot, bool); 4]>;
 
 impl State {
     pub(super) fn new(capacity: usize) -> Self {
@@ -138,7 +138,7 @@ impl Latest {
     }
 }
 
-impl Stamp for Latest {
+impl Merge for Latest {
     fn absorb(&mut self, other: Self) {
         self.hard = self.hard.max(other.hard);
         self.soft = self.soft.max(other.soft);
@@ -149,7 +149,7 @@ impl Stamp for Latest {
     }
 }
 
-impl Stamp for Held {
+impl Merge for Held {
     /// Holds that overlap are one; of others the later counts.
     fn absorb(&mut self, other: Self) {
         self.0 = match (self.0, other.0) {

@@ -8,7 +8,7 @@
 use super::order::Order;
 
 /// What is kept beside a hash: recorded twice, it is the later of both.
-pub(super) trait Stamp: Copy + Default {
+pub(super) trait Merge: Copy + Default {
     /// Makes this the later of the two.
     fn absorb(&mut self, other: Self);
 
@@ -35,7 +35,7 @@ struct Record<S> {
 
 const FREE: u64 = 0;
 
-impl<S: Stamp> Table<S> {
+impl<S: Merge> Table<S> {
     /// Sets aside all the room at once. It becomes resident as it is used.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    impl Stamp for u64 {
+    impl Merge for u64 {
         fn absorb(&mut self, other: Self) {
             *self = (*self).max(other);
         }

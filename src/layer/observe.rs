@@ -4,7 +4,7 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 use super::CacheHandle;
-use crate::exchange::Core;
+use crate::exchange::CacheState;
 use crate::store::{StoreHealth, StoreState};
 use crate::telemetry::{self, CacheStats, HotKey, Listener, Report, Source};
 
@@ -60,13 +60,13 @@ impl CacheHandle {
     /// It looks at every counter of every route, which takes some microseconds.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
-        self.core.stats.snapshot(self.core.store.usage())
+        self.cache.stats.snapshot(self.cache.store.usage())
     }
 
     /// Returns how the cache is, at once: from what is known already.
     #[must_use]
     pub fn health(&self) -> Health {
-        let store = self.core.store.health();
+        let store = self.cache.store.health();
         let bypassed = self.is_bypassed();
         let status = match (store.state, bypassed) {
             (StoreState::Up, false) => HealthStatus::Ok,
@@ -85,44 +85,44 @@ impl CacheHandle {
     /// Durations are in it while they are [measured](Self::measure_latency).
     #[must_use]
     pub fn prometheus(&self) -> String {
-        telemetry::render(&report(&self.core))
+        telemetry::render(&report(&self.cache))
     }
 
     /// Begins to measure durations, or stops; see
     /// [`CacheLayerBuilder::measure_latency`](crate::CacheLayerBuilder::measure_latency).
     pub fn measure_latency(&self, on: bool) {
-        self.core.stats.listen(Listener::Latencies, on);
+        self.cache.stats.listen(Listener::Latencies, on);
     }
 
     /// Returns the keys that were asked for most lately, the hottest first; none unless somebody
     /// [watches](crate::CacheLayerBuilder::hot_keys) for them.
     #[must_use]
     pub fn hot_keys(&self) -> Vec<HotKey> {
-        self.core.stats.hot_keys()
+        self.cache.stats.hot_keys()
     }
 
     /// Begins to watch for the keys that are asked for most; see
     /// [`CacheLayerBuilder::hot_keys`](crate::CacheLayerBuilder::hot_keys). Without effect where that
     /// has been begun already.
     pub fn watch_hot_keys(&self, most: usize) {
-        self.core.stats.watch_keys(most);
+        self.cache.stats.watch_keys(most);
     }
 }
 
-fn report(core: &Core) -> Report<'_> {
+fn report(cache: &CacheState) -> Report<'_> {
     Report {
-        stats: &core.stats,
-        usage: core.store.usage(),
-        health: core.store.health(),
-        bypassed: core.bypass.load(Ordering::Relaxed),
+        stats: &cache.stats,
+        usage: cache.store.usage(),
+        health: cache.store.health(),
+        bypassed: cache.bypass.load(Ordering::Relaxed),
     }
 }
 
 /// Weak: a meter provider outlives many a cache.
-impl Source for Weak<Core> {
+impl Source for Weak<CacheState> {
     fn read(&self, see: &mut dyn FnMut(&Report<'_>)) {
-        if let Some(core) = self.upgrade() {
-            see(&report(&core));
+        if let Some(cache) = self.upgrade() {
+            see(&report(&cache));
         }
     }
 }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use sfv::{BareItem, ListEntry, Parser};
 
 use super::cache_status::*;
+use super::headers::*;
 use super::outcome::*;
-use super::show::*;
 
 fn writer() -> CacheStatusWriter {
     CacheStatusWriter::new("ExampleCache").expect("a token")
@@ -185,9 +185,9 @@ fn every_outcome_has_the_parameters_and_types_of_rfc_9211() {
         }
     }
     for outcome in outcomes {
-        for told in [
-            Told::default(),
-            Told {
+        for parameters in [
+            StatusParameters::default(),
+            StatusParameters {
                 ttl: Some(i64::MIN),
                 fwd_status: Some(StatusCode::from_u16(999).expect("a status")),
                 detail: Some("two \"words\""),
@@ -196,7 +196,7 @@ fn every_outcome_has_the_parameters_and_types_of_rfc_9211() {
             // Behind another cache's member, on a line of its own (§2).
             let mut headers = HeaderMap::new();
             headers.append("cache-status", HeaderValue::from_static("Origin; fwd=miss"));
-            Show::default().stamp(&mut headers, outcome, told);
+            StatusHeaders::default().stamp(&mut headers, outcome, parameters);
             let lines = headers.get_all("cache-status").iter();
             let field = lines
                 .map(|line| line.to_str().expect("printable"))

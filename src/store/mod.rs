@@ -46,40 +46,40 @@ pub use tiered::{NearCache, TieredStore, TieredStoreBuilder};
 /// - When [`invalidate`](Self::invalidate) has answered `Ok`, the log that [`log`](Self::log)
 ///   returns holds the invalidation, and so does the log of every other node once a `get` that
 ///   began later has answered there.
-/// - No call blocks the thread. What takes time answers [`Answer::Later`]. The layer bounds the
+/// - No call blocks the thread. What takes time answers [`MaybeReady::Later`]. The layer bounds the
 ///   time it waits for a store.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Looks up what is stored under a key, and brings [`log`](Self::log) up to date with every
     /// invalidation that was acknowledged before the call.
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>>;
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>>;
 
     /// Stores a value under a key, in place of what was there.
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>>;
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>>;
 
     /// Removes what is stored under a key.
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>>;
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>>;
 
     /// Looks up several keys, and answers in their order.
     ///
     /// The default looks all of them up at the same time, which is one turn for a store that sends what
     /// it is asked together on one connection.
-    fn get_many(&self, keys: &[KeyRef<'_>]) -> Answer<Result<Vec<Option<Stored>>, Error>> {
-        Answer::all(keys.iter().map(|key| self.get(*key)))
+    fn get_many(&self, keys: &[KeyRef<'_>]) -> MaybeReady<Result<Vec<Option<Stored>>, Error>> {
+        MaybeReady::all(keys.iter().map(|key| self.get(*key)))
     }
 
     /// Stores several values. Where this fails, some of them may have been stored.
     ///
     /// The default stores all of them at the same time.
-    fn put_many(&self, entries: Vec<(Key, Stored)>) -> Answer<Result<(), Error>> {
+    fn put_many(&self, entries: Vec<(Key, Stored)>) -> MaybeReady<Result<(), Error>> {
         let put = |(key, stored)| self.put(key, stored);
-        Answer::all(entries.into_iter().map(put)).done()
+        MaybeReady::all(entries.into_iter().map(put)).done()
     }
 
     /// Removes what is stored under several keys. Where this fails, some of them may be left.
     ///
     /// The default removes all of them at the same time.
-    fn remove_many(&self, keys: &[KeyRef<'_>]) -> Answer<Result<(), Error>> {
-        Answer::all(keys.iter().map(|key| self.remove(*key))).done()
+    fn remove_many(&self, keys: &[KeyRef<'_>]) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::all(keys.iter().map(|key| self.remove(*key))).done()
     }
 
     /// Adds to the counter of a key, in one step that no other can come between, and returns its new
@@ -99,9 +99,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// The default fails: this store does not count. So does what would not fit into 64 bits, and
     /// leaves the counter as it was.
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
         let _ = (key, by, ttl);
-        Answer::Now(Err(Error::store("this store has no counters")))
+        MaybeReady::Now(Err(Error::store("this store has no counters")))
     }
 
     /// Returns this node's copy of the log of invalidations.
@@ -111,8 +111,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// call, as [`get`](Self::get) does, without looking anything up.
     ///
     /// The default is right for a store that no other process shares.
-    fn catch_up(&self) -> Answer<Result<(), Error>> {
-        Answer::Now(Ok(()))
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 
     /// Records invalidations: in the log of this node and, where the store is shared, in the log
@@ -122,14 +122,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// node: a store that takes its time has its [`log`](Self::log) record them first.
     ///
     /// The default is right for a store that no other process shares.
-    fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
+    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         self.log().append(invalidations);
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     }
 
     /// Returns how long [`invalidate`](Self::invalidate) takes its time on purpose, after all is
     /// recorded: for so much longer than its deadline the layer waits for it. By default not at all.
-    fn acknowledges_after(&self) -> Duration {
+    fn ack_delay(&self) -> Duration {
         Duration::ZERO
     }
 
@@ -137,9 +137,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// The layer asks once for each handler call that others may wait for. The default is right for a
     /// store that no other process shares.
-    fn claim(&self, key: KeyRef<'_>) -> Answer<Claim> {
+    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<Claim> {
         let _ = key;
-        Answer::Now(Claim::Granted(None))
+        MaybeReady::Now(Claim::Granted(None))
     }
 
     /// Reclaims the room of stored responses that nothing may serve any more. The layer calls this
@@ -255,14 +255,14 @@ pub trait Granted: fmt::Debug + Send + Sync {
 /// A store's answer: at once, as memory's, or after some waiting.
 ///
 /// A memory store answers without a future, so that a hit allocates nothing for it.
-pub enum Answer<T> {
+pub enum MaybeReady<T> {
     /// The answer.
     Now(T),
     /// A future of the answer.
     Later(Pin<Box<dyn Future<Output = T> + Send>>),
 }
 
-impl<T> Answer<T> {
+impl<T> MaybeReady<T> {
     /// Waits for the answer.
     pub async fn get(self) -> T {
         match self {
@@ -272,18 +272,18 @@ impl<T> Answer<T> {
     }
 }
 
-impl<T: Send + 'static> Answer<Result<T, Error>> {
+impl<T: Send + 'static> MaybeReady<Result<T, Error>> {
     /// Gathers answers: at once, if all of them came at once.
-    fn all(answers: impl Iterator<Item = Self>) -> Answer<Result<Vec<T>, Error>> {
+    fn all(answers: impl Iterator<Item = Self>) -> MaybeReady<Result<Vec<T>, Error>> {
         let answers: Vec<Self> = answers.collect();
         if answers.iter().all(|answer| matches!(answer, Self::Now(_))) {
             let now = answers.into_iter().filter_map(|answer| match answer {
                 Self::Now(answer) => Some(answer),
                 Self::Later(_) => None,
             });
-            return Answer::Now(now.collect());
+            return MaybeReady::Now(now.collect());
         }
-        Answer::Later(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             // What comes behind a failure is done all the same.
             let answers = join_all(answers.into_iter().map(Self::get)).await;
             answers.into_iter().collect()
@@ -291,16 +291,16 @@ impl<T: Send + 'static> Answer<Result<T, Error>> {
     }
 }
 
-impl Answer<Result<Vec<()>, Error>> {
-    fn done(self) -> Answer<Result<(), Error>> {
+impl MaybeReady<Result<Vec<()>, Error>> {
+    fn done(self) -> MaybeReady<Result<(), Error>> {
         match self {
-            Self::Now(done) => Answer::Now(done.map(drop)),
-            Self::Later(done) => Answer::Later(Box::pin(async move { done.await.map(drop) })),
+            Self::Now(done) => MaybeReady::Now(done.map(drop)),
+            Self::Later(done) => MaybeReady::Later(Box::pin(async move { done.await.map(drop) })),
         }
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Answer<T> {
+impl<T: fmt::Debug> fmt::Debug for MaybeReady<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Now(answer) => f.debug_tuple("Now").field(answer).finish(),

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Answer, Store, Stored, Usage};
+use super::{MaybeReady, Store, Stored, Usage};
 use crate::error::Error;
 use crate::invalidate::Log;
 use crate::key::{Key, KeyRef};
@@ -23,21 +23,21 @@ impl NoStore {
 }
 
 impl Store for NoStore {
-    fn get(&self, _key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
-        Answer::Now(Ok(None))
+    fn get(&self, _key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
+        MaybeReady::Now(Ok(None))
     }
 
-    fn put(&self, _key: Key, _stored: Stored) -> Answer<Result<(), Error>> {
-        Answer::Now(Ok(()))
+    fn put(&self, _key: Key, _stored: Stored) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 
-    fn remove(&self, _key: KeyRef<'_>) -> Answer<Result<(), Error>> {
-        Answer::Now(Ok(()))
+    fn remove(&self, _key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 
     /// Every counter is given up at once.
-    fn increment(&self, _: KeyRef<'_>, by: i64, _: Duration) -> Answer<Result<i64, Error>> {
-        Answer::Now(Ok(by))
+    fn increment(&self, _: KeyRef<'_>, by: i64, _: Duration) -> MaybeReady<Result<i64, Error>> {
+        MaybeReady::Now(Ok(by))
     }
 
     fn log(&self) -> &Log {

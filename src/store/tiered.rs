@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::memory::{MemoryStore, MemoryStoreBuilder};
 use super::redis::{Node, Place, RedisStore, RedisStoreBuilder};
-use super::{Answer, Claim, Store, StoreHealth, StoreState, Stored, Usage};
+use super::{Claim, MaybeReady, Store, StoreHealth, StoreState, Stored, Usage};
 use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
@@ -214,10 +214,10 @@ impl TieredStore {
     fn confirm(&self, key: KeyRef<'_>, stored: Stored) -> Found {
         let permit = match self.far.permit_to_look_up() {
             Ok(permit) => permit,
-            Err(error) => return Answer::Now(Err(error)),
+            Err(error) => return MaybeReady::Now(Err(error)),
         };
         let (node, memory, key) = (self.far.node().clone(), self.near.clone(), key.to_owned());
-        Answer::Later(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             let _until_it_is_found = permit;
             node.follow().await?;
             if stored.is_valid(memory.log()) {
@@ -232,20 +232,20 @@ impl TieredStore {
     fn fetch(&self, key: KeyRef<'_>) -> Found {
         let (memory, owned) = (self.near.clone(), key.to_owned());
         match self.far.find(key, true) {
-            Answer::Now(answer) => Answer::Now(answer),
-            Answer::Later(found) => Answer::Later(Box::pin(async move {
+            MaybeReady::Now(answer) => MaybeReady::Now(answer),
+            MaybeReady::Later(found) => MaybeReady::Later(Box::pin(async move {
                 Ok(promoted(&memory, owned, found.await?))
             })),
         }
     }
 }
 
-type Found = Answer<Result<Option<Stored>, Error>>;
+type Found = MaybeReady<Result<Option<Stored>, Error>>;
 
 fn near(memory: &MemoryStore, key: KeyRef<'_>) -> Option<Stored> {
     match memory.get(key) {
-        Answer::Now(Ok(stored)) => stored,
-        Answer::Now(Err(_)) | Answer::Later(_) => None,
+        MaybeReady::Now(Ok(stored)) => stored,
+        MaybeReady::Now(Err(_)) | MaybeReady::Later(_) => None,
     }
 }
 
@@ -268,10 +268,10 @@ impl Store for TieredStore {
             .as_ref()
             .is_some_and(|stored| stored.is_of_use(self.log(), now.0));
         if of_use && self.holds_a_lease(now) {
-            return Answer::Now(Ok(near));
+            return MaybeReady::Now(Ok(near));
         }
         if self.alone && self.far.node().is_down() {
-            return Answer::Now(Ok(near));
+            return MaybeReady::Now(Ok(near));
         }
         match near {
             Some(stored) if of_use => self.confirm(key, stored),
@@ -279,20 +279,20 @@ impl Store for TieredStore {
         }
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         let far = self.far.put(key.clone(), stored.clone());
         // Memory answers at once, and has no error to tell of.
         let _ = self.near.put(key, stored);
         far
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         let _ = self.near.remove(key);
         self.far.remove(key)
     }
 
     /// Adds in Redis alone: a count in memory would be one node's.
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
         self.far.increment(key, by, ttl)
     }
 
@@ -300,23 +300,23 @@ impl Store for TieredStore {
         self.far.log()
     }
 
-    fn catch_up(&self) -> Answer<Result<(), Error>> {
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
         let alone = self.alone && self.far.node().is_down();
         match alone || self.holds_a_lease(Node::times()) {
-            true => Answer::Now(Ok(())),
+            true => MaybeReady::Now(Ok(())),
             false => self.far.catch_up(),
         }
     }
 
-    fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
+    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         self.far.invalidate(invalidations)
     }
 
-    fn acknowledges_after(&self) -> Duration {
-        self.far.acknowledges_after()
+    fn ack_delay(&self) -> Duration {
+        self.far.ack_delay()
     }
 
-    fn claim(&self, key: KeyRef<'_>) -> Answer<Claim> {
+    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<Claim> {
         self.far.claim(key)
     }
 

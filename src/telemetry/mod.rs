@@ -82,7 +82,7 @@ pub(crate) trait Source: Send + Sync + 'static {
 
 /// What is known of a request when it is answered, beside its route and its outcome.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Account<'a> {
+pub(crate) struct RequestRecord<'a> {
     /// When its lookup began.
     pub(crate) began: Option<Instant>,
     /// Whether the store answered it, without the handler.
@@ -128,12 +128,12 @@ impl Stats {
     }
 
     /// Tells those who want to know more of a request that is answered.
-    pub(crate) fn tell_listeners(
+    pub(crate) fn notify_listeners(
         &self,
         clock: &Clock,
         row: &Row,
         outcome: Outcome,
-        account: &Account<'_>,
+        account: &RequestRecord<'_>,
     ) {
         if let Some(began) = account.began
             && self.is_timed()

@@ -5,7 +5,7 @@ use std::fmt;
 use http::Response;
 use http::header::HeaderMap;
 
-use crate::status::Show;
+use crate::status::StatusHeaders;
 
 /// What the cache did with a request, as its response's `X-Cache` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +40,7 @@ impl XCache {
 
     pub(super) fn in_headers(headers: &HeaderMap) -> Option<Self> {
         // The last line is that of the outermost cache, which is the one the test talks to.
-        let value = headers.get_all(Show::X_CACHE).iter().next_back()?;
+        let value = headers.get_all(StatusHeaders::X_CACHE).iter().next_back()?;
         Self::ALL
             .into_iter()
             .find(|known| known.as_str().as_bytes() == value.as_bytes())
@@ -85,7 +85,7 @@ pub fn assert_outcome<B>(response: &Response<B>, expected: XCache) {
     assert!(
         found == Some(expected),
         "expected {expected}, found X-Cache: {:?} and Cache-Status: {:?}",
-        headers.get(Show::X_CACHE),
+        headers.get(StatusHeaders::X_CACHE),
         headers.get("cache-status"),
     );
 }

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::entry::{Reuse, StoredResponse, StoredValue, Times, Variant, Variants};
 use crate::invalidate::{Invalidation, Log, Namespace, Position, Subject, Verdict};
 use crate::key::{Key, KeyBuilder, KeyRef};
-use crate::store::{Answer, Store, Stored};
+use crate::store::{MaybeReady, Store, Stored};
 
 /// What a store did while it was checked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -545,7 +545,7 @@ async fn remove(store: &dyn Store, key: KeyRef<'_>) {
 }
 
 /// A store that is out of order cannot be checked.
-async fn answer<T>(answer: Answer<Result<T, crate::error::Error>>) -> T {
+async fn answer<T>(answer: MaybeReady<Result<T, crate::error::Error>>) -> T {
     match answer.get().await {
         Ok(answer) => answer,
         Err(error) => panic!("the store reports an error: {error:?}"),
@@ -555,8 +555,8 @@ async fn answer<T>(answer: Answer<Result<T, crate::error::Error>>) -> T {
 /// A fiftieth of `times` for a store that has to go and ask somebody else.
 fn repetitions(store: &dyn Store, times: u64) -> u64 {
     match store.get(key("how long does it take?").borrow()) {
-        Answer::Now(_) => times,
-        Answer::Later(_) => times / 50,
+        MaybeReady::Now(_) => times,
+        MaybeReady::Later(_) => times / 50,
     }
 }
 

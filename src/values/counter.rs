@@ -34,7 +34,7 @@ impl<T, C> Values<T, C> {
     /// ```
     pub async fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
         let key = self.space.counter_key(key);
-        let store = &self.space.core.store;
+        let store = &self.space.cache.store;
         self.space
             .change(store.increment(key.borrow(), by, self.ttl))
             .await
@@ -47,7 +47,7 @@ impl<T, C> Values<T, C> {
     /// Fails where the store did.
     pub async fn reset(&self, key: &str) -> Result<(), Error> {
         let key = self.space.counter_key(key);
-        let store = &self.space.core.store;
+        let store = &self.space.cache.store;
         self.space.change(store.remove(key.borrow())).await
     }
 }

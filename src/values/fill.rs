@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::space::Place;
+use super::space::Address;
 use super::stats::Event;
 use super::{Codec, Values};
 use crate::entry::StoredValue;
-use crate::flight::{Flight, Freed, Join, Leader};
+use crate::flight::{Flight, Join, Leader, NoResult};
 use crate::mutant::{self, Mutant};
 
 /// How often a caller looks for a call to join before it makes its own. Each turn means that the one
@@ -85,24 +85,24 @@ impl<T, C: Codec<T>> Values<T, C> {
         make: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let space = &*self.space;
-        if space.core.is_bypassed() {
+        if space.cache.is_bypassed() {
             return make().await;
         }
         let came = space.now();
-        let place = space.place(key, &self.tags);
-        let Ok(found) = space.find(place.key.borrow()).await else {
+        let address = space.address(key, &self.tags);
+        let Ok(found) = space.find(address.key.borrow()).await else {
             return make().await;
         };
-        if let Some(value) = self.read(place.key.borrow(), found) {
+        if let Some(value) = self.read(address.key.borrow(), found) {
             return Ok(value);
         }
-        let leader = match self.share(&place, came).await {
+        let leader = match self.share(&address, came).await {
             Shared::Value(value) => return Ok(value),
             Shared::Lead(leader) => leader,
         };
         match make().await {
             Ok(value) => {
-                self.land(leader, place, &value, came);
+                self.publish(leader, address, &value, came);
                 Ok(value)
             }
             Err(error) => {
@@ -113,19 +113,19 @@ impl<T, C: Codec<T>> Values<T, C> {
     }
 
     /// Waits for another's call, or begins one.
-    async fn share(&self, place: &Place, came: Instant) -> Shared<T> {
+    async fn share(&self, address: &Address, came: Instant) -> Shared<T> {
         let space = &*self.space;
-        let (flights, key) = (&space.core.values.flights, &place.key);
+        let (flights, key) = (&space.cache.values.flights, &address.key);
         let give_up = tokio::time::Instant::now().checked_add(self.max_wait);
         for _ in 0..TURNS {
-            let joinable = |flight: &ValueFlight| self.may_join(flight, place, came);
+            let joinable = |flight: &ValueFlight| self.may_join(flight, address, came);
             match flights.join(key, space.now(), || space.position(), joinable) {
-                Join::Wait(flight) => match self.wait_for(&flight, place, came, give_up).await {
+                Join::Wait(flight) => match self.wait_for(&flight, address, came, give_up).await {
                     Waited::Value(value) => return Shared::Value(value),
                     Waited::Again => {}
                     Waited::Alone => break,
                 },
-                Join::Lead(leader) => return self.look_again(leader, place),
+                Join::Lead(leader) => return self.look_again(leader, address),
                 Join::Alone => break,
             }
         }
@@ -133,14 +133,14 @@ impl<T, C: Codec<T>> Values<T, C> {
     }
 
     /// Looks a value up as the one who is to make it: another call may have ended since.
-    fn look_again(&self, leader: ValueLeader, place: &Place) -> Shared<T> {
-        let key = place.key.borrow();
+    fn look_again(&self, leader: ValueLeader, address: &Address) -> Shared<T> {
+        let key = address.key.borrow();
         let Some(stored) = self.space.find_at_once(key) else {
             return Shared::Lead(leader);
         };
         match self.decode(key, &stored) {
             Some(value) => {
-                leader.land(stored);
+                leader.publish(stored);
                 Shared::Value(value)
             }
             None => Shared::Lead(leader),
@@ -148,63 +148,63 @@ impl<T, C: Codec<T>> Values<T, C> {
     }
 
     /// Judges a call under way as a stored value is judged, by the tags that are known.
-    fn may_join(&self, flight: &ValueFlight, place: &Place, came: Instant) -> bool {
+    fn may_join(&self, flight: &ValueFlight, address: &Address, came: Instant) -> bool {
         let space = &*self.space;
         let may_share = |subject| space.may_share(flight.position, flight.began, subject, came);
-        match flight.landed() {
+        match flight.published() {
             Some(stored) => {
                 stored.age(space.now()) < stored.lifetime() && may_share(stored.subject())
             }
-            None => may_share(place.subject.borrow()),
+            None => may_share(address.subject.borrow()),
         }
     }
 
     async fn wait_for(
         &self,
         flight: &ValueFlight,
-        place: &Place,
+        address: &Address,
         came: Instant,
         give_up: Option<tokio::time::Instant>,
     ) -> Waited<T> {
         let space = &*self.space;
         space.counts.add(Event::Collapsed, 1);
-        let landing = match give_up {
-            Some(give_up) => tokio::time::timeout_at(give_up, flight.landing()).await,
-            None => Ok(flight.landing().await),
+        let result = match give_up {
+            Some(give_up) => tokio::time::timeout_at(give_up, flight.result()).await,
+            None => Ok(flight.result().await),
         };
-        let stored = match landing {
+        let stored = match result {
             Ok(Ok(stored)) => stored,
-            Ok(Err(Freed::Abandoned)) => return Waited::Again,
-            Ok(Err(Freed::NotForOthers)) | Err(_) => return Waited::Alone,
+            Ok(Err(NoResult::Abandoned)) => return Waited::Again,
+            Ok(Err(NoResult::NotForOthers)) | Err(_) => return Waited::Alone,
         };
         // By all of its tags now; its own caller's were not known before.
         let subject = match mutant::is(Mutant::HandlerTagsIgnoredAtLanding) {
-            true => place.subject.borrow(),
+            true => address.subject.borrow(),
             false => stored.subject(),
         };
         if !space.may_share(flight.position, flight.began, subject, came) {
             return Waited::Again;
         }
-        match self.decode(place.key.borrow(), &stored) {
+        match self.decode(address.key.borrow(), &stored) {
             Some(value) => Waited::Value(value),
             None => Waited::Alone,
         }
     }
 
     /// Gives what was made to those who wait, and to the store.
-    fn land(&self, leader: ValueLeader, place: Place, value: &T, came: Instant) {
+    fn publish(&self, leader: ValueLeader, address: Address, value: &T, came: Instant) {
         let position = match mutant::is(Mutant::PositionAtCommit) {
             true => self.space.position(),
             false => leader.position(),
         };
-        let Ok(stored) = self.make(&place, value, position) else {
+        let Ok(stored) = self.make(&address, value, position) else {
             leader.not_for_others();
             return;
         };
         let stored = Arc::new(stored);
-        leader.land(stored.clone());
+        leader.publish(stored.clone());
         if self.check(&stored).is_ok() {
-            self.space.record(leader, place.key, &stored, came);
+            self.space.record(leader, address.key, &stored, came);
         }
     }
 }

@@ -21,7 +21,7 @@ mod options;
 mod space;
 mod stats;
 
-use space::{Place, Space, TURN};
+use space::{Address, Space, TURN};
 use stats::Event;
 
 pub use codec::{Codec, Json};
@@ -133,7 +133,7 @@ impl CacheHandle {
     #[must_use]
     pub fn values<T>(&self, namespace: &str) -> Values<T> {
         Values {
-            space: Arc::new(Space::new(self.core.clone(), namespace)),
+            space: Arc::new(Space::new(self.cache.clone(), namespace)),
             ttl: TTL,
             max_bytes: MAX_BODY,
             max_wait: MAX_WAIT,
@@ -150,7 +150,7 @@ impl CacheHandle {
     #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
     #[must_use]
     pub fn value_stats(&self) -> Vec<(String, ValueStats)> {
-        self.core.values.registry.snapshot()
+        self.cache.values.registry.snapshot()
     }
 }
 
@@ -180,7 +180,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// Fails where the store did. A caller that can do without the value takes that for `None`;
     /// [`get_or_insert_with`](Self::get_or_insert_with) does.
     pub async fn get(&self, key: &str) -> Result<Option<T>, Error> {
-        if self.space.core.is_bypassed() {
+        if self.space.cache.is_bypassed() {
             return Ok(None);
         }
         let key = self.space.key(key);
@@ -200,7 +200,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     ) -> Result<Vec<Option<T>>, Error> {
         let keys = keys.into_iter().map(|key| self.space.key(key.as_ref()));
         let keys: Vec<Key> = keys.collect();
-        if self.space.core.is_bypassed() {
+        if self.space.cache.is_bypassed() {
             return Ok(keys.iter().map(|_| None).collect());
         }
         let mut values = Vec::with_capacity(keys.len());
@@ -252,11 +252,11 @@ impl<T, C: Codec<T>> Values<T, C> {
         };
         let mut storable = Vec::new();
         for (key, value) in entries {
-            let place = self.space.place(key.as_ref(), &self.tags);
-            let value = self.make(&place, value.borrow(), position)?;
+            let address = self.space.address(key.as_ref(), &self.tags);
+            let value = self.make(&address, value.borrow(), position)?;
             self.check(&value)?;
             if self.space.may_store(&value, self.space.now()) {
-                storable.push((place.key, value));
+                storable.push((address.key, value));
             }
         }
         self.space.put(storable).await
@@ -325,7 +325,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     }
 
     /// Makes a value to be stored.
-    fn make(&self, place: &Place, value: &T, position: Position) -> Result<StoredValue, Error> {
+    fn make(&self, address: &Address, value: &T, position: Position) -> Result<StoredValue, Error> {
         let bytes = self.codec.encode(value).map_err(|error| {
             self.space.counts.add(Event::Refused, 1);
             Error::value("the value could not be encoded").with_source(error)
@@ -335,11 +335,11 @@ impl<T, C: Codec<T>> Values<T, C> {
             StoredValue::new(&bytes, subject, now, Duration::ZERO, self.ttl, position)
         };
         Ok(match &self.tags_of {
-            None => made(&place.subject),
+            None => made(&address.subject),
             Some(tags_of) => {
-                let mut tags = place.subject.tags().to_vec();
+                let mut tags = address.subject.tags().to_vec();
                 tags.extend(tags_of(value));
-                made(&place.subject.clone().with_tags(tags))
+                made(&address.subject.clone().with_tags(tags))
             }
         })
     }

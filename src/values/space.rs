@@ -6,12 +6,12 @@ use std::time::Instant;
 use super::stats::{Counts, Event, Registry, ValueStats};
 use crate::entry::StoredValue;
 use crate::error::Error;
-use crate::exchange::Core;
+use crate::exchange::CacheState;
 use crate::flight::{Flights, Leader};
 use crate::invalidate::{Invalidation, Namespace, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder, KeyRef};
 use crate::mutant::{self, Mutant};
-use crate::store::{Answer, Stored};
+use crate::store::{MaybeReady, Stored};
 use crate::telemetry::Operation;
 
 /// How many keys a store is asked to change or to find at a time. It may have a bound of its own on what
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
 /// One namespace of a cache.
 #[derive(Debug)]
 pub(super) struct Space {
-    pub(super) core: Arc<Core>,
+    pub(super) cache: Arc<CacheState>,
     pub(super) name: Box<str>,
     pub(super) counts: Arc<Counts>,
     namespace: Namespace,
@@ -39,23 +39,23 @@ pub(super) struct Space {
 
 /// What a value is stored under, and what it is invalidated by.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Address {
     pub(super) key: Key,
     pub(super) subject: Subject,
 }
 
 impl Space {
-    pub(super) fn new(core: Arc<Core>, name: &str) -> Self {
+    pub(super) fn new(cache: Arc<CacheState>, name: &str) -> Self {
         Self {
-            counts: core.values.registry.counts(name),
+            counts: cache.values.registry.counts(name),
             namespace: Namespace::new(name),
             name: name.into(),
-            core,
+            cache,
         }
     }
 
-    pub(super) fn place(&self, key: &str, tags: &[Box<str>]) -> Place {
-        Place {
+    pub(super) fn address(&self, key: &str, tags: &[Box<str>]) -> Address {
+        Address {
             key: self.key(key),
             subject: self.namespace.subject(key, tags),
         }
@@ -83,16 +83,16 @@ impl Space {
     }
 
     pub(super) fn now(&self) -> Instant {
-        self.core.clock.instant()
+        self.cache.clock.instant()
     }
 
     pub(super) fn position(&self) -> Position {
-        self.core.store.log().position()
+        self.cache.store.log().position()
     }
 
     /// Asks for what other nodes have invalidated, and returns the position behind it.
     pub(super) async fn latest_position(&self) -> Result<Position, Error> {
-        self.answer(Operation::Get, self.core.store.catch_up())
+        self.answer(Operation::Get, self.cache.store.catch_up())
             .await?;
         Ok(self.position())
     }
@@ -101,24 +101,24 @@ impl Space {
     pub(super) async fn answer<T>(
         &self,
         operation: Operation,
-        answer: Answer<Result<T, Error>>,
+        answer: MaybeReady<Result<T, Error>>,
     ) -> Result<T, Error> {
-        let answered = self.core.bounded(operation, answer).await;
+        let answered = self.cache.bounded(operation, answer).await;
         if let Err(error) = &answered {
             self.counts.add(Event::StoreError, 1);
-            self.core.store_failed(operation, error);
+            self.cache.store_failed(operation, error);
         }
         answered
     }
 
     /// Has something changed in the store.
-    pub(super) async fn change<T>(&self, answer: Answer<Result<T, Error>>) -> Result<T, Error> {
+    pub(super) async fn change<T>(&self, answer: MaybeReady<Result<T, Error>>) -> Result<T, Error> {
         self.answer(Operation::Change, answer).await
     }
 
     pub(super) async fn find(&self, key: KeyRef<'_>) -> Result<Option<Arc<StoredValue>>, Error> {
         let found = self
-            .answer(Operation::Get, self.core.store.get(key))
+            .answer(Operation::Get, self.cache.store.get(key))
             .await?;
         Ok(self.usable(found))
     }
@@ -130,7 +130,7 @@ impl Space {
     ) -> Result<impl Iterator<Item = Option<Arc<StoredValue>>> + use<'_>, Error> {
         let asked = {
             let keys: Vec<_> = keys.iter().map(Key::borrow).collect();
-            self.core.store.get_many(&keys)
+            self.cache.store.get_many(&keys)
         };
         let found = self.answer(Operation::Get, asked).await?;
         let found = found.into_iter().chain(std::iter::repeat(None));
@@ -139,9 +139,9 @@ impl Space {
 
     /// Looks a value up where that costs no waiting.
     pub(super) fn find_at_once(&self, key: KeyRef<'_>) -> Option<Arc<StoredValue>> {
-        match self.core.store.get(key) {
-            Answer::Now(Ok(found)) => self.usable(found),
-            Answer::Now(Err(_)) | Answer::Later(_) => None,
+        match self.cache.store.get(key) {
+            MaybeReady::Now(Ok(found)) => self.usable(found),
+            MaybeReady::Now(Err(_)) | MaybeReady::Later(_) => None,
         }
     }
 
@@ -150,7 +150,7 @@ impl Space {
         match found? {
             Stored::Value(value)
                 if mutant::is(Mutant::LookupVerdictSkipped)
-                    || value.is_usable(self.core.store.log(), self.now()) =>
+                    || value.is_usable(self.cache.store.log(), self.now()) =>
             {
                 Some(value)
             }
@@ -166,7 +166,7 @@ impl Space {
         subject: SubjectRef<'_>,
         came: Instant,
     ) -> bool {
-        let log = self.core.store.log();
+        let log = self.cache.store.log();
         let outlasts_hold =
             || !mutant::is(Mutant::HoldIgnoredAtJoin) && log.outlasts_hold(subject, began, came);
         mutant::is(Mutant::JoinAny)
@@ -175,7 +175,7 @@ impl Space {
 
     /// Returns whether a value made since `position`, by a call that began at `began`, may be stored.
     pub(super) fn may_store(&self, stored: &StoredValue, began: Instant) -> bool {
-        let log = self.core.store.log();
+        let log = self.cache.store.log();
         log.may_store(stored.position(), stored.subject(), began)
     }
 
@@ -183,7 +183,7 @@ impl Space {
     pub(super) async fn put(&self, entries: Vec<(Key, StoredValue)>) -> Result<(), Error> {
         for (key, _) in &entries {
             // A call that began before must not store what it brings over this.
-            self.core.values.flights.overtake(key);
+            self.cache.values.flights.overtake(key);
         }
         let (useful, useless): (Vec<_>, Vec<_>) = entries
             .into_iter()
@@ -200,14 +200,14 @@ impl Space {
             if turn.is_empty() {
                 return Ok(());
             }
-            self.change(self.core.store.put_many(turn)).await?;
+            self.change(self.cache.store.put_many(turn)).await?;
         }
     }
 
     /// Removes what is stored under some keys.
     async fn clear(&self, keys: &[KeyRef<'_>]) -> Result<(), Error> {
         for turn in keys.chunks(TURN) {
-            self.change(self.core.store.remove_many(turn)).await?;
+            self.change(self.cache.store.remove_many(turn)).await?;
         }
         Ok(())
     }
@@ -226,13 +226,13 @@ impl Space {
         {
             return;
         }
-        let put = || self.core.store.put(key, Stored::Value(stored.clone()));
+        let put = || self.cache.store.put(key, Stored::Value(stored.clone()));
         let Some(answer) = leader.record(put) else {
             return;
         };
         self.counts.add(Event::Set, 1);
         // Until then the flight is found, and can be joined.
-        self.core.in_background_with(answer, leader);
+        self.cache.in_background_with(answer, leader);
     }
 
     /// Has the values of some keys used no more, and gives back their room.
@@ -252,7 +252,7 @@ impl Space {
     }
 
     async fn invalidate(&self, what: &[Invalidation]) -> Result<(), Error> {
-        let recorded = self.core.invalidate(what).await;
+        let recorded = self.cache.invalidate(what).await;
         if recorded.is_err() {
             self.counts.add(Event::StoreError, 1);
         }
@@ -262,6 +262,6 @@ impl Space {
     /// Removes what could not be read.
     pub(super) fn discard(&self, key: KeyRef<'_>) {
         self.counts.add(Event::Unreadable, 1);
-        self.core.in_background(self.core.store.remove(key));
+        self.cache.in_background(self.cache.store.remove(key));
     }
 }

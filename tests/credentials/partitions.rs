@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use http::header::HeaderName;
 use tower_response_cache::{
-    Answer as StoreAnswer, CacheLayer, Error, Key, KeyRef, Log, MemoryStore, Policy, Routes, Store,
-    Stored, Usage,
+    CacheLayer, Error, Key, KeyRef, Log, MaybeReady, MemoryStore, Policy, Routes, Store, Stored,
+    Usage,
 };
 
 use super::support::{Bench, MINUTE, Origin, sent};
@@ -88,17 +88,17 @@ struct Noting {
 }
 
 impl Store for Noting {
-    fn get(&self, key: KeyRef<'_>) -> StoreAnswer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         self.keys.lock().unwrap().extend_from_slice(key.as_bytes());
         self.store.get(key)
     }
 
-    fn put(&self, key: Key, stored: Stored) -> StoreAnswer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.keys.lock().unwrap().extend_from_slice(key.as_bytes());
         self.store.put(key, stored)
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> StoreAnswer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         self.store.remove(key)
     }
 

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tower_response_cache::{
-    Answer as StoreAnswer, Error, Key, KeyRef, Log, MemoryStore, NoStore, Policy, Store, Stored,
-    Usage,
+    Error, Key, KeyRef, Log, MaybeReady, MemoryStore, NoStore, Policy, Store, Stored, Usage,
 };
 
 use super::support::{Bench, MINUTE, Origin, request};
@@ -39,39 +38,39 @@ struct Troubled {
     fails: Arc<AtomicBool>,
     hangs: Arc<AtomicBool>,
     /// Says that a write may take so long to be acknowledged.
-    acknowledges_after: Duration,
+    ack_delay: Duration,
 }
 
 impl Troubled {
     fn trouble<T: Send + 'static>(
         &self,
-        answer: impl FnOnce() -> StoreAnswer<Result<T, Error>>,
-    ) -> StoreAnswer<Result<T, Error>> {
+        answer: impl FnOnce() -> MaybeReady<Result<T, Error>>,
+    ) -> MaybeReady<Result<T, Error>> {
         if self.hangs.load(Ordering::SeqCst) {
-            return StoreAnswer::Later(Box::pin(std::future::pending()));
+            return MaybeReady::Later(Box::pin(std::future::pending()));
         }
         if self.fails.load(Ordering::SeqCst) {
-            return StoreAnswer::Now(Err(Error::store("out of order")));
+            return MaybeReady::Now(Err(Error::store("out of order")));
         }
         answer()
     }
 }
 
 impl Store for Troubled {
-    fn get(&self, key: KeyRef<'_>) -> StoreAnswer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         self.trouble(|| self.store.get(key))
     }
 
-    fn put(&self, key: Key, stored: Stored) -> StoreAnswer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.trouble(|| self.store.put(key, stored))
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> StoreAnswer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         self.trouble(|| self.store.remove(key))
     }
 
-    fn acknowledges_after(&self) -> Duration {
-        self.acknowledges_after
+    fn ack_delay(&self) -> Duration {
+        self.ack_delay
     }
 
     fn log(&self) -> &Log {
@@ -126,7 +125,7 @@ async fn a_store_that_hangs_is_waited_for_no_longer_than_its_deadline() {
 #[tokio::test]
 async fn no_patience_is_too_long() {
     let store = Troubled {
-        acknowledges_after: Duration::MAX,
+        ack_delay: Duration::MAX,
         ..Troubled::default()
     };
     let builder = builder(Policy::ttl(Duration::MAX)).store(store);

@@ -19,15 +19,18 @@ struct Slow {
 }
 
 impl Store for Slow {
-    fn get(&self, key: KeyRef<'_>) -> tower_response_cache::Answer<Result<Option<Stored>, Error>> {
+    fn get(
+        &self,
+        key: KeyRef<'_>,
+    ) -> tower_response_cache::MaybeReady<Result<Option<Stored>, Error>> {
         self.memory.get(key)
     }
 
-    fn put(&self, key: Key, stored: Stored) -> tower_response_cache::Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> tower_response_cache::MaybeReady<Result<(), Error>> {
         self.memory.put(key, stored)
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> tower_response_cache::Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> tower_response_cache::MaybeReady<Result<(), Error>> {
         self.memory.remove(key)
     }
 
@@ -38,10 +41,10 @@ impl Store for Slow {
     fn invalidate(
         &self,
         invalidations: &[Invalidation],
-    ) -> tower_response_cache::Answer<Result<(), Error>> {
+    ) -> tower_response_cache::MaybeReady<Result<(), Error>> {
         let (memory, gate) = (self.memory.clone(), self.gate.clone());
         let invalidations = invalidations.to_vec();
-        tower_response_cache::Answer::Later(Box::pin(async move {
+        tower_response_cache::MaybeReady::Later(Box::pin(async move {
             gate.wait().await;
             memory.invalidate(&invalidations).get().await
         }))

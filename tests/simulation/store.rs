@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tower_response_cache::{
-    Answer, Error, Invalidation, Key, KeyRef, Log, MemoryStore, Store, Stored, Usage,
+    Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, Store, Stored, Usage,
 };
 
 use crate::world::World;
@@ -30,13 +30,13 @@ impl FickleStore {
 
     fn later<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&MemoryStore) -> Answer<T> + Send + 'static,
-    ) -> Answer<T> {
+        act: impl FnOnce(&MemoryStore) -> MaybeReady<T> + Send + 'static,
+    ) -> MaybeReady<T> {
         if !self.rolls(self.slow) {
             return act(&self.memory);
         }
         let (world, memory) = (self.world.clone(), self.memory.clone());
-        Answer::Later(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             world.step().await;
             let answer = act(&memory).get().await;
             world.maybe_step().await;
@@ -46,7 +46,7 @@ impl FickleStore {
 }
 
 impl Store for FickleStore {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         if self.rolls(self.loses) {
             // Memory answers at once.
             drop(self.memory.remove(key));
@@ -55,11 +55,11 @@ impl Store for FickleStore {
         self.later(move |memory| memory.get(key.borrow()))
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.later(move |memory| memory.put(key, stored))
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         let key = key.to_owned();
         self.later(move |memory| memory.remove(key.borrow()))
     }
@@ -68,7 +68,7 @@ impl Store for FickleStore {
         self.memory.log()
     }
 
-    fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
+    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         let invalidations = invalidations.to_vec();
         self.later(move |memory| memory.invalidate(&invalidations))
     }

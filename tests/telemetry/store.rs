@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tower_response_cache::{
-    Answer, Error, HealthStatus, Invalidation, Key, KeyRef, Log, MemoryStore, Store, StoreHealth,
-    StoreState, Stored, Usage,
+    Error, HealthStatus, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, Store,
+    StoreHealth, StoreState, Stored, Usage,
 };
 
 use crate::shop;
@@ -34,10 +34,10 @@ impl Slow {
 
     fn later<T: Send + 'static>(
         &self,
-        answer: Answer<Result<T, Error>>,
-    ) -> Answer<Result<T, Error>> {
+        answer: MaybeReady<Result<T, Error>>,
+    ) -> MaybeReady<Result<T, Error>> {
         let fails = self.controls.fails.load(Ordering::SeqCst);
-        Answer::Later(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             tokio::task::yield_now().await;
             match fails {
                 true => Err(Error::store("told to fail")),
@@ -48,15 +48,15 @@ impl Slow {
 }
 
 impl Store for Slow {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         self.later(self.store.get(key))
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.later(self.store.put(key, stored))
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         self.later(self.store.remove(key))
     }
 
@@ -64,7 +64,7 @@ impl Store for Slow {
         self.store.log()
     }
 
-    fn invalidate(&self, what: &[Invalidation]) -> Answer<Result<(), Error>> {
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         self.later(self.store.invalidate(what))
     }
 

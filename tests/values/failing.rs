@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_response_cache::{
-    Answer, CacheHandle, CacheLayer, Error, ErrorKind, Invalidation, Key, KeyRef, Log, MemoryStore,
-    Store, Stored, Usage,
+    CacheHandle, CacheLayer, Error, ErrorKind, Invalidation, Key, KeyRef, Log, MaybeReady,
+    MemoryStore, Store, Stored, Usage,
 };
 
 use super::found;
@@ -49,18 +49,18 @@ impl Moody {
 
     fn answer<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&MemoryStore) -> Answer<Result<T, Error>> + Send + 'static,
-    ) -> Answer<Result<T, Error>> {
+        act: impl FnOnce(&MemoryStore) -> MaybeReady<Result<T, Error>> + Send + 'static,
+    ) -> MaybeReady<Result<T, Error>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let gone = || Err(Error::store("gone"));
         let mood = self.mood.load(Ordering::SeqCst);
         if mood == Mood::Prompt as u8 {
             return act(&self.memory);
         } else if mood == Mood::Failing as u8 {
-            return Answer::Now(gone());
+            return MaybeReady::Now(gone());
         }
         let memory = self.memory.clone();
-        Answer::Later(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             if mood == Mood::Stalled as u8 {
                 std::future::pending::<()>().await;
             } else if mood == Mood::FailingLater as u8 {
@@ -73,21 +73,21 @@ impl Moody {
 }
 
 impl Store for Moody {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         let key = key.to_owned();
         self.answer(move |memory| memory.get(key.borrow()))
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.answer(move |memory| memory.put(key, stored))
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         let key = key.to_owned();
         self.answer(move |memory| memory.remove(key.borrow()))
     }
 
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
         let key = key.to_owned();
         self.answer(move |memory| memory.increment(key.borrow(), by, ttl))
     }
@@ -96,7 +96,7 @@ impl Store for Moody {
         self.memory.log()
     }
 
-    fn invalidate(&self, what: &[Invalidation]) -> Answer<Result<(), Error>> {
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         let what = what.to_vec();
         self.answer(move |memory| memory.invalidate(&what))
     }
@@ -239,15 +239,15 @@ async fn a_removal_that_nobody_waits_for_is_made_all_the_same() {
 struct Plain(MemoryStore);
 
 impl Store for Plain {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         self.0.get(key)
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.0.put(key, stored)
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         self.0.remove(key)
     }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tower_response_cache::testing::ManualClock;
 use tower_response_cache::{
-    Answer, CacheHandle, Error, Invalidation, Key, KeyRef, Log, MemoryStore, Store, Stored, Usage,
-    Values,
+    CacheHandle, Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, Store, Stored,
+    Usage, Values,
 };
 
 use super::cache_with;
@@ -50,8 +50,8 @@ struct Hesitant {
 impl Hesitant {
     fn answer<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&MemoryStore) -> Answer<Result<T, Error>> + Send + 'static,
-    ) -> Answer<Result<T, Error>> {
+        act: impl FnOnce(&MemoryStore) -> MaybeReady<Result<T, Error>> + Send + 'static,
+    ) -> MaybeReady<Result<T, Error>> {
         let mut random = {
             let mut random = self.random.lock().unwrap();
             if random.below(4) > 0 {
@@ -60,7 +60,7 @@ impl Hesitant {
             Random::new(random.next())
         };
         let memory = self.memory.clone();
-        Answer::Later(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             hesitate(&mut random).await;
             let answer = act(&memory).get().await;
             hesitate(&mut random).await;
@@ -70,16 +70,16 @@ impl Hesitant {
 }
 
 impl Store for Hesitant {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         let key = key.to_owned();
         self.answer(move |memory| memory.get(key.borrow()))
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.answer(move |memory| memory.put(key, stored))
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         let key = key.to_owned();
         self.answer(move |memory| memory.remove(key.borrow()))
     }
@@ -88,7 +88,7 @@ impl Store for Hesitant {
         self.memory.log()
     }
 
-    fn invalidate(&self, what: &[Invalidation]) -> Answer<Result<(), Error>> {
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         let what = what.to_vec();
         self.answer(move |memory| memory.invalidate(&what))
     }

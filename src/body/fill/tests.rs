@@ -370,7 +370,7 @@ fn no_schedule_loses_a_wake_up_a_byte_or_budget() {
         }
         let whole = !run.readers.is_empty();
         bench.script = mpsc::unbounded_channel().0;
-        // Round and round: a reader that waits for another's progress is not left behind.
+        // Batch and round: a reader that waits for another's progress is not left behind.
         while run.readers.iter().any(|watched| !watched.over) {
             let before: usize = run.readers.iter().map(|watched| watched.read.len()).sum();
             let over = run.readers.iter().filter(|watched| watched.over).count();

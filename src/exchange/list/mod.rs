@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 
-use super::Core;
+use super::CacheState;
 use crate::key::Key;
 
 mod filter;
@@ -35,7 +35,7 @@ struct Candidate {
     info: EntryInfo,
 }
 
-impl Core {
+impl CacheState {
     /// Lists stored responses; `None` where the store cannot list what it holds.
     ///
     /// Keeps no more than the page and what comes before it, however much is stored.

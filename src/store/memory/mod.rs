@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use self::shard::Shard;
 use self::sweep::{Sweep, Swept};
-use super::{Answer, Store, Stored, Usage};
+use super::{MaybeReady, Store, Stored, Usage};
 use crate::clock::Clock;
 use crate::entry::StoredResponse;
 use crate::error::Error;
@@ -222,11 +222,11 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
-        Answer::Now(Ok(self.shard(key).get(key)))
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
+        MaybeReady::Now(Ok(self.shard(key).get(key)))
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         let shard = self.shard(key.borrow());
         if shard::weight(&key, &stored) > self.largest_entry {
             // What was there is older; it must not outlive its replacement.
@@ -235,24 +235,24 @@ impl Store for MemoryStore {
             let evicted = shard.put(key, stored);
             self.evictions.fetch_add(evicted, Ordering::Relaxed);
         }
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         self.shard(key).remove(key);
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     }
 
     /// Adds under the lock of the counter's shard. Counters take room as entries do, and end by the
     /// store's own [`clock`](MemoryStoreBuilder::clock).
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
         let (shard, now) = (self.shard(key), self.clock.instant());
         if by == 0 {
-            return Answer::Now(Ok(shard.count(key, now)));
+            return MaybeReady::Now(Ok(shard.count(key, now)));
         }
         let (count, evicted) = shard.increment(key, by, now.checked_add(ttl), now);
         self.evictions.fetch_add(evicted, Ordering::Relaxed);
-        Answer::Now(count.ok_or_else(|| Error::store("the count would not fit into 64 bits")))
+        MaybeReady::Now(count.ok_or_else(|| Error::store("the count would not fit into 64 bits")))
     }
 
     fn log(&self) -> &Log {
@@ -260,12 +260,12 @@ impl Store for MemoryStore {
     }
 
     #[cfg(mutants)]
-    fn invalidate(&self, what: &[Invalidation]) -> Answer<Result<(), Error>> {
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         match mutant::is(mutant::Mutant::DeleteOnly) {
             true => self.delete(what),
             false => drop(self.log.append(what)),
         }
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     }
 
     /// Looks at no more than 256 entries, which takes some 50 µs, or 150 when something has been

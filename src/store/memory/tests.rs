@@ -50,12 +50,15 @@ fn fill(store: &MemoryStore, path: &str, body: usize) {
         fresh_for(60),
         body_of(body),
     );
-    assert!(matches!(store.put(key(path), stored), Answer::Now(Ok(()))));
+    assert!(matches!(
+        store.put(key(path), stored),
+        MaybeReady::Now(Ok(()))
+    ));
 }
 
 fn found(store: &MemoryStore, path: &str) -> bool {
     match store.get(key(path).borrow()) {
-        Answer::Now(Ok(found)) => found.is_some(),
+        MaybeReady::Now(Ok(found)) => found.is_some(),
         other => panic!("memory answers at once and without an error: {other:?}"),
     }
 }
@@ -76,7 +79,7 @@ fn what_is_stored_is_counted_until_it_is_removed() {
     assert_eq!(store.usage().bytes, usage.bytes - 1_000);
     assert!(matches!(
         store.remove(key("/a").borrow()),
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     ));
     assert_eq!((store.usage().entries, store.usage().bytes), (0, 0));
 }
@@ -257,7 +260,10 @@ fn sweeping_reclaims_what_is_past_use() {
         let received = clock.clock().instant();
         let times = Times { received, ..times };
         let stored = response(store.log(), "/a", headers, times, Bytes::new());
-        assert!(matches!(store.put(key("/a"), stored), Answer::Now(Ok(()))));
+        assert!(matches!(
+            store.put(key("/a"), stored),
+            MaybeReady::Now(Ok(()))
+        ));
         let Some(expected) = expected else {
             clock.advance(Duration::from_secs(10_000_000_000));
             sweep(&store);
@@ -292,13 +298,13 @@ fn a_list_of_variants_goes_when_none_of_them_is_left() {
         known: vec![variant("/a de"), variant("/a fr")],
     };
     let put = store.put(key("/a"), Stored::Variants(Arc::new(variants)));
-    assert!(matches!(put, Answer::Now(Ok(()))));
+    assert!(matches!(put, MaybeReady::Now(Ok(()))));
     fill(&store, "/a fr", 10);
     sweep(&store);
     assert!(found(&store, "/a"));
     assert!(matches!(
         store.remove(key("/a fr").borrow()),
-        Answer::Now(Ok(()))
+        MaybeReady::Now(Ok(()))
     ));
     sweep(&store);
     assert!(!found(&store, "/a"));

@@ -13,7 +13,7 @@ use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 /// A server, or several, that speak Redis. Nothing here waits longer than the store's deadline.
 pub(super) trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Records invalidations in the shared log, and asks what it holds behind a known position.
-    fn follow(&self, ask: Ask) -> Pending<Followed>;
+    fn follow(&self, ask: Question) -> Pending<Followed>;
 
     /// Reads a value.
     fn get(&self, name: Name) -> Pending<Option<Bytes>>;
@@ -41,7 +41,7 @@ pub(super) type Name = Box<str>;
 
 /// What is asked of the shared log.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ask {
+pub(super) struct Question {
     /// What this node knows.
     pub(super) known: Option<SharedPosition>,
     /// An epoch to end.

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 use super::RedisStore;
 use super::client::{Fred, channel};
-use super::connected::Connected;
 use super::node::Node;
-use super::push::Listener;
+use super::notifications::Listener;
+use super::reconnect::Connected;
 use crate::error::Error;
 use crate::invalidate::Log;
 

@@ -14,8 +14,8 @@ use fred::types::config::Options;
 use fred::types::scripts::Script;
 use fred::types::{ClusterHash, CustomCommand, Expiration, SetOptions, Value};
 
-use super::backend::{Ask, Backend, Failure, Followed, Name, Pending};
-use super::connected::Connected;
+use super::backend::{Backend, Failure, Followed, Name, Pending, Question};
+use super::reconnect::Connected;
 use crate::hexadecimal::hexadecimal;
 use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 
@@ -100,7 +100,7 @@ impl Fred {
 
     /// Bounds an operation. fred bounds it as well, but not while it is about to reconnect.
     ///
-    /// Begun where it stays: fred's futures are of many KiB, and would be moved with all of them.
+    /// Progress where it stays: fred's futures are of many KiB, and would be moved with all of them.
     fn bounded<T, F>(&self, operation: impl FnOnce() -> F + Send + 'static) -> Pending<T>
     where
         F: Future<Output = Result<T, fred::error::Error>> + Send,
@@ -127,7 +127,7 @@ pub(super) fn channel(namespace: &str) -> String {
 }
 
 impl Backend for Fred {
-    fn follow(&self, ask: Ask) -> Pending<Followed> {
+    fn follow(&self, ask: Question) -> Pending<Followed> {
         let (client, log) = (self.client(), self.log.clone());
         let known = ask.known;
         let asked = self.bounded(async move || {
@@ -263,7 +263,7 @@ impl Log {
 
     /// What is said when there is nothing to record: as little as there can be, for each lookup
     /// says it.
-    fn question(&self, ask: &Ask) -> Vec<Value> {
+    fn question(&self, ask: &Question) -> Vec<Value> {
         let (epoch, number) = match ask.known {
             Some(known) => (hexadecimal(&known.epoch), known.number),
             None => (String::new(), 0),
@@ -277,7 +277,7 @@ impl Log {
     }
 
     /// The question, and what to do.
-    fn order(&self, ask: &Ask) -> Vec<Value> {
+    fn order(&self, ask: &Question) -> Vec<Value> {
         let end = ask.end.map(|epoch| hexadecimal(&epoch));
         let mut arguments = self.question(ask);
         arguments.extend([

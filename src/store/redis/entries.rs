@@ -31,12 +31,12 @@ pub(super) struct UnderWay {
 }
 
 /// A place among those under way, until it is dropped.
-pub(in crate::store) struct Permit {
+pub(in crate::store) struct InFlightPermit {
     node: Arc<Node>,
     of: fn(&UnderWay) -> &AtomicUsize,
 }
 
-impl Permit {
+impl InFlightPermit {
     pub(super) fn to_look_up(node: &Arc<Node>) -> Option<Self> {
         Self::within(node, |under_way| &under_way.lookups, MOST_LOOKUPS)
     }
@@ -56,7 +56,7 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for InFlightPermit {
     fn drop(&mut self) {
         (self.of)(&self.node.under_way).fetch_sub(1, Ordering::Relaxed);
     }
@@ -97,11 +97,11 @@ impl Node {
             epoch: stamp.epoch,
             number: stamp.position,
         };
-        let local = match self.mirror.local(made) {
+        let local = match self.replica.local(made) {
             // It came to Redis after the log had been asked.
             Local::Ahead => {
                 self.follow().await?;
-                self.mirror.local(made)
+                self.replica.local(made)
             }
             local => local,
         };
@@ -135,24 +135,24 @@ impl Node {
 
     /// Returns what to send to store a value, and under which name; `None` where no node could use
     /// it any more.
-    pub(super) fn parcel(&self, key: KeyRef<'_>, stored: &Stored) -> Option<Parcel> {
+    pub(super) fn parcel(&self, key: KeyRef<'_>, stored: &Stored) -> Option<EncodedEntry> {
         let at = now();
         let made = match stored {
-            Stored::Response(response) => self.mirror.shared(response.position)?,
-            Stored::Value(value) => self.mirror.shared(value.position())?,
-            Stored::Variants(_) => self.mirror.head()?,
+            Stored::Response(response) => self.replica.shared(response.position)?,
+            Stored::Value(value) => self.replica.shared(value.position())?,
+            Stored::Variants(_) => self.replica.head()?,
         };
         let age = age(stored, at);
         let stamp = Stamp::new(made.epoch, made.number, age, self.shared_ms(at)?);
-        Some(Parcel {
+        Some(EncodedEntry {
             name: self.name(key, 'e'),
             blob: wire::encode(key, stored, &stamp),
             keep: wire::keep_for(stored, age),
         })
     }
 
-    pub(super) async fn send(self: &Arc<Self>, parcel: Parcel) -> Result<(), Failure> {
-        let Parcel { name, blob, keep } = parcel;
+    pub(super) async fn send(self: &Arc<Self>, parcel: EncodedEntry) -> Result<(), Failure> {
+        let EncodedEntry { name, blob, keep } = parcel;
         self.noted(self.backend.set(name, blob, keep).await)
     }
 
@@ -187,7 +187,7 @@ impl Node {
 
 /// A value on its way to Redis.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct EncodedEntry {
     name: Name,
     blob: Bytes,
     keep: Duration,

@@ -20,22 +20,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, Claim, Store, StoreHealth, Stored, Usage};
+use super::{Claim, MaybeReady, Store, StoreHealth, Stored, Usage};
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
 
 mod backend;
+mod batches;
 mod breaker;
 mod builder;
 mod claims;
 mod client;
-mod connected;
 mod entries;
 mod lease;
 mod node;
-mod push;
-mod rounds;
+mod notifications;
+mod reconnect;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wire;
@@ -44,10 +44,10 @@ pub(super) use builder::Place;
 pub use builder::RedisStoreBuilder;
 
 use backend::Failure;
-use entries::Permit;
+use entries::InFlightPermit;
 use node::Counts;
 pub(super) use node::Node;
-use push::Listener;
+use notifications::Listener;
 
 /// A store in Redis: standalone, behind Sentinel, or a Cluster.
 ///
@@ -129,64 +129,64 @@ impl RedisStore {
         &self,
         key: KeyRef<'_>,
         kept: bool,
-    ) -> Answer<Result<Option<Stored>, Error>> {
+    ) -> MaybeReady<Result<Option<Stored>, Error>> {
         let permit = match self.permit_to_look_up() {
             Ok(permit) => permit,
-            Err(error) => return Answer::Now(Err(error)),
+            Err(error) => return MaybeReady::Now(Err(error)),
         };
         let (node, key) = (self.node.clone(), key.to_owned());
-        Answer::Later(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             let _until_it_is_found = permit;
             Ok(node.find(&key, kept).await?)
         }))
     }
 
-    pub(super) fn permit_to_look_up(&self) -> Result<Permit, Error> {
+    pub(super) fn permit_to_look_up(&self) -> Result<InFlightPermit, Error> {
         if self.node.is_down() {
             return Err(Failure::NotTried.into());
         }
-        Permit::to_look_up(&self.node)
+        InFlightPermit::to_look_up(&self.node)
             .ok_or_else(|| Error::unavailable("too many lookups in Redis are under way"))
     }
 }
 
 impl Store for RedisStore {
-    fn get(&self, key: KeyRef<'_>) -> Answer<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         self.find(key, false)
     }
 
-    fn put(&self, key: Key, stored: Stored) -> Answer<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         if self.node.is_down() {
-            return Answer::Now(Ok(()));
+            return MaybeReady::Now(Ok(()));
         }
-        let Some(permit) = Permit::to_store(&self.node) else {
+        let Some(permit) = InFlightPermit::to_store(&self.node) else {
             Counts::add(&self.node.counts.left_out);
-            return Answer::Now(Ok(()));
+            return MaybeReady::Now(Ok(()));
         };
         let Some(parcel) = self.node.parcel(key.borrow(), &stored) else {
-            return Answer::Now(Ok(()));
+            return MaybeReady::Now(Ok(()));
         };
         let node = self.node.clone();
-        Answer::Later(Box::pin(async move {
+        MaybeReady::Later(Box::pin(async move {
             let _until_it_is_there = permit;
             Ok(node.send(parcel).await?)
         }))
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> Answer<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         if self.node.is_down() {
-            return Answer::Now(Ok(()));
+            return MaybeReady::Now(Ok(()));
         }
         let (node, key) = (self.node.clone(), key.to_owned());
-        Answer::Later(Box::pin(async move { Ok(node.remove(key).await?) }))
+        MaybeReady::Later(Box::pin(async move { Ok(node.remove(key).await?) }))
     }
 
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> Answer<Result<i64, Error>> {
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
         if self.node.is_down() {
-            return Answer::Now(Err(Failure::NotTried.into()));
+            return MaybeReady::Now(Err(Failure::NotTried.into()));
         }
         let (node, key) = (self.node.clone(), key.to_owned());
-        Answer::Later(Box::pin(
+        MaybeReady::Later(Box::pin(
             async move { Ok(node.increment(key, by, ttl).await?) },
         ))
     }
@@ -195,12 +195,12 @@ impl Store for RedisStore {
         self.node.log()
     }
 
-    fn catch_up(&self) -> Answer<Result<(), Error>> {
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
         if self.node.is_down() {
-            return Answer::Now(Err(Failure::NotTried.into()));
+            return MaybeReady::Now(Err(Failure::NotTried.into()));
         }
         let node = self.node.clone();
-        Answer::Later(Box::pin(async move { Ok(node.follow().await?) }))
+        MaybeReady::Later(Box::pin(async move { Ok(node.follow().await?) }))
     }
 
     /// Records invalidations in the log that all nodes share: one round trip, however many there
@@ -208,14 +208,14 @@ impl Store for RedisStore {
     ///
     /// From the moment this is called, and even if it fails, this node does not use what they match;
     /// what could not be recorded is recorded before anything else when Redis is back.
-    fn invalidate(&self, invalidations: &[Invalidation]) -> Answer<Result<(), Error>> {
-        let Some(round) = self.node.invalidate(invalidations) else {
+    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        let Some(batch) = self.node.invalidate(invalidations) else {
             Counts::add(&self.node.counts.unacknowledged);
-            return Answer::Now(Err(Failure::NotTried.into()));
+            return MaybeReady::Now(Err(Failure::NotTried.into()));
         };
         let (node, wait) = (self.node.clone(), self.wait);
-        Answer::Later(Box::pin(async move {
-            if let Err(failure) = round.ended().await {
+        MaybeReady::Later(Box::pin(async move {
+            if let Err(failure) = batch.ended().await {
                 Counts::add(&node.counts.unacknowledged);
                 return Err(failure.into());
             }
@@ -226,17 +226,17 @@ impl Store for RedisStore {
         }))
     }
 
-    fn acknowledges_after(&self) -> Duration {
+    fn ack_delay(&self) -> Duration {
         self.wait
     }
 
-    fn claim(&self, key: KeyRef<'_>) -> Answer<Claim> {
+    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<Claim> {
         match self.collapse {
             Some(most) if !self.node.is_down() => {
                 let (node, key) = (self.node.clone(), key.to_owned());
-                Answer::Later(Box::pin(async move { node.claim(key, most).await }))
+                MaybeReady::Later(Box::pin(async move { node.claim(key, most).await }))
             }
-            _ => Answer::Now(Claim::Granted(None)),
+            _ => MaybeReady::Now(Claim::Granted(None)),
         }
     }
 

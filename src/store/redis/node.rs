@@ -9,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::backend::{Ask, Backend, Failure, Followed};
+use super::backend::{Backend, Failure, Followed, Question};
+use super::batches::{Batch, Batches, Group};
 use super::breaker::Breaker;
 use super::entries::UnderWay;
 use super::lease::Lease;
-use super::rounds::{Group, Round, Rounds};
 use crate::clock;
-use crate::invalidate::{Epoch, Invalidation, Log, Mirror, SharedPosition};
+use crate::invalidate::{Epoch, Invalidation, Log, Replica, SharedPosition};
 use crate::mutant::{self, Mutant};
 use crate::store::{StoreHealth, StoreState};
 
@@ -36,8 +36,8 @@ const OUTAGE: Duration = Duration::from_secs(1);
 pub(in crate::store) struct Node {
     pub(super) backend: Box<dyn Backend>,
     pub(super) namespace: Box<str>,
-    pub(super) mirror: Mirror,
-    rounds: Rounds,
+    pub(super) replica: Replica,
+    batches: Batches,
     breaker: Breaker,
     pub(in crate::store) lease: Lease,
     /// By how many milliseconds the server's clock is ahead of ours.
@@ -79,8 +79,8 @@ impl Node {
         let node = Arc::new(Self {
             backend,
             namespace: namespace.into(),
-            mirror: Mirror::new(log),
-            rounds: Rounds::default(),
+            replica: Replica::new(log),
+            batches: Batches::default(),
             breaker: Breaker::new(now()),
             lease: Lease::default(),
             ahead_ms: AtomicI64::new(i64::MIN),
@@ -96,7 +96,7 @@ impl Node {
     }
 
     pub(super) fn log(&self) -> &Log {
-        self.mirror.log()
+        self.replica.log()
     }
 
     /// Whether Redis is not asked, because it has failed too often.
@@ -119,7 +119,7 @@ impl Node {
     pub(in crate::store) fn health(&self, bound: Duration) -> StoreHealth {
         // Relaxed: figures, each for itself.
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (down, pending) = (self.is_down(), self.rounds.pending());
+        let (down, pending) = (self.is_down(), self.batches.pending());
         let (state, detail) = match (down, pending) {
             (true, _) => (StoreState::Down, Some("Redis does not answer".to_owned())),
             (false, 0) => (StoreState::Up, None),
@@ -167,10 +167,10 @@ impl Node {
 
     /// Records invalidations. From now on this node does not use what they match; when the round
     /// has ended well, no node does that looks from then on.
-    pub(super) fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Option<Arc<Round>> {
+    pub(super) fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Option<Arc<Batch>> {
         let group = Group::held(what, self.log());
         if self.is_down() {
-            self.rounds.give_back(VecDeque::from([group]), self.log());
+            self.batches.give_back(VecDeque::from([group]), self.log());
             // Between the two looks the last probe may have been sent without this.
             if !self.is_down() {
                 self.follow_soon();
@@ -180,18 +180,18 @@ impl Node {
         Some(self.join(Some(group)))
     }
 
-    fn join(self: &Arc<Self>, group: Option<Group>) -> Arc<Round> {
-        let (round, runs) = self.rounds.join(group);
+    fn join(self: &Arc<Self>, group: Option<Group>) -> Arc<Batch> {
+        let (batch, runs) = self.batches.join(group);
         if runs {
             let node = self.clone();
             // A task of its own: those who wait may go away.
             self.runtime.spawn(async move {
-                while let Some((round, groups)) = node.rounds.take() {
-                    round.end(node.ask(groups, None).await);
+                while let Some((batch, groups)) = node.batches.take() {
+                    batch.end(node.ask(groups, None).await);
                 }
             });
         }
-        round
+        batch
     }
 
     /// Asks the shared log, and records `groups` in it.
@@ -202,9 +202,9 @@ impl Node {
     ) -> Result<(), Failure> {
         let mut last = Failure::Refused("its log begins anew time and again".into());
         for _ in 0..TRIES {
-            let known = self.mirror.head();
+            let known = self.replica.head();
             let sent = Self::times();
-            let ask = Ask {
+            let ask = Question {
                 known,
                 end,
                 groups: groups.iter().map(|group| group.what.clone()).collect(),
@@ -216,8 +216,8 @@ impl Node {
                 self.failed(failure);
             }
             match self.noted(followed) {
-                Ok(followed) if self.mirror.catch_up(known, &followed.delta) => {
-                    self.take_in(known, &followed, sent);
+                Ok(followed) if self.replica.catch_up(known, &followed.delta) => {
+                    self.observe(known, &followed, sent);
                     groups.into_iter().for_each(Group::recorded);
                     return Ok(());
                 }
@@ -229,13 +229,13 @@ impl Node {
             }
         }
         if !groups.is_empty() {
-            self.rounds.give_back(groups, self.log());
+            self.batches.give_back(groups, self.log());
             self.runtime.spawn(try_again(Arc::downgrade(self)));
         }
         Err(last)
     }
 
-    fn take_in(
+    fn observe(
         &self,
         known: Option<SharedPosition>,
         followed: &Followed,
@@ -284,7 +284,7 @@ impl fmt::Debug for Node {
             .field("backend", &self.backend)
             .field("namespace", &self.namespace)
             .field("down", &self.is_down())
-            .field("pending", &self.rounds.pending())
+            .field("pending", &self.batches.pending())
             .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
@@ -310,14 +310,14 @@ async fn probe(node: Weak<Node>) {
         };
         let outage = node.breaker.open_for(now()).unwrap_or_default();
         // Others may have been unable to record something before they went down, or away.
-        let end = node.mirror.head().filter(|_| outage >= OUTAGE);
-        let first = node.mirror.head().is_none();
-        let groups = node.rounds.take_pending();
+        let end = node.replica.head().filter(|_| outage >= OUTAGE);
+        let first = node.replica.head().is_none();
+        let groups = node.batches.take_pending();
         if node.ask(groups, end.map(|known| known.epoch)).await.is_ok() {
             node.breaker.close(now());
             // What came while this probe was under way found the breaker open, and may have no
             // successor to go with.
-            if node.rounds.pending() > 0 {
+            if node.batches.pending() > 0 {
                 node.follow_soon();
             }
             node.up.notify_waiters();
@@ -326,7 +326,7 @@ async fn probe(node: Weak<Node>) {
                 false => tracing::info!(?outage, "Redis is back"),
             }
             // What came while this was under way went without it.
-            if node.rounds.pending() > 0 {
+            if node.batches.pending() > 0 {
                 node.follow_soon();
             }
             return;

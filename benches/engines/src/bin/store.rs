@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use tower_response_cache::testing::store_contract::sample;
-use tower_response_cache::{Answer, Invalidation, Key, MemoryStore, Store, Stored, StoredResponse};
+use tower_response_cache::{MaybeReady, Invalidation, Key, MemoryStore, Store, Stored, StoredResponse};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
@@ -72,7 +72,7 @@ fn entry(store: &MemoryStore, n: usize, body: usize) -> (Key, Stored) {
 
 fn put(store: &MemoryStore, n: usize, body: usize) {
     let (key, stored) = entry(store, n, body);
-    assert!(matches!(store.put(key, stored), Answer::Now(Ok(()))));
+    assert!(matches!(store.put(key, stored), MaybeReady::Now(Ok(()))));
 }
 
 /// Puts three times what fits and prints the most that was in use.

@@ -30,7 +30,7 @@ use std::process::Command;
 use std::{env, fs, thread};
 
 use tower_response_cache::testing::store_contract::sample;
-use tower_response_cache::{Answer, MemoryStore, Store};
+use tower_response_cache::{MaybeReady, MemoryStore, Store};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
@@ -117,7 +117,7 @@ fn storm(store: &MemoryStore, sizes: Range<u32>, bytes: usize, mut random: u64) 
         let size = (1 << power) + (random >> 40) as usize % (1 << power);
         let path = format!("/catalog/items/{}", (random >> 16) % 20_000);
         let (key, stored) = sample(store.log(), &path, vec![7; size].into());
-        assert!(matches!(store.put(key, stored), Answer::Now(Ok(()))));
+        assert!(matches!(store.put(key, stored), MaybeReady::Now(Ok(()))));
         put += size + 500;
     }
 }

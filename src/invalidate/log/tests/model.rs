@@ -6,7 +6,7 @@ use super::*;
 use crate::invalidate::Namespace;
 use crate::invalidate::invalidation::Target;
 use crate::invalidate::state::Latest;
-use crate::invalidate::table::Stamp;
+use crate::invalidate::table::Merge;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -15,7 +15,7 @@ enum Step {
     /// Closes one of the open intents; `true` for a write that was made.
     Close(usize, bool),
     /// Takes a position, as a fill does.
-    Begun,
+    Progress,
     /// Judges a subject at one of the positions taken.
     Judge(usize, Subject),
 }
@@ -131,7 +131,7 @@ fn steps(with_globs: bool) -> impl Strategy<Value = Vec<Step>> {
         3 => invalidations().prop_map(Step::Append),
         1 => invalidations().prop_map(Step::Begin),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(at, made)| Step::Close(at, made)),
-        2 => Just(Step::Begun),
+        2 => Just(Step::Progress),
         6 => (any::<usize>(), subject).prop_map(|(at, subject)| Step::Judge(at, subject)),
     ];
     prop::collection::vec(step, 0..60)
@@ -171,7 +171,7 @@ fn run(
                 }
             }
             Step::Close(..) => {}
-            Step::Begun => positions.push(log.position()),
+            Step::Progress => positions.push(log.position()),
             Step::Judge(at, subject) => {
                 let at = at % positions.len();
                 let (verdict, head) = log.verdict_at(positions[at], subject.borrow());

@@ -77,7 +77,7 @@ async fn what_comes_while_the_last_probe_is_under_way_is_recorded_without_being_
         tokio::time::sleep(Duration::from_secs(1)).await;
         if recorded.is_none() {
             other.follow().await.unwrap();
-            assert_eq!(other.mirror.head().unwrap().number, 1, "seed {seed}");
+            assert_eq!(other.replica.head().unwrap().number, 1, "seed {seed}");
         }
     }
 }

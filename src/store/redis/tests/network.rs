@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::dice::Dice;
 use super::server::{Limits, Server};
-use crate::store::redis::backend::{Ask, Backend, Failure, Followed, Name, Pending};
+use crate::store::redis::backend::{Backend, Failure, Followed, Name, Pending, Question};
 use crate::store::redis::node::now;
 
 pub(super) const DEADLINE: Duration = Duration::from_millis(50);
@@ -229,7 +229,7 @@ async fn pass(time: Duration) {
 }
 
 impl Backend for Line {
-    fn follow(&self, ask: Ask) -> Pending<Followed> {
+    fn follow(&self, ask: Question) -> Pending<Followed> {
         let (limits, began) = (self.limits, self.network.began);
         self.send(move |state, now| {
             let now_ms = state.clock_ms + (now - began).as_millis() as i64;

@@ -4,7 +4,7 @@ use super::dice::Dice;
 use super::real::{Connection, Redis, Reply};
 use super::server::{Limits, Server};
 use crate::invalidate::{Epoch, Invalidation, Pattern, SharedPosition};
-use crate::store::redis::backend::{Ask, Followed};
+use crate::store::redis::backend::{Followed, Question};
 
 const CASES: u64 = 150;
 const STEPS: usize = 60;
@@ -126,7 +126,7 @@ impl<'a> Pair<'a> {
 
     /// Asks in few words, as stores do where they have nothing to record; nothing where more are
     /// needed.
-    fn question(&mut self, ask: &Ask) -> Option<Reply> {
+    fn question(&mut self, ask: &Question) -> Option<Reply> {
         let only_asks = ask.groups.is_empty() && ask.end.is_none() && ask.known.is_some();
         if !only_asks || self.dice.percent(20) {
             return None;
@@ -141,7 +141,7 @@ impl<'a> Pair<'a> {
         self.connection.send(&words).unwrap()
     }
 
-    fn any_ask(&mut self) -> Ask {
+    fn any_ask(&mut self) -> Question {
         let groups = (0..self.dice.pick(&[0, 0, 1, 1, 2, 3])).map(|_| {
             let many = 1 + self.dice.below(self.dice.clone().pick(&[1, 3, 9]));
             (0..many).map(|_| any(&mut self.dice)).collect()
@@ -151,7 +151,7 @@ impl<'a> Pair<'a> {
             epoch: self.some_epoch(),
             number: self.dice.below(self.head as usize + 2) as u64,
         });
-        Ask {
+        Question {
             known,
             end: self.dice.percent(5).then(|| self.some_epoch()),
             groups,
@@ -180,7 +180,7 @@ fn any(dice: &mut Dice) -> Invalidation {
 }
 
 /// The script as a command, with the arguments that it describes itself, to ask alone.
-fn question(key: &str, ask: &Ask, limits: Limits) -> Vec<Vec<u8>> {
+fn question(key: &str, ask: &Question, limits: Limits) -> Vec<Vec<u8>> {
     [
         "EVAL",
         include_str!("../follow.lua"),
@@ -199,7 +199,7 @@ fn hex(epoch: Epoch) -> String {
 }
 
 /// The same, to ask and record.
-fn order(key: &str, ask: &Ask, limits: Limits) -> Vec<Vec<u8>> {
+fn order(key: &str, ask: &Question, limits: Limits) -> Vec<Vec<u8>> {
     let mut words = question(key, ask, limits);
     let more = [
         &hex(ask.new_epoch),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 use crate::mutant::{self, Mutant};
-use crate::store::redis::backend::{Ask, Failure, Followed, Name};
+use crate::store::redis::backend::{Failure, Followed, Name, Question};
 
 /// What `follow.lua` is told of the node's settings.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +116,7 @@ impl Server {
     /// Does what `follow.lua` does.
     pub(super) fn follow(
         &mut self,
-        ask: &Ask,
+        ask: &Question,
         limits: Limits,
         now_ms: i64,
     ) -> Result<Followed, Failure> {
@@ -133,7 +133,7 @@ impl Server {
         Ok(Followed { delta, now_ms })
     }
 
-    fn is_of_use(&self, log: &SortedSet, ask: &Ask) -> bool {
+    fn is_of_use(&self, log: &SortedSet, ask: &Question) -> bool {
         if mutant::is(Mutant::OnlyRegressNoticed) {
             let known = ask.known.filter(|known| known.epoch == log.epoch);
             return known.is_none_or(|known| known.number <= log.head);

@@ -14,9 +14,9 @@ const MOST: usize = 1024;
 /// Only ever a guess at which variant will be selected, looked up beside the list of them: what the
 /// store says of the list decides, and another turn is taken where the guess was wrong.
 #[derive(Debug, Default)]
-pub(crate) struct Guesses(Mutex<HashMap<Key, Arc<Variants>, KeyHasher>>);
+pub(crate) struct VariantHints(Mutex<HashMap<Key, Arc<Variants>, KeyHasher>>);
 
-impl Guesses {
+impl VariantHints {
     pub(super) fn of(&self, key: &Key) -> Option<Arc<Variants>> {
         self.lock().get(key).cloned()
     }

@@ -8,7 +8,7 @@ use http::response::Parts;
 use http::{Response, StatusCode};
 
 use super::admit;
-use super::forward::Fetch;
+use super::fetch::Fetch;
 use crate::entry::StoredResponse;
 use crate::invalidate::Verdict;
 use crate::semantics::cache_control::Scope;
@@ -21,7 +21,7 @@ use crate::telemetry::Operation;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
-pub(super) enum Basis {
+pub(super) enum Candidate {
     Nothing,
     /// The response that the request selects, to be validated.
     Stale(Arc<StoredResponse>),
@@ -36,7 +36,7 @@ pub(super) enum Basis {
 /// More variants than this are not looked at for one that may stand in.
 const MOST_TRIED: usize = 4;
 
-impl Basis {
+impl Candidate {
     /// Whether the request goes to the handler as the client made it.
     pub(super) fn asks_nothing(&self) -> bool {
         matches!(self, Self::Nothing | Self::Beside(_))
@@ -45,7 +45,7 @@ impl Basis {
     /// Puts what is to be asked on a request. What could be answered in a way that is of no use is
     /// asked only if the request can be sent again.
     pub(super) fn ask(&mut self, headers: &mut HeaderMap, repeatable: bool) {
-        let asked = match self {
+        let read = match self {
             Self::Nothing | Self::Beside(_) => return,
             Self::Stale(stored) => offer(headers, stored),
             Self::Variant(stored) => repeatable && offer(headers, stored),
@@ -57,7 +57,7 @@ impl Basis {
             }
         };
         // A stale response stays of use if the handler fails, validator or not.
-        if !asked && !matches!(self, Self::Stale(_)) {
+        if !read && !matches!(self, Self::Stale(_)) {
             *self = Self::Nothing;
         }
     }
@@ -70,30 +70,31 @@ fn offer(headers: &mut HeaderMap, stored: &StoredResponse) -> bool {
 impl Fetch {
     /// Looks for a stored variant whose validator may save a body, where none was selected.
     pub(super) async fn find_stand_in(&mut self) {
-        let asked = &self.asked;
-        let (Miss::Vary, Basis::Nothing, Some(variants)) = (self.why, &self.basis, &asked.variants)
+        let read = &self.read;
+        let (Miss::Vary, Candidate::Nothing, Some(variants)) =
+            (self.why, &self.candidate, &read.variants)
         else {
             return;
         };
-        if !asked.may_share() {
+        if !read.may_share() {
             return;
         }
-        let core = asked.core();
+        let cache = read.cache();
         for variant in variants.known.iter().rev().take(MOST_TRIED) {
             let etag = variant.etag.as_ref().map(|etag| etag.as_bytes());
-            if !validation::may_stand_in(&asked.headers, etag, None) && etag.is_none() {
+            if !validation::may_stand_in(&read.headers, etag, None) && etag.is_none() {
                 continue;
             }
-            let found = core
-                .bounded(Operation::Get, core.store.get(variant.key.borrow()))
+            let found = cache
+                .bounded(Operation::Get, cache.store.get(variant.key.borrow()))
                 .await;
             if let Ok(Some(Stored::Response(stored))) = found {
                 let coding = stored.head().get(&header::CONTENT_ENCODING);
-                if validation::may_stand_in(&asked.headers, stored.head().etag(), coding)
+                if validation::may_stand_in(&read.headers, stored.head().etag(), coding)
                     && stored.status == StatusCode::OK
-                    && core.verdict(&stored) == Verdict::Valid
+                    && cache.verdict(&stored) == Verdict::Valid
                 {
-                    self.basis = Basis::Variant(stored);
+                    self.candidate = Candidate::Variant(stored);
                     return;
                 }
             }

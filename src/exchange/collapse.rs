@@ -6,18 +6,18 @@ use http::header::{HeaderMap, HeaderName};
 use http::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::lookup::{self, Ask, Found, Lookup, variant_key};
-use super::{Asked, respond};
+use super::lookup::{self, Decision, Found, ReadView, variant_key};
+use super::{ReadContext, respond};
 use crate::body::CacheBody;
 use crate::entry::StoredResponse;
-use crate::flight::{Flight, Freed, Join, Landed, Landing, Streaming};
+use crate::flight::{Flight, FlightResult, Join, NoResult, StoredResult, StreamingResult};
 use crate::invalidate::{SubjectRef, Verdict};
 use crate::key::Key;
 use crate::mutant::{self, Mutant};
 use crate::semantics::preconditions::Precondition;
 use crate::semantics::vary;
-use crate::status::{Miss, Outcome, Told};
-use crate::store::Answer;
+use crate::status::{Miss, Outcome, StatusParameters};
+use crate::store::MaybeReady;
 use crate::telemetry::{Event, Operation};
 
 /// What waiting for another request's flight came to.
@@ -28,7 +28,7 @@ pub(super) enum Waited<B> {
     Alone,
 }
 
-impl Asked {
+impl ReadContext {
     /// Whether the response to this request is one that others may wait for, or that it may take
     /// from others.
     pub(super) fn may_share(&self) -> bool {
@@ -41,12 +41,12 @@ impl Asked {
     }
 
     pub(super) fn join(&self) -> Join {
-        let core = self.core();
-        self.place.flights.join(
+        let cache = self.cache();
+        self.mount.flights.join(
             &self.flight_key(),
-            core.clock.instant(),
-            || core.store.log().position(),
-            |flight| flight.is_of_use(core.clock.instant(), |tags| self.may_join(flight, tags)),
+            cache.clock.instant(),
+            || cache.store.log().position(),
+            |flight| flight.is_of_use(cache.clock.instant(), |tags| self.may_join(flight, tags)),
         )
     }
 
@@ -68,62 +68,62 @@ impl Asked {
         if !tags.is_empty() && !mutant::is(Mutant::HandlerTagsIgnoredAtLanding) {
             subject = subject.with_tags(tags);
         }
-        self.core().verdict_on(flight.position, subject) == Verdict::Valid
+        self.cache().verdict_on(flight.position, subject) == Verdict::Valid
             && !self.outlasts_hold(flight, subject)
     }
 
     /// Whether a flight's handler may have read from a replica that lagged behind a write, and this
     /// request began when none did any more: it would be given what must not be stored for it.
     fn outlasts_hold(&self, flight: &Flight, subject: SubjectRef<'_>) -> bool {
-        let log = self.core().store.log();
+        let log = self.cache().store.log();
         !mutant::is(Mutant::HoldIgnoredAtJoin)
             && log.outlasts_hold(subject, flight.began, self.began)
     }
 
     /// Looks again, as the leader of a flight: another may have landed since the first lookup.
-    pub(super) fn stored_meanwhile(&self) -> Option<Landed> {
-        let found = match lookup::find(self.core(), self.key.borrow(), &self.headers) {
-            Answer::Now(Ok(found)) => found,
-            Answer::Now(Err(_)) | Answer::Later(_) => return None,
+    pub(super) fn stored_meanwhile(&self) -> Option<StoredResult> {
+        let found = match lookup::find(self.cache(), self.key.borrow(), &self.headers) {
+            MaybeReady::Now(Ok(found)) => found,
+            MaybeReady::Now(Err(_)) | MaybeReady::Later(_) => return None,
         };
         self.fresh_among(found)
     }
 
     /// Looks again, for what another node has stored.
-    pub(super) async fn stored_elsewhere(&self) -> Option<Landed> {
-        let core = self.core();
-        let found = lookup::find(core, self.key.borrow(), &self.headers);
-        self.fresh_among(core.bounded(Operation::Get, found).await.ok()?)
+    pub(super) async fn stored_elsewhere(&self) -> Option<StoredResult> {
+        let cache = self.cache();
+        let found = lookup::find(cache, self.key.borrow(), &self.headers);
+        self.fresh_among(cache.bounded(Operation::Get, found).await.ok()?)
     }
 
-    fn fresh_among(&self, found: Found) -> Option<Landed> {
-        let ask = Ask {
+    fn fresh_among(&self, found: Found) -> Option<StoredResult> {
+        let view = ReadView {
             began: self.now(),
-            ..self.ask()
+            ..self.view()
         };
         if let (true, Some(stored)) = (
             mutant::is(Mutant::StoredMeanwhileUnjudged),
             found.response.clone(),
         ) {
-            return Some(self.landed(stored, Vec::new(), Outcome::Hit));
+            return Some(self.published(stored, Vec::new(), Outcome::Hit));
         }
         let names = found.variants.as_ref().map(|variants| &variants.names);
         let nominated = names.cloned().unwrap_or_default();
-        match ask.judge(found) {
-            Lookup::Fresh(stored, _) => Some(self.landed(stored, nominated, Outcome::Hit)),
+        match view.judge(found) {
+            Decision::Fresh(stored, _) => Some(self.published(stored, nominated, Outcome::Hit)),
             _ => None,
         }
     }
 
     /// What those who wait for this request's flight are given, if they are alike in the fields that
     /// are `nominated`.
-    pub(super) fn landed(
+    pub(super) fn published(
         &self,
         stored: Arc<StoredResponse>,
         nominated: Vec<HeaderName>,
         outcome: Outcome,
-    ) -> Landed {
-        Landed {
+    ) -> StoredResult {
+        StoredResult {
             stored,
             nominated,
             request: self.headers.clone(),
@@ -132,41 +132,45 @@ impl Asked {
     }
 
     pub(super) async fn wait_for<B>(&self, flight: &Flight, give_up: Option<Instant>) -> Waited<B> {
-        let core = self.core();
+        let cache = self.cache();
         self.route.row.count(Event::Collapsed);
-        let _waiting = core.stats.wait();
-        let landing = flight.landing();
-        let landing = match give_up {
-            Some(give_up) => tokio::time::timeout_at(give_up, landing).await,
-            None => Ok(landing.await),
+        let _waiting = cache.stats.wait();
+        let result = flight.result();
+        let result = match give_up {
+            Some(give_up) => tokio::time::timeout_at(give_up, result).await,
+            None => Ok(result.await),
         };
-        match landing {
-            Err(_) | Ok(Err(Freed::NotForOthers)) => Waited::Alone,
-            Ok(Err(Freed::Abandoned)) => Waited::Again,
-            Ok(Ok(Landing::Stored(landed))) => self.take_landed(flight, &landed),
-            Ok(Ok(Landing::Streaming(streaming))) => self.read_along(flight, &streaming),
+        match result {
+            Err(_) | Ok(Err(NoResult::NotForOthers)) => Waited::Alone,
+            Ok(Err(NoResult::Abandoned)) => Waited::Again,
+            Ok(Ok(FlightResult::Stored(published))) => self.take_landed(flight, &published),
+            Ok(Ok(FlightResult::Streaming(streaming))) => self.read_along(flight, &streaming),
         }
     }
 
-    fn take_landed<B>(&self, flight: &Flight, landed: &Landed) -> Waited<B> {
-        if self.outlasts_hold(flight, landed.stored.subject()) {
+    fn take_landed<B>(&self, flight: &Flight, published: &StoredResult) -> Waited<B> {
+        if self.outlasts_hold(flight, published.stored.subject()) {
             return Waited::Again;
         }
         let judged = match mutant::is(Mutant::JoinAny) {
             true => Verdict::Valid,
-            false => self.core().verdict(&landed.stored),
+            false => self.cache().verdict(&published.stored),
         };
-        match (judged, landed.outcome) {
+        match (judged, published.outcome) {
             (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {}
             _ => return Waited::Again,
         }
-        if !vary::selects(&landed.nominated, &landed.request, &self.headers) {
+        if !vary::selects(&published.nominated, &published.request, &self.headers) {
             return Waited::Alone;
         }
-        Waited::Answered(self.replay(&landed.stored, landed.outcome, Told::default()))
+        Waited::Answered(self.replay(
+            &published.stored,
+            published.outcome,
+            StatusParameters::default(),
+        ))
     }
 
-    fn read_along<B>(&self, flight: &Flight, streaming: &Streaming) -> Waited<B> {
+    fn read_along<B>(&self, flight: &Flight, streaming: &StreamingResult) -> Waited<B> {
         if !self.may_join(flight, &streaming.tags) {
             return Waited::Again;
         }
@@ -187,7 +191,7 @@ impl Asked {
             streaming.headers().clone(),
             CacheBody::filling(reader),
         );
-        self.tell(response.headers_mut(), outcome, Told::default());
+        self.stamp(response.headers_mut(), outcome, StatusParameters::default());
         Waited::Answered(self.conditionally(&self.headers, response))
     }
 
@@ -204,7 +208,7 @@ impl Asked {
             response.status(),
             respond::field(response.headers()),
             conditions,
-            &self.core().clock,
+            &self.cache().clock,
         ) {
             Precondition::NotModified => respond::not_modified(response.into_parts().0.headers),
             _ => response,

@@ -8,14 +8,14 @@ use super::outcome::Outcome;
 
 /// What is added to responses to tell what happened.
 #[derive(Clone, Debug)]
-pub(crate) struct Show {
+pub(crate) struct StatusHeaders {
     pub(crate) x_cache: bool,
     pub(crate) cache_status: bool,
     pub(crate) age: bool,
     pub(crate) writer: CacheStatusWriter,
 }
 
-impl Default for Show {
+impl Default for StatusHeaders {
     fn default() -> Self {
         Self {
             x_cache: true,
@@ -26,34 +26,47 @@ impl Default for Show {
     }
 }
 
-impl Show {
+impl StatusHeaders {
     /// The name of the field that people look at.
     pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
     /// Adds the fields that tell a client what happened to its request.
-    pub(crate) fn stamp(&self, headers: &mut HeaderMap, outcome: Outcome, told: Told) {
+    pub(crate) fn stamp(
+        &self,
+        headers: &mut HeaderMap,
+        outcome: Outcome,
+        parameters: StatusParameters,
+    ) {
         if self.x_cache {
             // Fails in a header section of more than 32,768 fields, which goes out as it is.
             let _ = headers.try_insert(Self::X_CACHE, outcome.x_cache());
         }
         if self.cache_status {
-            append(headers, self.cache_status(outcome, told));
+            append(headers, self.cache_status(outcome, parameters));
         }
     }
 
     /// Returns this cache's member of `Cache-Status`.
-    pub(crate) fn cache_status(&self, outcome: Outcome, told: Told) -> HeaderValue {
+    pub(crate) fn cache_status(
+        &self,
+        outcome: Outcome,
+        parameters: StatusParameters,
+    ) -> HeaderValue {
         match outcome {
-            Outcome::Bypass(reason) if told == Told::default() => self.writer.bypass(reason),
-            Outcome::Miss { why, .. } if outcome == Outcome::filled(why) && told == Told::OK => {
+            Outcome::Bypass(reason) if parameters == StatusParameters::default() => {
+                self.writer.bypass(reason)
+            }
+            Outcome::Miss { why, .. }
+                if outcome == Outcome::filled(why) && parameters == StatusParameters::OK =>
+            {
                 self.writer.fill(why)
             }
             _ => {
                 let status = outcome.cache_status();
                 self.writer.value(&CacheStatus {
-                    ttl: told.ttl,
-                    fwd_status: told.fwd_status.or(status.fwd_status),
-                    detail: told.detail.or(status.detail),
+                    ttl: parameters.ttl,
+                    fwd_status: parameters.fwd_status.or(status.fwd_status),
+                    detail: parameters.detail.or(status.detail),
                     ..status
                 })
             }
@@ -63,13 +76,13 @@ impl Show {
 
 /// What is told about one response beyond its outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct StatusParameters {
     pub(crate) ttl: Option<i64>,
     pub(crate) fwd_status: Option<StatusCode>,
     pub(crate) detail: Option<&'static str>,
 }
 
-impl Told {
+impl StatusParameters {
     /// The handler answered 200.
     const OK: Self = Self {
         ttl: None,

@@ -12,26 +12,27 @@ use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::basis::Basis;
-use super::lookup::{self, Ask, Lookup, Waiting};
+use super::candidate::Candidate;
+use super::lookup::{self, Decision, ReadView, Waiting};
 use super::request::{self, Flags, Kind, Signals};
 use super::respond::{self, Client};
 use super::write::Write;
 use super::{
-    Asked, Content, Core, Handler, Journey, Place, admissible, forward, refresh, write_key,
+    CacheState, Content, Handler, Journey, Mount, ReadContext, admissible, fetch, validate,
+    write_key,
 };
 use crate::body::CacheBody;
 use crate::entry::StoredResponse;
 use crate::key::KeyBuilder;
 use crate::policy::Route;
 use crate::status::{BypassReason, Miss, Outcome, Staleness};
-use crate::store::Answer;
+use crate::store::MaybeReady;
 use crate::telemetry::{Operation, RouteId};
 
 pin_project! {
     /// How a request begins, and how far it has come.
-    #[project = BegunProjection]
-    pub(crate) enum Begun<F, B, E> {
+    #[project = ProgressProjection]
+    pub(crate) enum Progress<F, B, E> {
         /// It is answered. `None` once the answer was taken.
         Done { response: Option<Response<CacheBody<B>>> },
         /// It goes to the inner service as it is.
@@ -44,77 +45,77 @@ pin_project! {
 /// What is told of a request that the cache was not asked for.
 #[derive(Debug)]
 pub(crate) struct Passed {
-    pub(crate) core: Arc<Core>,
+    pub(crate) cache: Arc<CacheState>,
     pub(crate) route: RouteId,
     pub(crate) bypass: BypassReason,
 }
 
 /// Begins the journey of a request. `inner` is the service that was found ready.
 pub(crate) fn begin<S, Q, B>(
-    place: &Arc<Place>,
+    mount: &Arc<Mount>,
     inner: &mut S,
     request: Request<Q>,
-) -> Begun<S::Future, B, S::Error>
+) -> Progress<S::Future, B, S::Error>
 where
     S: Handler<Q, B>,
     Q: Body + Send + 'static,
     B: Content,
 {
-    let route = match place.way(&request) {
+    let route = match mount.way(&request) {
         // Nothing was taken apart so far, and need not be put together again.
         Way::Pass(bypass, route) => {
-            let passed = place.passed(bypass, route);
+            let passed = mount.passed(bypass, route);
             let future = inner.call(request);
-            return Begun::Passing { future, passed };
+            return Progress::Passing { future, passed };
         }
         Way::Write => {
             let (parts, body) = request.into_parts();
-            let write = Write::new(place, &parts);
+            let write = Write::new(mount, &parts);
             let request = Request::from_parts(parts, body);
-            return Begun::taking(write.run(take_ready(inner), request));
+            return Progress::taking(write.run(take_ready(inner), request));
         }
         Way::Read(route) => route,
     };
     let has_body = !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0);
     let (mut parts, body) = request.into_parts();
-    let course = place.ask(route, &parts, has_body);
+    let course = mount.ask(route, &parts, has_body);
     match course.unwrap_or_else(Course::Pass) {
         Course::Pass(bypass) => {
-            let passed = place.passed(bypass, route.row.id);
+            let passed = mount.passed(bypass, route.row.id);
             let future = inner.call(Request::from_parts(parts, body));
-            Begun::Passing { future, passed }
+            Progress::Passing { future, passed }
         }
         Course::Replay(replay) => {
             give_back(inner);
-            Begun::done(replay.of(&place.core, route, &parts))
+            Progress::done(replay.of(&mount.cache, route, &parts))
         }
-        Course::ReplayAndRefresh(replay, asked) => {
-            let response = replay.of(&place.core, route, &parts);
-            place.note_on(&mut parts.extensions);
+        Course::ReplayAndRefresh(replay, read) => {
+            let response = replay.of(&mount.cache, route, &parts);
+            mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
-            refresh::in_background(asked, take_ready(inner), request, replay.stored);
-            Begun::done(response)
+            validate::in_background(read, take_ready(inner), request, replay.stored);
+            Progress::done(response)
         }
         Course::Unsatisfied => {
             give_back(inner);
-            Begun::done(respond::gateway_timeout(&place.core, Outcome::Unsatisfied))
+            Progress::done(respond::gateway_timeout(&mount.cache, Outcome::Unsatisfied))
         }
-        Course::Fetch(asked, why, basis) => {
-            place.note_on(&mut parts.extensions);
+        Course::Fetch(read, why, candidate) => {
+            mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             let inner = take_ready(inner);
-            Begun::taking(forward::fetch(asked, inner, request, why, basis))
+            Progress::taking(fetch::fetch(read, inner, request, why, candidate))
         }
-        Course::Wait(asked, found) => {
-            place.note_on(&mut parts.extensions);
+        Course::Wait(read, found) => {
+            mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             let inner = take_ready(inner);
-            Begun::taking(forward::wait_and_fetch(asked, found, inner, request))
+            Progress::taking(fetch::wait_and_fetch(read, found, inner, request))
         }
     }
 }
 
-impl<F, B, E> Begun<F, B, E> {
+impl<F, B, E> Progress<F, B, E> {
     fn done(response: Response<CacheBody<B>>) -> Self {
         Self::Done {
             response: Some(response),
@@ -168,18 +169,18 @@ enum Way<'a> {
 enum Course {
     Pass(BypassReason),
     Replay(Replay),
-    ReplayAndRefresh(Replay, Arc<Asked>),
+    ReplayAndRefresh(Replay, Arc<ReadContext>),
     /// `only-if-cached`, and nothing to answer with.
     Unsatisfied,
-    Fetch(Arc<Asked>, Miss, Basis),
-    Wait(Box<Asked>, Waiting),
+    Fetch(Arc<ReadContext>, Miss, Candidate),
+    Wait(Box<ReadContext>, Waiting),
 }
 
-impl Place {
+impl Mount {
     fn way<Q>(&self, request: &Request<Q>) -> Way<'_> {
         match Kind::of(request.method()) {
             // Relaxed: a switch thrown by hand, which orders nothing.
-            Kind::Read if self.core.bypass.load(Ordering::Relaxed) => {
+            Kind::Read if self.cache.bypass.load(Ordering::Relaxed) => {
                 Way::Pass(BypassReason::Disabled, RouteId::NONE)
             }
             Kind::Read => {
@@ -196,9 +197,9 @@ impl Place {
     }
 
     fn passed(&self, bypass: BypassReason, route: RouteId) -> Passed {
-        let core = self.core.clone();
+        let cache = self.cache.clone();
         Passed {
-            core,
+            cache,
             route,
             bypass,
         }
@@ -210,9 +211,9 @@ impl Place {
         parts: &Parts,
         has_body: bool,
     ) -> Result<Course, BypassReason> {
-        let core = &*self.core;
+        let cache = &*self.cache;
         let uri = request::original_uri(&parts.uri, &parts.extensions);
-        let signals = Signals::scan(&parts.headers, &core.fields);
+        let signals = Signals::scan(&parts.headers, &cache.fields);
         let flags = signals.flags;
         if flags.body || has_body {
             return Err(BypassReason::Content);
@@ -220,51 +221,46 @@ impl Place {
         let ttl = admissible(route, &signals, parts)?;
         let mut key = KeyBuilder::default();
         write_key(route, uri, &signals, parts, &mut key)?;
-        let began = core.clock.instant();
-        let ask = Ask {
-            core,
+        let began = cache.clock.instant();
+        let view = ReadView {
+            cache,
             route,
             client: Client::of(parts, flags),
             began,
         };
-        let asked = || self.asked(route, parts, &key, flags, ttl, began);
-        let found = match lookup::find(&self.core, key.key(), &parts.headers) {
-            Answer::Now(Ok(found)) => found,
-            Answer::Now(Err(error)) => {
-                core.store_failed(Operation::Get, &error);
+        let read = || self.read(route, parts, &key, flags, ttl, began);
+        let found = match lookup::find(&self.cache, key.key(), &parts.headers) {
+            MaybeReady::Now(Ok(found)) => found,
+            MaybeReady::Now(Err(error)) => {
+                cache.store_failed(Operation::Get, &error);
                 return Err(BypassReason::Store);
             }
-            Answer::Later(waiting) => return Ok(Course::Wait(Box::new(asked()), waiting)),
+            MaybeReady::Later(waiting) => return Ok(Course::Wait(Box::new(read()), waiting)),
         };
         let variants = found.variants.clone();
-        let asked = || {
-            Arc::new(Asked {
-                variants,
-                ..asked()
-            })
-        };
+        let read = || Arc::new(ReadContext { variants, ..read() });
         let replay = |stored, how| Replay {
             stored,
             how,
             flags,
             began,
         };
-        Ok(match ask.judge(found) {
-            Lookup::Fresh(stored, age) => Course::Replay(replay(stored, How::Fresh(age))),
-            Lookup::ServeAndRefresh(stored, outcome) => {
-                Course::ReplayAndRefresh(replay(stored, How::As(outcome)), asked())
+        Ok(match view.judge(found) {
+            Decision::Fresh(stored, age) => Course::Replay(replay(stored, How::Fresh(age))),
+            Decision::ServeAndRefresh(stored, outcome) => {
+                Course::ReplayAndRefresh(replay(stored, How::As(outcome)), read())
             }
-            Lookup::Accepted(stored) => {
+            Decision::Accepted(stored) => {
                 let outcome = Outcome::Stale(Staleness::Accepted);
                 Course::Replay(replay(stored, How::As(outcome)))
             }
-            Lookup::Fetch(..) if ask.only_if_cached() => {
-                ask.answered(Outcome::Unsatisfied, None);
+            Decision::Fetch(..) if view.only_if_cached() => {
+                view.answered(Outcome::Unsatisfied, None);
                 Course::Unsatisfied
             }
-            Lookup::Fetch(why, basis) => {
-                ask.found_nothing();
-                Course::Fetch(asked(), why, basis)
+            Decision::Fetch(why, candidate) => {
+                view.record_lookup_miss();
+                Course::Fetch(read(), why, candidate)
             }
         })
     }
@@ -286,16 +282,16 @@ enum How {
 }
 
 impl Replay {
-    fn of<B>(&self, core: &Core, route: &Route, parts: &Parts) -> Response<CacheBody<B>> {
-        let ask = Ask {
-            core,
+    fn of<B>(&self, cache: &CacheState, route: &Route, parts: &Parts) -> Response<CacheBody<B>> {
+        let view = ReadView {
+            cache,
             route,
             client: Client::of(parts, self.flags),
             began: self.began,
         };
         match self.how {
-            How::Fresh(age) => ask.hit(&self.stored, age),
-            How::As(outcome) => ask.replay(&self.stored, outcome),
+            How::Fresh(age) => view.hit(&self.stored, age),
+            How::As(outcome) => view.replay(&self.stored, outcome),
         }
     }
 }

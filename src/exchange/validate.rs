@@ -10,21 +10,21 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, SizeHint};
 use tracing::Instrument;
 
-use super::admit::{self, Interval, Refusal};
-use super::basis::Basis;
+use super::admit::{self, Interval, NotStorable};
+use super::candidate::Candidate;
 use super::detached::ABANDONED;
-use super::forward::{Call, Fetch};
-use super::{Asked, Content, Handler, Inner, respond};
+use super::fetch::{Call, Fetch};
+use super::{Content, Handler, Inner, ReadContext, respond};
 use crate::body::{CacheBody, Captured};
 use crate::directive::{KeptLifetime, OriginUnreachable};
 use crate::entry::StoredResponse;
-use crate::flight::{Join, Landing};
+use crate::flight::{FlightResult, Join};
 use crate::invalidate::{Position, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::semantics::cache_control::Scope;
 use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{reuse, storable};
-use crate::status::{Miss, Outcome, Staleness, Told};
+use crate::status::{Miss, Outcome, Staleness, StatusParameters};
 use crate::telemetry::{Event, trace};
 
 /// What the handler's answer says about what is stored.
@@ -42,7 +42,7 @@ pub(super) enum Validated<B> {
 /// Refreshes a stored response that was served stale, unless that is under way or was found
 /// useless a moment ago.
 pub(super) fn in_background<S, Q, B>(
-    asked: Arc<Asked>,
+    read: Arc<ReadContext>,
     inner: S,
     request: Request<Q>,
     stale: Arc<StoredResponse>,
@@ -54,17 +54,17 @@ pub(super) fn in_background<S, Q, B>(
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
-    if asked.method != Method::GET || asked.flags.range || asked.flags.precondition {
+    if read.method != Method::GET || read.flags.range || read.flags.precondition {
         // Its answer would be none to store.
         return;
     }
-    let Join::Lead(leader) = asked.join() else {
+    let Join::Lead(leader) = read.join() else {
         return;
     };
-    asked.route.row.count(Event::Refreshed);
-    asked.answered.store(true, Ordering::Relaxed);
-    let span = trace::refresh(&asked.route.row);
-    let fetch = Fetch::new(asked, Miss::Stale, Basis::Stale(stale), Some(leader));
+    read.route.row.count(Event::Refreshed);
+    read.answered.store(true, Ordering::Relaxed);
+    let span = trace::refresh(&read.route.row);
+    let fetch = Fetch::new(read, Miss::Stale, Candidate::Stale(stale), Some(leader));
     let refresh = async move {
         let call = Call {
             inner: Inner::Ready(inner),
@@ -80,25 +80,27 @@ pub(super) fn in_background<S, Q, B>(
 
 impl Fetch {
     /// Holds the handler's answer against what is stored.
-    pub(super) fn held_against<B>(
+    pub(super) fn validate_response<B>(
         &self,
         head: &Parts,
         interval: Interval,
         position: Position,
     ) -> Validated<B> {
-        match &self.basis {
-            Basis::Stale(stored) | Basis::Variant(stored)
+        match &self.candidate {
+            Candidate::Stale(stored) | Candidate::Variant(stored)
                 if head.status == StatusCode::NOT_MODIFIED =>
             {
                 self.confirmed(stored, head, interval, position)
             }
-            Basis::Part(part) if head.status == StatusCode::PARTIAL_CONTENT => {
+            Candidate::Part(part) if head.status == StatusCode::PARTIAL_CONTENT => {
                 Validated::Rest(part.clone())
             }
-            Basis::Part(part) if head.status == StatusCode::RANGE_NOT_SATISFIABLE => {
+            Candidate::Part(part) if head.status == StatusCode::RANGE_NOT_SATISFIABLE => {
                 Validated::Useless(part.clone())
             }
-            Basis::Stale(stored) if is_unreachable(head) || reuse::stale_if_error(head.status) => {
+            Candidate::Stale(stored)
+                if is_unreachable(head) || reuse::stale_if_error(head.status) =>
+            {
                 match self.stale_in_place_of_error(Some(head.status)) {
                     Some(response) => Validated::Confirmed(response),
                     None if is_unreachable(head) && stored.reuse.never_stale => {
@@ -125,39 +127,40 @@ impl Fetch {
         {
             return Validated::Useless(stored.clone());
         }
-        let asked = &self.asked;
+        let read = &self.read;
         let mut fresh = freshened(stored, head, interval);
         let outcome = |stored| Outcome::Revalidated {
             why: self.why,
             stored,
             collapsed: false,
         };
-        let told = |detail| Told {
+        let parameters = |detail| StatusParameters {
             fwd_status: Some(head.status),
             detail,
-            ..Told::default()
+            ..StatusParameters::default()
         };
         match self.update(stored, &fresh, interval, position) {
             Ok((stored, nominated)) => {
-                let refused = asked.refused_by_log(position, stored.subject());
+                let refused = read.refused_by_log(position, stored.subject());
                 let outcome = outcome(refused.is_none());
                 match &self.leader {
                     Some(leader) if !stored.reuse.always_validate => {
-                        let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
-                        leader.land(Landing::Stored(Arc::new(landed)));
+                        let published =
+                            read.published(stored.clone(), nominated, outcome.collapsed());
+                        leader.publish(FlightResult::Stored(Arc::new(published)));
                     }
                     _ => self.free(),
                 }
-                Validated::Confirmed(asked.replay(&stored, outcome, told(refused)))
+                Validated::Confirmed(read.replay(&stored, outcome, parameters(refused)))
             }
             Err(refusal) => {
                 // Confirmed for this once, and not to be stored any longer.
                 self.free();
-                asked.discard();
+                read.discard();
                 fresh.headers.remove(header::AGE);
                 let once = stored.once(&fresh.headers, interval.received.instant);
-                let told = told(Some(refusal.detail()));
-                Validated::Confirmed(asked.replay(&once, outcome(false), told))
+                let parameters = parameters(Some(refusal.detail()));
+                Validated::Confirmed(read.replay(&once, outcome(false), parameters))
             }
         }
     }
@@ -170,12 +173,12 @@ impl Fetch {
         head: &Parts,
         interval: Interval,
         position: Position,
-    ) -> Result<(Arc<StoredResponse>, Vec<HeaderName>), Refusal> {
+    ) -> Result<(Arc<StoredResponse>, Vec<HeaderName>), NotStorable> {
         let length = SizeHint::with_exact(stored.body_len() as u64);
-        let plan = admit::admit(&self.asked, head, &length, interval)?.with_tags_of(stored)?;
+        let plan = admit::admit(&self.read, head, &length, interval)?.with_tags_of(stored)?;
         let nominated = plan.nominated.clone();
         let position = match mutant::is(Mutant::RefreshPositionAfterCall) {
-            true => self.asked.core().store.log().position(),
+            true => self.read.cache().store.log().position(),
             false => position,
         };
         let captured = Captured {
@@ -183,10 +186,10 @@ impl Fetch {
             trailers: stored.trailers().cloned(),
         };
         let updated = plan
-            .into_stored(captured, position, &Basis::Nothing)
-            .ok_or(Refusal::Stream)?;
+            .into_stored(captured, position, &Candidate::Nothing)
+            .ok_or(NotStorable::Stream)?;
         let updated = Arc::new(updated.filled_by(self.span.number));
-        self.asked.store(&updated, &nominated);
+        self.read.store(&updated, &nominated);
         Ok((updated, nominated))
     }
 
@@ -199,8 +202,8 @@ impl Fetch {
         interval: Interval,
         position: Position,
     ) -> Response<CacheBody<B>> {
-        let asked = &self.asked;
-        if let Basis::Stale(stored) = &self.basis
+        let read = &self.read;
+        if let Candidate::Stale(stored) = &self.candidate
             && !admit::is_too_long(&head.headers)
         {
             let length = stored.body_len() as u64;
@@ -209,24 +212,24 @@ impl Fetch {
                 HeadVerdict::Freshen => {
                     let fresh = freshened(stored, &head, interval);
                     if self.update(stored, &fresh, interval, position).is_err() {
-                        asked.discard();
+                        read.discard();
                     }
                 }
-                HeadVerdict::Invalidate => asked.discard(),
+                HeadVerdict::Invalidate => read.discard(),
                 HeadVerdict::Keep => {}
             }
         }
-        let told = Told {
+        let parameters = StatusParameters {
             fwd_status: Some(head.status),
-            ..Told::default()
+            ..StatusParameters::default()
         };
-        let outcome = match asked.credentials() {
+        let outcome = match read.credentials() {
             Some(reason) => Outcome::Bypass(reason),
             None => self.miss(None),
         };
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
-        asked.tell(response.headers_mut(), outcome, told);
+        read.stamp(response.headers_mut(), outcome, parameters);
         response
     }
 
@@ -234,7 +237,7 @@ impl Fetch {
     /// (RFC 9111 §5.2.2.2).
     fn disconnected<B>(&self) -> Response<CacheBody<B>> {
         self.free();
-        self.asked
+        self.read
             .gateway_timeout(self.miss(Some("origin-unreachable")))
     }
 
@@ -243,24 +246,24 @@ impl Fetch {
         &self,
         fwd_status: Option<StatusCode>,
     ) -> Option<Response<CacheBody<B>>> {
-        let Basis::Stale(stale) = &self.basis else {
+        let Candidate::Stale(stale) = &self.candidate else {
             return None;
         };
-        let asked = &self.asked;
-        if !asked.permits_stale(stale) {
+        let read = &self.read;
+        if !read.permits_stale(stale) {
             return None;
         }
         let outcome = Outcome::Stale(Staleness::IfError);
         if let Some(leader) = &self.leader {
             // Those who wait select the same variant: the names were known before the flight.
-            let landed = asked.landed(stale.clone(), Vec::new(), outcome);
-            leader.land(Landing::Stored(Arc::new(landed)));
+            let published = read.published(stale.clone(), Vec::new(), outcome);
+            leader.publish(FlightResult::Stored(Arc::new(published)));
         }
-        let told = Told {
+        let parameters = StatusParameters {
             fwd_status,
-            ..Told::default()
+            ..StatusParameters::default()
         };
-        Some(asked.replay(stale, outcome, told))
+        Some(read.replay(stale, outcome, parameters))
     }
 }
 
@@ -268,7 +271,7 @@ fn is_unreachable(head: &Parts) -> bool {
     head.extensions.get::<OriginUnreachable>().is_some()
 }
 
-impl Asked {
+impl ReadContext {
     /// Whether a stale response may be used in place of a handler that fails or does not answer
     /// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
     pub(super) fn permits_stale(&self, stale: &StoredResponse) -> bool {
@@ -279,7 +282,7 @@ impl Asked {
             && !stale.reuse.always_validate
             && stale_by < stale.stale_if_error()
             && (mutant::is(Mutant::StaleIfErrorUnjudged)
-                || self.core().verdict(stale) != Verdict::Invalid)
+                || self.cache().verdict(stale) != Verdict::Invalid)
     }
 }
 

@@ -14,19 +14,19 @@ use tokio::time::error::Elapsed;
 use tracing::Instrument;
 
 use super::admit::{self, Interval};
-use super::basis::Basis;
+use super::candidate::Candidate;
+use super::collapse::Waited;
 use super::detached::Detached;
-use super::lookup::{Lookup, Waiting};
-use super::refresh::Validated;
-use super::share::Waited;
-use super::{Asked, Content, Handler, Inner, again, refresh, respond, write};
+use super::lookup::{Decision, Waiting};
+use super::validate::Validated;
+use super::{Content, Handler, Inner, ReadContext, respond, retry, validate, write};
 use crate::body::{CacheBody, Captured, into_bytes};
 use crate::entry::StoredResponse;
-use crate::flight::{Join, Landing, Leader};
+use crate::flight::{FlightResult, Join, Leader};
 use crate::invalidate::Position;
 use crate::semantics::preconditions;
-use crate::status::{BypassReason, Miss, Outcome, Staleness, Told};
-use crate::store::{Answer, Claim};
+use crate::status::{BypassReason, Miss, Outcome, Staleness, StatusParameters};
+use crate::store::{Claim, MaybeReady};
 use crate::telemetry::trace::{self, FillSpan};
 use crate::telemetry::{Operation, Timed};
 
@@ -42,7 +42,7 @@ pub(super) struct Call<S, Q> {
 
 /// Waits for a lookup, then answers from what was found or goes on to fetch.
 pub(super) async fn wait_and_fetch<S, Q, B>(
-    mut asked: Box<Asked>,
+    mut read: Box<ReadContext>,
     waiting: Waiting,
     inner: S,
     request: Request<Q>,
@@ -52,77 +52,81 @@ where
     Q: Body + Send + 'static,
     B: Content,
 {
-    let core = asked.core().clone();
-    let waiting = core.bounded(Operation::Get, Answer::Later(waiting));
-    let found = match waiting.instrument(trace::lookup(&asked.route.row)).await {
+    let cache = read.cache().clone();
+    let waiting = cache.bounded(Operation::Get, MaybeReady::Later(waiting));
+    let found = match waiting.instrument(trace::lookup(&read.route.row)).await {
         Ok(found) => found,
         Err(error) => {
-            core.store_failed(Operation::Get, &error);
+            cache.store_failed(Operation::Get, &error);
             let response = Inner::Ready(inner).call(request).await?;
             let outcome = Outcome::Bypass(BypassReason::Store);
-            let (route, told) = (asked.route.row.id, Told::default());
-            return Ok(respond::pass(&core, route, outcome, told, response));
+            let (route, parameters) = (read.route.row.id, StatusParameters::default());
+            return Ok(respond::pass(&cache, route, outcome, parameters, response));
         }
     };
-    asked.variants.clone_from(&found.variants);
-    let asked: Arc<Asked> = Arc::from(asked);
-    let (why, basis) = match asked.ask().judge(found) {
-        Lookup::Fresh(stored, age) => return Ok(asked.ask().hit(&stored, age)),
-        Lookup::ServeAndRefresh(stored, outcome) => {
-            let response = asked.ask().replay(&stored, outcome);
-            refresh::in_background(asked, inner, request, stored);
+    read.variants.clone_from(&found.variants);
+    let read: Arc<ReadContext> = Arc::from(read);
+    let (why, candidate) = match read.view().judge(found) {
+        Decision::Fresh(stored, age) => return Ok(read.view().hit(&stored, age)),
+        Decision::ServeAndRefresh(stored, outcome) => {
+            let response = read.view().replay(&stored, outcome);
+            validate::in_background(read, inner, request, stored);
             return Ok(response);
         }
-        Lookup::Accepted(stored) => {
+        Decision::Accepted(stored) => {
             let outcome = Outcome::Stale(Staleness::Accepted);
-            return Ok(asked.ask().replay(&stored, outcome));
+            return Ok(read.view().replay(&stored, outcome));
         }
-        Lookup::Fetch(why, basis) => (why, basis),
+        Decision::Fetch(why, candidate) => (why, candidate),
     };
-    if asked.directives.only_if_cached {
-        return Ok(asked.gateway_timeout(Outcome::Unsatisfied));
+    if read.directives.only_if_cached {
+        return Ok(read.gateway_timeout(Outcome::Unsatisfied));
     }
-    asked.ask().found_nothing();
-    fetch(asked, inner, request, why, basis).await
+    read.view().record_lookup_miss();
+    fetch(read, inner, request, why, candidate).await
 }
 
 /// Answers a miss, or, when that takes longer than the policy's soft timeout, with the stale
 /// response there is.
 pub(super) async fn fetch<S, Q, B>(
-    asked: Arc<Asked>,
+    read: Arc<ReadContext>,
     inner: S,
     request: Request<Q>,
     why: Miss,
-    basis: Basis,
+    candidate: Candidate,
 ) -> Result<Response<CacheBody<B>>, S::Error>
 where
     S: Handler<Q, B>,
     Q: Body + Send + 'static,
     B: Content,
 {
-    let timeout = asked.route.policy.staleness.soft_timeout;
-    let (Some(timeout), Basis::Stale(stale)) = (timeout, &basis) else {
-        return share_or_lead(asked, inner, request, why, basis).await;
+    let timeout = read.route.policy.staleness.soft_timeout;
+    let (Some(timeout), Candidate::Stale(stale)) = (timeout, &candidate) else {
+        return share_or_lead(read, inner, request, why, candidate).await;
     };
     let stale = stale.clone();
-    if !asked.permits_stale(&stale) {
-        return share_or_lead(asked, inner, request, why, basis).await;
+    if !read.permits_stale(&stale) {
+        return share_or_lead(read, inner, request, why, candidate).await;
     }
-    let led = share_or_lead(asked.clone(), inner, request, why, basis);
+    let led = share_or_lead(read.clone(), inner, request, why, candidate);
     match tokio::time::timeout(timeout, led).await {
         Ok(answered) => answered,
         // The handler's call goes on in the background.
-        Err(_) => Ok(asked.replay(&stale, Outcome::Stale(Staleness::IfSlow), Told::default())),
+        Err(_) => Ok(read.replay(
+            &stale,
+            Outcome::Stale(Staleness::IfSlow),
+            StatusParameters::default(),
+        )),
     }
 }
 
 /// Answers a miss: from another request's flight, or by calling the handler.
 async fn share_or_lead<S, Q, B>(
-    asked: Arc<Asked>,
+    read: Arc<ReadContext>,
     inner: S,
     request: Request<Q>,
     why: Miss,
-    basis: Basis,
+    candidate: Candidate,
 ) -> Result<Response<CacheBody<B>>, S::Error>
 where
     S: Handler<Q, B>,
@@ -130,29 +134,30 @@ where
     B: Content,
 {
     let mut inner = Inner::Ready(inner);
-    let turns = if asked.may_share() { TURNS } else { 0 };
+    let turns = if read.may_share() { TURNS } else { 0 };
     let mut give_up = None;
     for _ in 0..turns {
-        match asked.join() {
+        match read.join() {
             Join::Alone => break,
             Join::Lead(leader) => {
-                if let Some(landed) = asked.stored_meanwhile() {
-                    let response = asked.replay(&landed.stored, Outcome::Hit, Told::default());
-                    leader.land(Landing::Stored(Arc::new(landed)));
+                if let Some(published) = read.stored_meanwhile() {
+                    let response =
+                        read.replay(&published.stored, Outcome::Hit, StatusParameters::default());
+                    leader.publish(FlightResult::Stored(Arc::new(published)));
                     return Ok(response);
                 }
-                let policy = &asked.route.policy;
+                let policy = &read.route.policy;
                 let finish =
                     policy.collapsing.finish_abandoned || policy.staleness.soft_timeout.is_some();
-                let fetch = Fetch::new(asked, why, basis, Some(leader));
+                let fetch = Fetch::new(read, why, candidate, Some(leader));
                 let led = fetch.lead(Call { inner, request });
                 return Detached::new(Box::pin(led), finish).await;
             }
             Join::Wait(flight) => {
                 inner = inner.release();
-                let max_wait = asked.route.policy.collapsing.max_wait;
+                let max_wait = read.route.policy.collapsing.max_wait;
                 let give_up = *give_up.get_or_insert_with(|| Instant::now().checked_add(max_wait));
-                match asked.wait_for(&flight, give_up).await {
+                match read.wait_for(&flight, give_up).await {
                     Waited::Answered(response) => return Ok(response),
                     Waited::Again => {}
                     Waited::Alone => break,
@@ -160,8 +165,8 @@ where
             }
         }
     }
-    let outlives_its_client = asked.outlives_its_client(&basis);
-    let fetch = Fetch::new(asked, why, basis, None);
+    let outlives_its_client = read.outlives_its_client(&candidate);
+    let fetch = Fetch::new(read, why, candidate, None);
     let led = fetch.lead(Call { inner, request });
     match outlives_its_client {
         true => Detached::new(Box::pin(led), true).await,
@@ -169,12 +174,12 @@ where
     }
 }
 
-impl Asked {
+impl ReadContext {
     /// Whether a call that nobody shares goes on without its client: when that is given a stale
     /// response after the soft timeout, something has to refresh it.
-    fn outlives_its_client(&self, basis: &Basis) -> bool {
+    fn outlives_its_client(&self, candidate: &Candidate) -> bool {
         self.route.policy.staleness.soft_timeout.is_some()
-            && matches!(basis, Basis::Stale(_))
+            && matches!(candidate, Candidate::Stale(_))
             && self.method == Method::GET
             && !self.flags.range
             && !self.flags.precondition
@@ -183,10 +188,10 @@ impl Asked {
 
 /// A call of the handler, and what is to become of its response.
 pub(super) struct Fetch {
-    pub(super) asked: Arc<Asked>,
+    pub(super) read: Arc<ReadContext>,
     pub(super) why: Miss,
     /// What is stored already and bears on the call.
-    pub(super) basis: Basis,
+    pub(super) candidate: Candidate,
     /// The flight that others wait for.
     pub(super) leader: Option<Arc<Leader>>,
     pub(super) span: FillSpan,
@@ -197,7 +202,7 @@ pub(super) struct Received<B> {
     pub(super) head: Parts,
     pub(super) body: B,
     pub(super) interval: Interval,
-    pub(super) told: Told,
+    pub(super) parameters: StatusParameters,
 }
 
 /// A handler call that brought no response.
@@ -213,11 +218,16 @@ impl<E> From<Elapsed> for Failure<E> {
 }
 
 impl Fetch {
-    pub(super) fn new(asked: Arc<Asked>, why: Miss, basis: Basis, leader: Option<Leader>) -> Self {
+    pub(super) fn new(
+        read: Arc<ReadContext>,
+        why: Miss,
+        candidate: Candidate,
+        leader: Option<Leader>,
+    ) -> Self {
         Self {
-            asked,
+            read,
             why,
-            basis,
+            candidate,
             leader: leader.map(Arc::new),
             span: FillSpan::none(),
         }
@@ -238,7 +248,7 @@ impl Fetch {
         Q: 'static,
         B: Content,
     {
-        self.span = FillSpan::open(&self.asked.route.row, self.why);
+        self.span = FillSpan::open(&self.read.route.row, self.why);
         let span = self.span.span.clone();
         self.call_and_answer(call).instrument(span)
     }
@@ -258,15 +268,16 @@ impl Fetch {
         // Before the handler is called: what is invalidated from here on is newer than its answer.
         let position = match &self.leader {
             Some(leader) => leader.position(),
-            None => self.asked.core().store.log().position(),
+            None => self.read.cache().store.log().position(),
         };
         self.find_stand_in().await;
         let conditions = self.take_conditions(call.request.headers_mut());
-        let mut repeat = match self.basis.asks_nothing() {
+        let mut repeat = match self.candidate.asks_nothing() {
             true => None,
-            false => again::prepare(&call, self.asked.core().empty_body.as_ref()),
+            false => retry::prepare(&call, self.read.cache().empty_body.as_ref()),
         };
-        self.basis.ask(call.request.headers_mut(), repeat.is_some());
+        self.candidate
+            .ask(call.request.headers_mut(), repeat.is_some());
         loop {
             let received = match self.send(call).await {
                 Ok(received) => received,
@@ -275,9 +286,10 @@ impl Fetch {
                     return Ok(self.in_place_of_error().unwrap_or_else(|| self.timed_out()));
                 }
             };
-            let useless = match self.held_against(&received.head, received.interval, position) {
+            let useless = match self.validate_response(&received.head, received.interval, position)
+            {
                 Validated::Confirmed(response) => return Ok(response),
-                Validated::New => return Ok(self.take_in(received, position, &conditions)),
+                Validated::New => return Ok(self.deliver(received, position, &conditions)),
                 Validated::Useless(stored) => stored,
                 Validated::Rest(part) => {
                     let whole = self.complete(&part, received, position, &conditions).await;
@@ -291,18 +303,18 @@ impl Fetch {
                 Some(unconditional) => call = unconditional,
                 None => return Ok(self.unchanged(&useless)),
             }
-            self.basis = Basis::Nothing;
+            self.candidate = Candidate::Nothing;
         }
     }
 
     /// Has one node call the handler for all of them, and answers from what another has stored.
     async fn found_by_another_node<B>(&self) -> Option<Response<CacheBody<B>>> {
         let leader = self.leader.as_ref()?;
-        let asked = &self.asked;
-        match asked
-            .core()
+        let read = &self.read;
+        match read
+            .cache()
             .store
-            .claim(asked.flight_key().borrow())
+            .claim(read.flight_key().borrow())
             .get()
             .await
         {
@@ -313,9 +325,13 @@ impl Fetch {
                 None
             }
             Claim::Elsewhere => {
-                let landed = Arc::new(asked.stored_elsewhere().await?);
-                let response = asked.replay(&landed.stored, landed.outcome, Told::default());
-                leader.land(Landing::Stored(landed));
+                let published = Arc::new(read.stored_elsewhere().await?);
+                let response = read.replay(
+                    &published.stored,
+                    published.outcome,
+                    StatusParameters::default(),
+                );
+                leader.publish(FlightResult::Stored(published));
                 Some(response)
             }
         }
@@ -325,30 +341,31 @@ impl Fetch {
     where
         S: Handler<Q, B>,
     {
-        let core = self.asked.core();
-        let requested = core.clock.now();
+        let cache = self.read.cache();
+        let requested = cache.clock.now();
         let response = call.inner.call(call.request);
-        let response = match self.asked.route.policy.staleness.hard_timeout {
+        let response = match self.read.route.policy.staleness.hard_timeout {
             Some(timeout) => tokio::time::timeout(timeout, response).await?,
             None => response.await,
         };
         let (head, body) = response.map_err(Failure::Error)?.into_parts();
-        let received = core.clock.now();
-        if core.stats.is_timed() {
+        let received = cache.clock.now();
+        if cache.stats.is_timed() {
             let took = received
                 .instant
                 .saturating_duration_since(requested.instant);
-            core.stats.took(Timed::Origin, took);
+            cache.stats.took(Timed::Origin, took);
         }
-        let told = write::record_what_is_asked_for(core, head.status, &head.extensions).await;
+        let parameters =
+            write::record_what_is_asked_for(cache, head.status, &head.extensions).await;
         let interval = Interval {
             requested,
             received,
         };
         Ok(Received {
-            told: Told {
+            parameters: StatusParameters {
                 fwd_status: Some(head.status),
-                ..told
+                ..parameters
             },
             head,
             body,
@@ -359,13 +376,13 @@ impl Fetch {
     /// Takes the client's conditions off the request, so that the answer is one that fills the
     /// cache, and returns them.
     fn take_conditions(&self, headers: &mut HeaderMap) -> HeaderMap {
-        let nothing_comes_of_it = self.leader.is_none() && self.basis.asks_nothing();
-        if nothing_comes_of_it || !self.asked.flags.conditional {
+        let nothing_comes_of_it = self.leader.is_none() && self.candidate.asks_nothing();
+        if nothing_comes_of_it || !self.read.flags.conditional {
             // Nothing but this one answer: the client's own conditions are the best.
             return HeaderMap::new();
         }
         preconditions::strip(headers);
-        HeaderMap::clone(&self.asked.headers)
+        HeaderMap::clone(&self.read.headers)
     }
 
     /// Frees those who wait to make their own calls.
@@ -384,7 +401,7 @@ impl Fetch {
     }
 
     fn timed_out<B>(&self) -> Response<CacheBody<B>> {
-        self.asked.gateway_timeout(self.miss(Some("hard-timeout")))
+        self.read.gateway_timeout(self.miss(Some("hard-timeout")))
     }
 
     /// Answers from a stored response that the handler called unmodified in words that must not
@@ -396,7 +413,8 @@ impl Fetch {
             stored: false,
             collapsed: false,
         };
-        self.asked.replay(stored, outcome, Told::default())
+        self.read
+            .replay(stored, outcome, StatusParameters::default())
     }
 
     /// Joins the rest of a body to the part that is stored, and answers from the whole.
@@ -410,23 +428,23 @@ impl Fetch {
     where
         B: Content,
     {
-        let asked = &self.asked;
-        let core = asked.core();
-        let most = asked.route.policy.max_body.min(core.max_body);
+        let read = &self.read;
+        let cache = read.cache();
+        let most = read.route.policy.max_body.min(cache.max_body);
         let body = Limited::new(rest.body.map_frame(into_bytes), most);
         let body: Bytes = body.collect().await.ok()?.to_bytes();
         let (head, body) = part.completed_by(&rest.head, body)?;
         let length = http_body::SizeHint::with_exact(body.len() as u64);
-        let plan = admit::admit(asked, &head, &length, rest.interval).ok()?;
+        let plan = admit::admit(read, &head, &length, rest.interval).ok()?;
         let plan = plan.with_tags_of(part).ok()?;
         let nominated = plan.nominated.clone();
         let captured = Captured {
             body,
             trailers: None,
         };
-        let stored = plan.into_stored(captured, position, &Basis::Nothing)?;
+        let stored = plan.into_stored(captured, position, &Candidate::Nothing)?;
         let stored = Arc::new(stored.filled_by(self.span.number));
-        asked.store(&stored, &nominated);
+        read.store(&stored, &nominated);
         let outcome = Outcome::Miss {
             why: Miss::Partial,
             stored: true,
@@ -434,11 +452,11 @@ impl Fetch {
             detail: None,
         };
         if let Some(leader) = &self.leader {
-            let landed = asked.landed(stored.clone(), nominated, outcome.collapsed());
-            leader.land(Landing::Stored(Arc::new(landed)));
+            let published = read.published(stored.clone(), nominated, outcome.collapsed());
+            leader.publish(FlightResult::Stored(Arc::new(published)));
         }
-        let response = asked.replay(&stored, outcome, rest.told);
-        Some(asked.conditionally(conditions, response))
+        let response = read.replay(&stored, outcome, rest.parameters);
+        Some(read.conditionally(conditions, response))
     }
 
     pub(super) fn miss(&self, detail: Option<&'static str>) -> Outcome {

@@ -10,7 +10,7 @@ use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Empty, Full};
 
 use super::Inner;
-use super::forward::Call;
+use super::fetch::Call;
 use crate::body::BoxError;
 
 /// Prepares the second sending of a request that has no body, as it stands now.

@@ -6,20 +6,20 @@ use http::header::HeaderMap;
 use http::response::Parts;
 use http::{Method, Response, StatusCode};
 
-use super::admit::{self, Plan, Refusal};
-use super::basis::Basis;
-use super::forward::{Fetch, Received};
-use super::{Asked, Content, respond};
+use super::admit::{self, NotStorable, Plan};
+use super::candidate::Candidate;
+use super::fetch::{Fetch, Received};
+use super::{Content, ReadContext, respond};
 use crate::body::{CacheBody, Fill, Limits};
-use crate::flight::{Landing, Streaming};
+use crate::flight::{FlightResult, StreamingResult};
 use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
-use crate::status::{Outcome, Told};
+use crate::status::{Outcome, StatusParameters};
 use crate::telemetry::{Event, Timed};
 
 impl Fetch {
     /// Stores a new response while it is passed on, or passes it on alone.
-    pub(super) fn take_in<B>(
+    pub(super) fn deliver<B>(
         self,
         received: Received<B>,
         position: Position,
@@ -32,18 +32,18 @@ impl Fetch {
             head,
             body,
             interval,
-            told,
+            parameters,
         } = received;
-        if self.asked.method == Method::HEAD {
+        if self.read.method == Method::HEAD {
             return self.pass_head_on(head, body, interval, position);
         }
         let outcome = self.miss(None);
-        match admit::admit(&self.asked, &head, &body.size_hint(), interval) {
+        match admit::admit(&self.read, &head, &body.size_hint(), interval) {
             Ok(plan) => {
                 let response = Response::from_parts(head, body);
-                self.fill(response, plan, position, conditions, outcome, told)
+                self.fill(response, plan, position, conditions, outcome, parameters)
             }
-            Err(refusal) => self.pass_on(head, body, refusal, conditions, told),
+            Err(refusal) => self.pass_on(head, body, refusal, conditions, parameters),
         }
     }
 
@@ -55,131 +55,131 @@ impl Fetch {
         position: Position,
         conditions: &HeaderMap,
         outcome: Outcome,
-        told: Told,
+        parameters: StatusParameters,
     ) -> Response<CacheBody<B>>
     where
         B: Content,
     {
         let (head, body) = response.into_parts();
         let Self {
-            asked,
-            basis,
+            read,
+            candidate,
             leader,
             span,
             ..
         } = self;
-        let core = asked.core().clone();
-        let flight_key = asked.flight_key();
+        let cache = read.cache().clone();
+        let flight_key = read.flight_key();
         let leader = match leader {
             Some(leader) if plan.is_always_validated() => {
                 // No other request may be given it without asking the handler itself.
                 leader.not_for_others();
-                let now = core.clock.instant();
-                asked.place.flights.is_uncacheable(&flight_key, now);
+                let now = cache.clock.instant();
+                read.mount.flights.is_uncacheable(&flight_key, now);
                 None
             }
             leader => {
-                asked.place.flights.is_cacheable(&flight_key);
+                read.mount.flights.is_cacheable(&flight_key);
                 leader
             }
         };
         let limits = Limits {
-            max_body: asked.route.policy.max_body.min(core.max_body),
+            max_body: read.route.policy.max_body.min(cache.max_body),
             expected: plan.expected,
-            finish_abandoned: asked.route.policy.collapsing.finish_abandoned,
-            budget: core.budget.clone(),
+            finish_abandoned: read.route.policy.collapsing.finish_abandoned,
+            budget: cache.budget.clone(),
         };
-        let useful_until = plan.useful_until();
-        let refused = asked.refused_by_log(position, plan.subject.borrow());
-        let landing = leader.clone().map(|leader| {
+        let servable_until = plan.servable_until();
+        let refused = read.refused_by_log(position, plan.subject.borrow());
+        let result = leader.clone().map(|leader| {
             let head = (plan.fields().clone(), plan.nominated.clone());
             (leader, head, plan.subject.tags().into())
         });
         let commit = {
-            let asked = asked.clone();
+            let read = read.clone();
             Box::new(move |captured| {
                 let position = match mutant::is(Mutant::PositionAtCommit) {
-                    true => asked.core().store.log().position(),
+                    true => read.cache().store.log().position(),
                     false => position,
                 };
                 let nominated = plan.nominated.clone();
                 // The flight goes on until it is stored, so that whoever no longer finds the flight
                 // finds the response.
                 let requested = plan.requested;
-                let stored = plan.into_stored(captured, position, &basis);
+                let stored = plan.into_stored(captured, position, &candidate);
                 let stored = stored.map(|stored| Arc::new(stored.filled_by(span.number)));
                 if let Some(stored) = stored
-                    && asked.store_until(&stored, &nominated, leader)
+                    && read.store_until(&stored, &nominated, leader)
                 {
                     span.stored(stored.size());
-                    asked.stored_since(requested);
+                    read.stored_since(requested);
                 }
             })
         };
         let fill = Fill::new(body, limits, commit);
         let reader = fill.reader();
-        if let Some((leader, (fields, nominated), tags)) = landing {
-            leader.land(Landing::Streaming(Arc::new(Streaming {
+        if let Some((leader, (fields, nominated), tags)) = result {
+            leader.publish(FlightResult::Streaming(Arc::new(StreamingResult {
                 status: head.status,
                 fields,
                 headers: OnceLock::new(),
                 fill,
                 nominated,
-                request: asked.headers.clone(),
+                request: read.headers.clone(),
                 tags,
-                useful_until,
+                servable_until,
             })));
         }
         let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
         let mut response = Response::from_parts(head, body);
         respond::strip(response.headers_mut());
         let outcome = outcome.stored_unless(refused);
-        asked.tell(response.headers_mut(), outcome, told);
-        asked.conditionally(conditions, response)
+        read.stamp(response.headers_mut(), outcome, parameters);
+        read.conditionally(conditions, response)
     }
 
     fn pass_on<B>(
         self,
         head: Parts,
         body: B,
-        refusal: Refusal,
+        refusal: NotStorable,
         conditions: &HeaderMap,
-        told: Told,
+        parameters: StatusParameters,
     ) -> Response<CacheBody<B>> {
-        let asked = &self.asked;
-        let core = asked.core();
+        let read = &self.read;
+        let cache = read.cache();
         self.free();
         if self.leader.is_some() && refusal.lasts(head.status) {
-            let now = core.clock.instant();
-            asked.place.flights.is_uncacheable(&asked.flight_key(), now);
+            let now = cache.clock.instant();
+            read.mount.flights.is_uncacheable(&read.flight_key(), now);
         }
         // The handler's latest word on this key: what was stored before is no longer its answer.
-        if matches!(self.basis, Basis::Stale(_)) && head.status.is_success() {
-            asked.discard();
+        if matches!(self.candidate, Candidate::Stale(_)) && head.status.is_success() {
+            read.discard();
         }
-        let outcome = match asked.credentials() {
+        let outcome = match read.credentials() {
             Some(reason) => Outcome::Bypass(reason),
             None => self.miss(Some(refusal.detail())),
         };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            asked.answered(outcome, None);
+            read.answered(outcome, None);
             return Response::from_parts(head, CacheBody::pass(body));
         }
         let mut response = Response::from_parts(head, CacheBody::pass(body));
         respond::strip(response.headers_mut());
-        asked.tell(response.headers_mut(), outcome, told);
-        asked.conditionally(conditions, response)
+        read.stamp(response.headers_mut(), outcome, parameters);
+        read.conditionally(conditions, response)
     }
 }
 
-impl Asked {
+impl ReadContext {
     /// Reports that the response to a call which began then is stored.
     fn stored_since(&self, requested: std::time::Instant) {
-        let core = self.core();
+        let cache = self.cache();
         self.route.row.count(Event::Stored);
-        if core.stats.is_timed() {
-            let took = core.clock.instant().saturating_duration_since(requested);
-            core.stats.took(Timed::Fill, took);
+        if cache.stats.is_timed() {
+            let took = cache.clock.instant().saturating_duration_since(requested);
+            cache.stats.took(Timed::Fill, took);
         }
     }
 }

@@ -13,8 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 
-use super::connected::{Connected, Ending};
 use super::node::Node;
+use super::reconnect::{Connected, Ending};
 
 /// Between two attempts to subscribe.
 const PAUSE: Duration = Duration::from_millis(250);

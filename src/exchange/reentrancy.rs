@@ -5,14 +5,14 @@ use std::sync::Arc;
 use http::Extensions;
 use smallvec::{SmallVec, smallvec};
 
-use super::Place;
+use super::Mount;
 use crate::flight::Flights;
 
 /// Goes with a request to the inner service: whose flights may be waiting for its answer.
 #[derive(Clone, Debug)]
 struct Awaited(SmallVec<[Arc<Flights>; 1]>);
 
-impl Place {
+impl Mount {
     /// Notes on a request that others of this cache may wait for its answer.
     pub(super) fn note_on(&self, request: &mut Extensions) {
         let flights = self.flights.clone();

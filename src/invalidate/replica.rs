@@ -34,7 +34,7 @@ pub(crate) struct Delta {
 /// Within one epoch the shared log's number *n* stands at the local position *base* + *n*, so both
 /// order invalidations alike. A new epoch gets a base behind everything before, and begins with an
 /// invalidation of everything: what was stored, or begun, in an earlier epoch is never used again.
-pub(crate) struct Mirror {
+pub(crate) struct Replica {
     log: Log,
     origin: Mutex<Option<Origin>>,
 }
@@ -58,7 +58,7 @@ pub(crate) enum Local {
     Lost,
 }
 
-impl Mirror {
+impl Replica {
     pub(crate) fn new(log: Log) -> Self {
         Self {
             log,
@@ -182,9 +182,9 @@ fn forgotten(delta: &Delta) -> u64 {
     }
 }
 
-impl fmt::Debug for Mirror {
+impl fmt::Debug for Replica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mirror")
+        f.debug_struct("Replica")
             .field("log", &self.log)
             .field("origin", &self.origin())
             .finish()

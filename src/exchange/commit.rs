@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderName, HeaderValue};
 
-use super::Asked;
+use super::ReadContext;
 use super::lookup::{any_language_key, variant_key};
 use crate::entry::{StoredResponse, Variant, Variants};
 use crate::flight::Leader;
 use crate::invalidate::{NotToStore, Position, SubjectRef};
 use crate::mutant::{self, Mutant};
-use crate::store::{Answer, Stored};
+use crate::store::{MaybeReady, Stored};
 
-impl Asked {
+impl ReadContext {
     /// Stores a response, unless it has been overtaken by an invalidation already, or may have come
     /// from a replica that lags behind a write; returns whether it did.
     pub(super) fn store(&self, stored: &Arc<StoredResponse>, nominated: &[HeaderName]) -> bool {
@@ -26,7 +26,7 @@ impl Asked {
         subject: SubjectRef<'_>,
     ) -> Option<&'static str> {
         let refusal = self
-            .core()
+            .cache()
             .store
             .log()
             .refusal(position, subject, self.began);
@@ -43,25 +43,25 @@ impl Asked {
         nominated: &[HeaderName],
         leader: Option<Arc<Leader>>,
     ) -> bool {
-        let core = self.core();
+        let cache = self.cache();
         let subject = stored.subject();
         // This request began before it called the handler, and so errs on the safe side.
         let began = self.began;
         if mutant::is(Mutant::NothingStored)
-            || !core.store.log().may_store(stored.position, subject, began)
+            || !cache.store.log().may_store(stored.position, subject, began)
         {
             return false;
         }
         // What came between the lookup and now is asked for where that costs no waiting.
-        let known = match core.store.get(self.key.borrow()) {
-            Answer::Now(Ok(Some(Stored::Variants(known)))) => Some(known),
-            Answer::Now(_) => None,
-            Answer::Later(_) => self.variants.clone(),
+        let known = match cache.store.get(self.key.borrow()) {
+            MaybeReady::Now(Ok(Some(Stored::Variants(known)))) => Some(known),
+            MaybeReady::Now(_) => None,
+            MaybeReady::Later(_) => self.variants.clone(),
         };
         match known {
             None if nominated.is_empty() => {
                 let stored = Stored::Response(stored.clone());
-                core.in_background_with(core.store.put(self.key.clone(), stored), leader);
+                cache.in_background_with(cache.store.put(self.key.clone(), stored), leader);
             }
             known => self.store_variant(stored, nominated, known.as_deref(), leader),
         }
@@ -79,18 +79,18 @@ impl Asked {
         known: Option<&Variants>,
         leader: Option<Arc<Leader>>,
     ) {
-        let core = self.core();
+        let cache = self.cache();
         let mut variants = known.cloned().unwrap_or_default();
         let superseded = variants.nominate(nominated);
         let variant = self.variant(stored, &variants.names);
         let key = variant.key.clone();
         let outnumbered = variants.add(variant, self.route.policy.max_variants);
         let response = Stored::Response(stored.clone());
-        core.in_background_with(core.store.put(key, response), leader.clone());
+        cache.in_background_with(cache.store.put(key, response), leader.clone());
         let variants = Stored::Variants(Arc::new(variants));
-        core.in_background_with(core.store.put(self.key.clone(), variants), leader);
+        cache.in_background_with(cache.store.put(self.key.clone(), variants), leader);
         for variant in superseded.into_iter().chain(outnumbered) {
-            core.in_background(core.store.remove(variant.key.borrow()));
+            cache.in_background(cache.store.remove(variant.key.borrow()));
         }
     }
 
@@ -111,11 +111,11 @@ impl Asked {
 
     /// Takes what is stored for this request out of the store.
     pub(super) fn discard(&self) {
-        let core = self.core();
+        let cache = self.cache();
         let key = match &self.variants {
             Some(variants) => variant_key(self.key.borrow(), &variants.names, &self.headers),
             None => self.key.clone(),
         };
-        core.in_background(core.store.remove(key.borrow()));
+        cache.in_background(cache.store.remove(key.borrow()));
     }
 }

@@ -24,15 +24,15 @@ const MOST_PENDING: usize = 4096;
 /// question, and with the one after it until they are known to be recorded. So whatever a node has
 /// not been able to record goes out before anything else is believed.
 #[derive(Debug, Default)]
-pub(super) struct Rounds(Mutex<State>);
+pub(super) struct Batches(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     running: usize,
-    next: Option<Arc<Round>>,
+    next: Option<Arc<Batch>>,
     pending: VecDeque<Group>,
     #[cfg(mutants)]
-    latest: std::sync::Weak<Round>,
+    latest: std::sync::Weak<Batch>,
 }
 
 /// Invalidations that were asked for together.
@@ -45,15 +45,15 @@ pub(super) struct Group {
 
 /// One question, not sent yet or under way.
 #[derive(Debug, Default)]
-pub(super) struct Round {
+pub(super) struct Batch {
     end: OnceLock<Result<(), Failure>>,
     ended: Notify,
 }
 
-impl Rounds {
+impl Batches {
     /// Joins the next question, which records `group` too. Returns it, and whether the caller has to
     /// have it [run](Self::take).
-    pub(super) fn join(&self, group: Option<Group>) -> (Arc<Round>, bool) {
+    pub(super) fn join(&self, group: Option<Group>) -> (Arc<Batch>, bool) {
         let mut state = self.lock();
         #[cfg(mutants)]
         if let Some(running) = state.joined(group.is_none()) {
@@ -63,20 +63,20 @@ impl Rounds {
         if let Some(next) = &state.next {
             return (next.clone(), false);
         }
-        let round = Arc::new(Round::default());
+        let batch = Arc::new(Batch::default());
         #[cfg(mutants)]
-        state.latest.clone_from(&Arc::downgrade(&round));
-        state.next = Some(round.clone());
+        state.latest.clone_from(&Arc::downgrade(&batch));
+        state.next = Some(batch.clone());
         let runs = state.running < MOST_RUNNING;
         state.running += usize::from(runs);
-        (round, runs)
+        (batch, runs)
     }
 
     /// Takes the next question, for one who runs them; `None` ends the run.
-    pub(super) fn take(&self) -> Option<(Arc<Round>, VecDeque<Group>)> {
+    pub(super) fn take(&self) -> Option<(Arc<Batch>, VecDeque<Group>)> {
         let mut state = self.lock();
         match state.next.take() {
-            Some(round) => Some((round, mem::take(&mut state.pending))),
+            Some(batch) => Some((batch, mem::take(&mut state.pending))),
             None => {
                 state.running -= 1;
                 None
@@ -118,7 +118,7 @@ impl State {
 
     /// What must not be joined: a question that has been sent.
     #[cfg(mutants)]
-    fn joined(&self, asks_only: bool) -> Option<Arc<Round>> {
+    fn joined(&self, asks_only: bool) -> Option<Arc<Batch>> {
         let is_missing = mutant::is(Mutant::RunningRoundJoined) && asks_only;
         let running = is_missing.then(|| self.latest.upgrade())??;
         running.end.get().is_none().then_some(running)
@@ -154,7 +154,7 @@ impl Group {
     }
 }
 
-impl Round {
+impl Batch {
     pub(super) fn end(&self, end: Result<(), Failure>) {
         if self.end.set(end).is_ok() {
             self.ended.notify_waiters();
