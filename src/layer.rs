@@ -14,16 +14,20 @@ use crate::entry::PreparedList;
 use crate::error::Error;
 use crate::exchange::request::FieldRules;
 use crate::exchange::{
-    self, CacheState, EmptyBody, EntryFilter, EntryPage, Explanation, Mount, VariantHints,
-    WouldEvict,
+    self, EmptyBody, EntryFilter, EntryPage, Explanation, Mount, VariantHints, WouldEvict,
 };
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Pattern};
 use crate::policy::{Policy, Route, Routes};
 use crate::service::Cache;
+use crate::state::CacheState;
 use crate::status::{CacheStatusWriter, StatusHeaders};
 use crate::store::{MemoryStore, Store};
 use crate::telemetry::{Listener, Outlet, RouteId, Stats};
+#[cfg(feature = "values")]
+use crate::telemetry::{ValueRegistry, ValueStats};
+#[cfg(feature = "values")]
+use crate::values::Values;
 
 mod observe;
 mod warm_up;
@@ -309,7 +313,9 @@ impl CacheLayerBuilder {
             prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
             #[cfg(feature = "values")]
-            values: crate::values::Shared::default(),
+            value_flights: Arc::default(),
+            #[cfg(feature = "values")]
+            value_counts: ValueRegistry::default(),
             warned: AtomicU64::new(0),
         };
         let cache = Arc::new(cache);
@@ -468,6 +474,27 @@ impl CacheHandle {
     #[must_use]
     pub fn entries(&self, filter: &EntryFilter) -> Option<EntryPage> {
         self.cache.entries(filter)
+    }
+
+    /// Returns a namespace of values of one type, as JSON, for five minutes each: see
+    /// [`Values`](crate::Values).
+    ///
+    /// Namespaces are made by naming them. A handful of fixed names is meant: those made up from
+    /// requests belong into keys.
+    #[cfg(feature = "values")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
+    #[must_use]
+    pub fn values<T>(&self, namespace: &str) -> Values<T> {
+        Values::new(self.cache.clone(), namespace)
+    }
+
+    /// Returns the counts of each namespace of values, by name. Of more than 1,024 namespaces the
+    /// latest are not listed.
+    #[cfg(feature = "values")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
+    #[must_use]
+    pub fn value_stats(&self) -> Vec<(String, ValueStats)> {
+        self.cache.value_counts.snapshot()
     }
 
     /// Returns how often requests took how long, by outcome.

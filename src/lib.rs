@@ -150,6 +150,7 @@ mod mutant;
 mod policy;
 mod semantics;
 mod service;
+mod state;
 mod status;
 mod store;
 mod sync;
@@ -180,6 +181,8 @@ pub use store::{
 };
 #[cfg(feature = "redis")]
 pub use store::{NearCache, RedisStore, RedisStoreBuilder, TieredStore, TieredStoreBuilder};
+#[cfg(feature = "values")]
+pub use telemetry::ValueStats;
 pub use telemetry::{CacheStats, HotKey, OutcomeStats, RouteStats};
 #[cfg(feature = "values")]
-pub use values::{Codec, Json, ValueStats, Values};
+pub use values::{Codec, Json, Values};

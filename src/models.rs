@@ -16,7 +16,7 @@ use loom::thread;
 
 use crate::body::{BoxError, Budget, Fill, Limits, Reader};
 use crate::entry::{Reuse, StoredResponse, Times};
-use crate::flight::{FlightResult, Flights, Join, Landed, Leader, NoResult};
+use crate::flight::{FlightResult, Flights, Join, StoredResult, Leader, NoResult};
 use crate::invalidate::{Invalidation, Log, Position, Subject, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::status::Outcome;
@@ -161,7 +161,7 @@ fn join(flights: &Arc<Flights>, log: &Log) -> Join {
 }
 
 fn publish(leader: &Leader) {
-    leader.publish(FlightResult::Stored(Arc::new(Landed {
+    leader.publish(FlightResult::Stored(Arc::new(StoredResult {
         stored: stored(leader.position()),
         nominated: Vec::new(),
         request: Arc::default(),

@@ -18,13 +18,13 @@ use super::request::{self, Flags, Kind, Signals};
 use super::respond::{self, Client};
 use super::write::Write;
 use super::{
-    CacheState, Content, Handler, Journey, Mount, ReadContext, admissible, fetch, validate,
-    write_key,
+    Content, Handler, Journey, Mount, ReadContext, admissible, fetch, validate, write_key,
 };
 use crate::body::CacheBody;
 use crate::entry::StoredResponse;
 use crate::key::KeyBuilder;
 use crate::policy::Route;
+use crate::state::CacheState;
 use crate::status::{BypassReason, Miss, Outcome, Staleness};
 use crate::store::MaybeReady;
 use crate::telemetry::{Operation, RouteId};

@@ -10,10 +10,11 @@ use super::candidate::Candidate;
 use super::lookup::{self, Decision, Found, ReadView};
 use super::request::{self, Kind, Signals};
 use super::respond::Client;
-use super::{CacheState, Mount, admissible, credentials, write_key};
+use super::{Mount, admissible, credentials, write_key};
 use crate::hexadecimal::hexadecimal;
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::KeyBuilder;
+use crate::state::CacheState;
 use crate::status::{BypassReason, Miss, Outcome, StatusParameters};
 use crate::telemetry::{Operation, RouteId};
 

@@ -19,7 +19,7 @@ use super::collapse::Waited;
 use super::detached::Detached;
 use super::lookup::{Decision, Waiting};
 use super::validate::Validated;
-use super::{Content, Handler, Inner, ReadContext, respond, retry, validate, write};
+use super::{Content, Handler, Inner, ReadContext, respond, retry, validate};
 use crate::body::{CacheBody, Captured, into_bytes};
 use crate::entry::StoredResponse;
 use crate::flight::{FlightResult, Join, Leader};
@@ -356,8 +356,7 @@ impl Fetch {
                 .saturating_duration_since(requested.instant);
             cache.stats.took(Timed::Origin, took);
         }
-        let parameters =
-            write::record_what_is_asked_for(cache, head.status, &head.extensions).await;
+        let parameters = cache.record_requested(head.status, &head.extensions).await;
         let interval = Interval {
             requested,
             received,

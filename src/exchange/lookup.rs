@@ -9,8 +9,8 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode};
 
 use super::candidate::Candidate;
+use super::respond;
 use super::respond::Client;
-use super::{CacheState, respond};
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
 use crate::invalidate::{Verdict, canonical};
@@ -20,6 +20,7 @@ use crate::policy::{Identity, Route, RouteTable};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::reuse::{self, Permit};
 use crate::semantics::vary;
+use crate::state::CacheState;
 use crate::status::{BypassReason, Miss, Outcome, Staleness};
 use crate::store::{MaybeReady, Stored};
 

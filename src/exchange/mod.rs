@@ -4,25 +4,23 @@ use std::future::Future;
 use std::pin::Pin;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderMap;
 use http::request::Parts;
 use http::{Method, Response, Uri};
 
-use crate::body::{Budget, CacheBody};
-use crate::clock::{self, Clock};
-use crate::entry::{PreparedList, StoredResponse, Variants};
-use crate::error::{Error, ErrorKind};
+use crate::body::CacheBody;
+use crate::entry::{StoredResponse, Variants};
 use crate::flight::Flights;
-use crate::invalidate::{Invalidation, Position, Subject, SubjectRef, Verdict};
+use crate::invalidate::Subject;
 use crate::key::{Key, KeyBuilder};
-use crate::policy::{Condition, Identity, Requested, Route, RouteTable, write_value};
+use crate::policy::{Condition, Identity, Requested, Route, write_value};
 use crate::semantics::cache_control::CacheControl;
-use crate::status::{BypassReason, Outcome, StatusHeaders};
-use crate::store::{MaybeReady, Store};
-use crate::telemetry::{Operation, RequestRecord, RouteId, Stats, Timed, trace};
+use crate::state::CacheState;
+use crate::status::{BypassReason, Outcome};
+use crate::telemetry::{RequestRecord, RouteId};
 
 mod admit;
 mod candidate;
@@ -40,7 +38,6 @@ mod reentrancy;
 pub(crate) mod request;
 mod respond;
 mod retry;
-mod sweep;
 mod validate;
 mod variant_hints;
 mod warming;
@@ -48,7 +45,7 @@ mod write;
 
 use handler::Inner;
 pub(crate) use handler::{Content, Handler};
-use request::{FieldRules, Flags, Signals};
+use request::{Flags, Signals};
 
 pub(crate) use dispatch::{Progress, ProgressProjection, begin};
 pub(crate) use explain::explain;
@@ -60,41 +57,11 @@ pub(crate) use variant_hints::VariantHints;
 pub(crate) use warming::Warming;
 pub(crate) use write::invalidate_and_pass;
 
-/// What all services and handles of one cache share.
-#[derive(Debug)]
-pub(crate) struct CacheState {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) routes: RouteTable,
-    pub(crate) fields: FieldRules,
-    pub(crate) targets: Vec<HeaderName>,
-    pub(crate) clock: Clock,
-    pub(crate) status_headers: StatusHeaders,
-    pub(crate) budget: Arc<Budget>,
-    /// The largest body any policy may store.
-    pub(crate) max_body: usize,
-    pub(crate) store_deadline: Duration,
-    /// Makes the body of a request that is sent a second time.
-    pub(crate) empty_body: Option<EmptyBody>,
-    /// The handler calls under way.
-    pub(crate) flights: Arc<Flights>,
-    pub(crate) variant_hints: VariantHints,
-    pub(crate) bypass: AtomicBool,
-    pub(crate) stats: Stats,
-    pub(crate) prepared: PreparedList,
-    /// Whether a background sweep runs.
-    pub(crate) sweeping: AtomicBool,
-    /// What the handlers' own values share.
-    #[cfg(feature = "values")]
-    pub(crate) values: crate::values::Shared,
-    /// The second of the last warning about the store.
-    pub(crate) warned: AtomicU64,
-}
-
 /// What one layered service adds to the [`CacheState`].
 #[derive(Clone, Debug)]
 pub(crate) struct Mount {
     pub(crate) cache: Arc<CacheState>,
-    /// Those of the core, but for a request that another service of the cache has passed on.
+    /// Those of the cache, but for a request that another service of the cache has passed on.
     pub(crate) flights: Arc<Flights>,
     /// The one policy of this place, where it was layered with one.
     pub(crate) route: Option<Arc<Route>>,
@@ -242,142 +209,6 @@ fn write_key<'a>(
         .map_err(|_| BypassReason::Partition)
 }
 
-impl CacheState {
-    fn verdict(&self, stored: &StoredResponse) -> Verdict {
-        stored.verdict(self.store.log())
-    }
-
-    fn verdict_on(&self, position: Position, subject: SubjectRef<'_>) -> Verdict {
-        self.store.log().verdict(position, subject)
-    }
-
-    pub(crate) fn is_bypassed(&self) -> bool {
-        // Relaxed: a switch thrown by hand, which orders nothing.
-        self.bypass.load(Ordering::Relaxed)
-    }
-
-    /// Waits for a store no longer than its deadline.
-    pub(crate) async fn bounded<T>(
-        &self,
-        operation: Operation,
-        answer: MaybeReady<Result<T, Error>>,
-    ) -> Result<T, Error> {
-        self.within(self.store_deadline, operation, answer).await
-    }
-
-    async fn within<T>(
-        &self,
-        deadline: Duration,
-        operation: Operation,
-        answer: MaybeReady<Result<T, Error>>,
-    ) -> Result<T, Error> {
-        match answer {
-            MaybeReady::Now(answer) => answer,
-            MaybeReady::Later(answer) => {
-                let answer = tokio::time::timeout(deadline, answer);
-                match self.timed(operation, answer).await {
-                    Ok(answer) => answer,
-                    Err(_) => Err(Error::store("the store did not answer in time")),
-                }
-            }
-        }
-    }
-
-    /// Waits for a store, and reports how long that took if anybody wants to know.
-    async fn timed<T>(&self, operation: Operation, answer: impl Future<Output = T>) -> T {
-        if !self.stats.is_timed() {
-            return answer.await;
-        }
-        let read = self.clock.instant();
-        let answer = answer.await;
-        let took = self.clock.instant().saturating_duration_since(read);
-        self.stats.took(Timed::Store(operation), took);
-        answer
-    }
-
-    /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
-    pub(crate) fn in_background(self: &Arc<Self>, answer: MaybeReady<Result<(), Error>>) {
-        self.in_background_with(answer, ());
-    }
-
-    /// Does the same, and drops something when it is done.
-    pub(crate) fn in_background_with<T>(
-        self: &Arc<Self>,
-        answer: MaybeReady<Result<(), Error>>,
-        until_done: T,
-    ) where
-        T: Send + 'static,
-    {
-        match answer {
-            MaybeReady::Now(Ok(())) => {}
-            MaybeReady::Now(Err(error)) => self.store_failed(Operation::Change, &error),
-            MaybeReady::Later(answer) => match tokio::runtime::Handle::try_current() {
-                Ok(runtime) => {
-                    let cache = self.clone();
-                    runtime.spawn(async move {
-                        if let Err(error) = cache.timed(Operation::Change, answer).await {
-                            cache.store_failed(Operation::Change, &error);
-                        }
-                        drop(until_done);
-                    });
-                }
-                Err(_) => {
-                    let error = Error::store("no runtime to finish a store's work on");
-                    self.store_failed(Operation::Change, &error);
-                }
-            },
-        }
-    }
-
-    /// Records invalidations, and has what they hit swept up.
-    pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
-        let deadline = self.store_deadline.saturating_add(self.store.ack_delay());
-        let recording = kept_going(self.store.invalidate(what));
-        let operation = Operation::Invalidate;
-        let recorded = self.within(deadline, operation, recording).await;
-        match &recorded {
-            Ok(()) => self.recorded(what),
-            Err(error) => self.store_failed(Operation::Invalidate, error),
-        }
-        sweep::soon(self);
-        recorded
-    }
-
-    /// Reports invalidations that are recorded.
-    fn recorded(&self, what: &[Invalidation]) {
-        for one in what {
-            self.stats.invalidated(one.kind(), one.is_soft());
-            trace::invalidated(one);
-        }
-    }
-
-    pub(crate) fn store_failed(&self, operation: Operation, error: &Error) {
-        self.stats.store_failed(operation);
-        let operation = operation.as_str();
-        match error.kind() {
-            // It has told of that itself, once.
-            ErrorKind::Unavailable => {}
-            _ if self.may_warn() => {
-                tracing::warn!(%error, operation, "the store failed; the request goes on without it");
-            }
-            _ => {
-                tracing::debug!(%error, operation, "the store failed; the request goes on without it");
-            }
-        }
-    }
-
-    /// Whether a second has gone by since the last warning: there may be thousands of failures.
-    fn may_warn(&self) -> bool {
-        let since = self
-            .clock
-            .instant()
-            .saturating_duration_since(clock::origin());
-        let second = since.as_secs() + 1;
-        // Relaxed: orders nothing.
-        self.warned.swap(second, Ordering::Relaxed) != second
-    }
-}
-
 impl ReadContext {
     fn cache(&self) -> &Arc<CacheState> {
         &self.mount.cache
@@ -420,21 +251,5 @@ fn credentials(route: &Route, flags: Flags) -> Option<BypassReason> {
         (Identity::Cautious, flags) if flags.authorization => Some(BypassReason::Authorization),
         (Identity::Cautious, flags) if flags.cookie => Some(BypassReason::Cookie),
         _ => None,
-    }
-}
-
-/// Has a store's work done to its end, whether or not somebody waits for it that long: a write that
-/// was made stays made when its client goes away.
-fn kept_going(answer: MaybeReady<Result<(), Error>>) -> MaybeReady<Result<(), Error>> {
-    match (answer, tokio::runtime::Handle::try_current()) {
-        (MaybeReady::Later(answer), Ok(runtime)) => {
-            let done = runtime.spawn(answer);
-            MaybeReady::Later(Box::pin(async move {
-                done.await.unwrap_or_else(|gone| {
-                    Err(Error::store("the store did not finish").with_source(gone))
-                })
-            }))
-        }
-        (answer, _) => answer,
     }
 }

@@ -9,9 +9,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
+use super::ReadContext;
 use super::lookup::ReadView;
 use super::request::Flags;
-use super::{CacheState, ReadContext};
 use crate::body::CacheBody;
 use crate::clock::Clock;
 use crate::entry::{Kept, ReplayStamp, StoredResponse};
@@ -19,6 +19,7 @@ use crate::semantics::date;
 use crate::semantics::partial::Part;
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
 use crate::semantics::range::{self, RangeSet, Resolved};
+use crate::state::CacheState;
 use crate::status::{self, Outcome, StatusParameters};
 use crate::telemetry::{RequestRecord, RouteId, Timed};
 
@@ -206,16 +207,6 @@ impl StoredResponse {
 }
 
 impl CacheState {
-    /// Reports what became of a request that the cache was not asked for.
-    pub(super) fn passed(&self, route: RouteId, outcome: Outcome) {
-        let row = self.stats.row(route);
-        if self.stats.answered(row, outcome) {
-            let record = RequestRecord::default();
-            self.stats
-                .notify_listeners(&self.clock, row, outcome, &record);
-        }
-    }
-
     /// Makes the header section of a hit right for another moment; `None` where it says more about
     /// caches than we do.
     fn renewed(&self, mut headers: HeaderMap, stamp: ReplayStamp) -> Option<HeaderMap> {
@@ -492,7 +483,7 @@ pub(crate) fn pass<B>(
     response: Response<B>,
 ) -> Response<CacheBody<B>> {
     let mut response = response.map(CacheBody::pass);
-    cache.passed(route, outcome);
+    cache.bypassed(route, outcome);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         cache
             .status_headers

@@ -1,13 +1,12 @@
 //! A write: what it made old is recorded before its response's head leaves, and also when nobody is
 //! left to see that head.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Extensions, Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use tower_service::Service;
 
@@ -15,7 +14,7 @@ use super::admit::{self, Interval, Plan};
 use super::candidate::Candidate;
 use super::fetch::Fetch;
 use super::request::original_uri;
-use super::{CacheState, Content, Journey, Mount, ReadContext, respond, sweep};
+use super::{Content, Journey, Mount, ReadContext, respond};
 use crate::body::CacheBody;
 use crate::directive::Invalidate;
 use crate::error::Error;
@@ -23,6 +22,7 @@ use crate::invalidate::{Intent, Invalidation, Position, Terms, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::policy::Evicted;
 use crate::semantics::invalidation;
+use crate::state::CacheState;
 use crate::status::{BypassReason, Miss, Outcome, StatusParameters};
 use crate::telemetry::RouteId;
 
@@ -264,7 +264,7 @@ impl Drop for Pending {
             self.write.hold();
             cache.in_background(cache.store.invalidate(&self.write.evicted));
             cache.recorded(&self.write.evicted);
-            sweep::soon(cache);
+            cache.sweep_soon();
         }
     }
 }
@@ -285,31 +285,10 @@ where
     E: Send + 'static,
 {
     Box::pin(async move {
-        let parameters =
-            record_what_is_asked_for(&cache, response.status(), response.extensions()).await;
+        let parameters = cache
+            .record_requested(response.status(), response.extensions())
+            .await;
         let outcome = Outcome::Bypass(bypass);
         Ok(respond::pass(&cache, route, outcome, parameters, response))
     })
-}
-
-/// Records what a handler asked for with its response to a request that is no write, and returns what
-/// is to be told of that. The response does not wait for a store that fails to come back.
-pub(super) fn record_what_is_asked_for(
-    cache: &Arc<CacheState>,
-    status: StatusCode,
-    extensions: &Extensions,
-) -> impl Future<Output = StatusParameters> + Send + use<> {
-    let asked_for = match invalidation::invalidates(status) {
-        true => extensions.get::<Invalidate>().cloned(),
-        false => None,
-    };
-    let cache = asked_for.is_some().then(|| cache.clone());
-    async move {
-        match (cache, asked_for) {
-            (Some(cache), Some(Invalidate(what))) if cache.invalidate(&what).await.is_err() => {
-                StatusParameters::INVALIDATION_PENDING
-            }
-            _ => StatusParameters::default(),
-        }
-    }
 }

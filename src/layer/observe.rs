@@ -4,7 +4,7 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 use super::CacheHandle;
-use crate::exchange::CacheState;
+use crate::state::CacheState;
 use crate::store::{StoreHealth, StoreState};
 use crate::telemetry::{self, CacheStats, HotKey, Listener, Report, Source};
 

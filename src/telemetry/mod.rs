@@ -22,6 +22,8 @@ mod otel;
 mod prometheus;
 mod snapshot;
 pub(crate) mod trace;
+#[cfg(feature = "values")]
+mod values;
 
 pub(crate) use counters::{Event, RouteId, Row, Rows};
 pub use hot::HotKey;
@@ -30,6 +32,10 @@ pub(crate) use metrics::Report;
 pub(crate) use otel::Outlet;
 pub(crate) use prometheus::render;
 pub use snapshot::{CacheStats, OutcomeStats, RouteStats};
+#[cfg(feature = "values")]
+pub use values::ValueStats;
+#[cfg(feature = "values")]
+pub(crate) use values::{ValueCounts, ValueEvent, ValueRegistry};
 
 use counters::Reasons;
 use hot::HotKeys;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::space::Address;
-use super::stats::Event;
 use super::{Codec, Values};
 use crate::entry::StoredValue;
 use crate::flight::{Flight, Join, Leader, NoResult};
 use crate::mutant::{self, Mutant};
+use crate::telemetry::ValueEvent;
 
 /// How often a caller looks for a call to join before it makes its own. Each turn means that the one
 /// it had joined was overtaken by an invalidation, or given up by its caller.
@@ -55,7 +55,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// one waits for a row of failures. A panic of `make` is met in the same way.
     ///
     /// What `make` returned is not lost where it cannot be encoded or is too large to be stored: that
-    /// is [counted](super::ValueStats::refused).
+    /// is [counted](crate::ValueStats::refused).
     ///
     /// # Cancel safety
     ///
@@ -115,7 +115,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// Waits for another's call, or begins one.
     async fn share(&self, address: &Address, came: Instant) -> Shared<T> {
         let space = &*self.space;
-        let (flights, key) = (&space.cache.values.flights, &address.key);
+        let (flights, key) = (&space.cache.value_flights, &address.key);
         let give_up = tokio::time::Instant::now().checked_add(self.max_wait);
         for _ in 0..TURNS {
             let joinable = |flight: &ValueFlight| self.may_join(flight, address, came);
@@ -167,7 +167,7 @@ impl<T, C: Codec<T>> Values<T, C> {
         give_up: Option<tokio::time::Instant>,
     ) -> Waited<T> {
         let space = &*self.space;
-        space.counts.add(Event::Collapsed, 1);
+        space.counts.add(ValueEvent::Collapsed, 1);
         let result = match give_up {
             Some(give_up) => tokio::time::timeout_at(give_up, flight.result()).await,
             None => Ok(flight.result().await),

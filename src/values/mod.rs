@@ -11,22 +11,19 @@ use crate::entry::StoredValue;
 use crate::error::Error;
 use crate::invalidate::{Position, Subject};
 use crate::key::{Key, KeyRef};
-use crate::layer::CacheHandle;
 use crate::policy::{MAX_BODY, MAX_WAIT};
+use crate::state::CacheState;
+use crate::telemetry::{ValueEvent, ValueStats};
 
 mod codec;
 mod counter;
 mod fill;
 mod options;
 mod space;
-mod stats;
 
 use space::{Address, Space, TURN};
-use stats::Event;
 
 pub use codec::{Codec, Json};
-pub(crate) use space::Shared;
-pub use stats::ValueStats;
 
 /// How long a value may be used unless it is said otherwise. There is no request, and so no policy,
 /// that would say it; five minutes is what teams write down for what they have not thought about.
@@ -35,11 +32,11 @@ const TTL: Duration = Duration::from_secs(300);
 /// More tags than this are not tags: each costs work in every lookup.
 const MOST_TAGS: usize = 256;
 
-/// A namespace of values of one type, in the store of a cache; made by [`CacheHandle::values`].
+/// A namespace of values of one type, in the store of a cache; made by [`CacheHandle::values`](crate::CacheHandle::values).
 ///
 /// What a handler has worked out (a user, a permission, a page of a list) can be kept here by key, with
 /// a TTL and with tags. Tags are shared with responses: one write that [evicts](crate::Evict::tag)
-/// `user:1`, or one [`CacheHandle::invalidate_tag`], ends both the responses and the values that carry
+/// `user:1`, or one [`CacheHandle::invalidate_tag`](crate::CacheHandle::invalidate_tag), ends both the responses and the values that carry
 /// it.
 ///
 /// Cheap to clone; clones, and all handles to a namespace of the same name, share values and counts.
@@ -50,7 +47,7 @@ const MOST_TAGS: usize = 256;
 ///
 /// A call of [`get`](Self::get) or [`get_or_insert_with`](Self::get_or_insert_with) that begins after
 /// an invalidation was acknowledged (a write that evicts the value's tag was answered;
-/// [`remove`](Self::remove) or [`CacheHandle::invalidate`] has returned) is given no value that was
+/// [`remove`](Self::remove) or [`CacheHandle::invalidate`](crate::CacheHandle::invalidate) has returned) is given no value that was
 /// begun to be made before. The log's position is taken *before* the closure of
 /// `get_or_insert_with` is called, and one predicate judges values, responses and calls under way by
 /// it. A value that is [`set`](Self::set) counts from that call, unless [`as_of`](Self::as_of) tells
@@ -59,7 +56,7 @@ const MOST_TAGS: usize = 256;
 /// # What ends a value
 ///
 /// Its TTL; [`remove`](Self::remove) and [`remove_matching`](Self::remove_matching); an invalidation
-/// of one of its tags or of [everything](CacheHandle::invalidate_all), for which `/**` is another
+/// of one of its tags or of [everything](crate::CacheHandle::invalidate_all), for which `/**` is another
 /// name; and the store's lack of room. Other patterns over paths, such as `/users/**`, hit responses
 /// alone. There is a form of pattern for values, `values:users?1:*` (see [`Pattern`](crate::Pattern)),
 /// that can be given wherever one over paths can, so in [`Evict::pattern`](crate::Evict::pattern) too.
@@ -71,7 +68,7 @@ const MOST_TAGS: usize = 256;
 /// [`get_or_insert_with`](Self::get_or_insert_with) never fails for it, and calls its closure. All
 /// other calls return the error and leave it to the caller; none takes longer than
 /// [`store_deadline`](crate::CacheLayerBuilder::store_deadline) for each of the store's answers. While
-/// the cache is [switched off](CacheHandle::set_bypass), nothing is found, and closures are called;
+/// the cache is [switched off](crate::CacheHandle::set_bypass), nothing is found, and closures are called;
 /// what is set, removed and counted is still recorded, so that nothing is out of date afterwards.
 ///
 /// # Cost
@@ -124,16 +121,10 @@ pub struct Values<T, C = Json> {
 
 type TagsOf<T> = Arc<dyn Fn(&T) -> Vec<Box<str>> + Send + Sync>;
 
-impl CacheHandle {
-    /// Returns a namespace of values of one type, as JSON, for five minutes each: see [`Values`].
-    ///
-    /// Namespaces are made by naming them. A handful of fixed names is meant: those made up from
-    /// requests belong into keys.
-    #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
-    #[must_use]
-    pub fn values<T>(&self, namespace: &str) -> Values<T> {
-        Values {
-            space: Arc::new(Space::new(self.cache.clone(), namespace)),
+impl<T> Values<T> {
+    pub(crate) fn new(cache: Arc<CacheState>, namespace: &str) -> Self {
+        Self {
+            space: Arc::new(Space::new(cache, namespace)),
             ttl: TTL,
             max_bytes: MAX_BODY,
             max_wait: MAX_WAIT,
@@ -143,14 +134,6 @@ impl CacheHandle {
             codec: Arc::new(Json),
             of: PhantomData,
         }
-    }
-
-    /// Returns what became of the values of each namespace, by name. Of more than 1,024 namespaces the
-    /// latest are not listed.
-    #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
-    #[must_use]
-    pub fn value_stats(&self) -> Vec<(String, ValueStats)> {
-        self.cache.values.registry.snapshot()
     }
 }
 
@@ -327,7 +310,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// Makes a value to be stored.
     fn make(&self, address: &Address, value: &T, position: Position) -> Result<StoredValue, Error> {
         let bytes = self.codec.encode(value).map_err(|error| {
-            self.space.counts.add(Event::Refused, 1);
+            self.space.counts.add(ValueEvent::Refused, 1);
             Error::value("the value could not be encoded").with_source(error)
         })?;
         let now = self.space.now();
@@ -355,7 +338,7 @@ impl<T, C: Codec<T>> Values<T, C> {
         } else {
             return Ok(());
         };
-        self.space.counts.add(Event::Refused, 1);
+        self.space.counts.add(ValueEvent::Refused, 1);
         Err(Error::value(refusal))
     }
 
@@ -363,8 +346,8 @@ impl<T, C: Codec<T>> Values<T, C> {
     fn read(&self, key: KeyRef<'_>, found: Option<Arc<StoredValue>>) -> Option<T> {
         let value = found.and_then(|found| self.decode(key, &found));
         let event = match value {
-            Some(_) => Event::Hit,
-            None => Event::Miss,
+            Some(_) => ValueEvent::Hit,
+            None => ValueEvent::Miss,
         };
         self.space.counts.add(event, 1);
         value

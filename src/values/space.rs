@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::stats::{Counts, Event, Registry, ValueStats};
 use crate::entry::StoredValue;
 use crate::error::Error;
-use crate::exchange::CacheState;
-use crate::flight::{Flights, Leader};
+use crate::flight::Leader;
 use crate::invalidate::{Invalidation, Namespace, Position, Subject, SubjectRef, Verdict};
 use crate::key::{Key, KeyBuilder, KeyRef};
 use crate::mutant::{self, Mutant};
+use crate::state::CacheState;
 use crate::store::{MaybeReady, Stored};
-use crate::telemetry::Operation;
+use crate::telemetry::{Operation, ValueCounts, ValueEvent, ValueStats};
 
 /// How many keys a store is asked to change or to find at a time. It may have a bound of its own on what
 /// is under way, and leave out what is over it.
@@ -21,19 +20,12 @@ pub(super) const TURN: usize = 128;
 /// What the key of a counter begins with: it is another than that of a value.
 const COUNTER: &str = "counter";
 
-/// What all namespaces of a cache share.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    pub(super) flights: Arc<Flights<Arc<StoredValue>>>,
-    pub(super) registry: Registry,
-}
-
 /// One namespace of a cache.
 #[derive(Debug)]
 pub(super) struct Space {
     pub(super) cache: Arc<CacheState>,
     pub(super) name: Box<str>,
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Arc<ValueCounts>,
     namespace: Namespace,
 }
 
@@ -47,7 +39,7 @@ pub(super) struct Address {
 impl Space {
     pub(super) fn new(cache: Arc<CacheState>, name: &str) -> Self {
         Self {
-            counts: cache.values.registry.counts(name),
+            counts: cache.value_counts.counts(name),
             namespace: Namespace::new(name),
             name: name.into(),
             cache,
@@ -105,7 +97,7 @@ impl Space {
     ) -> Result<T, Error> {
         let answered = self.cache.bounded(operation, answer).await;
         if let Err(error) = &answered {
-            self.counts.add(Event::StoreError, 1);
+            self.counts.add(ValueEvent::StoreError, 1);
             self.cache.store_failed(operation, error);
         }
         answered
@@ -183,12 +175,12 @@ impl Space {
     pub(super) async fn put(&self, entries: Vec<(Key, StoredValue)>) -> Result<(), Error> {
         for (key, _) in &entries {
             // A call that began before must not store what it brings over this.
-            self.cache.values.flights.overtake(key);
+            self.cache.value_flights.overtake(key);
         }
         let (useful, useless): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|(_, value)| !value.lifetime().is_zero());
-        self.counts.add(Event::Set, useful.len());
+        self.counts.add(ValueEvent::Set, useful.len());
         if !useless.is_empty() {
             let keys: Vec<_> = useless.iter().map(|(key, _)| key.borrow()).collect();
             self.clear(&keys).await?;
@@ -230,7 +222,7 @@ impl Space {
         let Some(answer) = leader.record(put) else {
             return;
         };
-        self.counts.add(Event::Set, 1);
+        self.counts.add(ValueEvent::Set, 1);
         // Until then the flight is found, and can be joined.
         self.cache.in_background_with(answer, leader);
     }
@@ -254,14 +246,14 @@ impl Space {
     async fn invalidate(&self, what: &[Invalidation]) -> Result<(), Error> {
         let recorded = self.cache.invalidate(what).await;
         if recorded.is_err() {
-            self.counts.add(Event::StoreError, 1);
+            self.counts.add(ValueEvent::StoreError, 1);
         }
         recorded
     }
 
     /// Removes what could not be read.
     pub(super) fn discard(&self, key: KeyRef<'_>) {
-        self.counts.add(Event::Unreadable, 1);
+        self.counts.add(ValueEvent::Unreadable, 1);
         self.cache.in_background(self.cache.store.remove(key));
     }
 }

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 
-use super::CacheState;
 use crate::key::Key;
+use crate::state::CacheState;
 
 mod filter;
 mod info;

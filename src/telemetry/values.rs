@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Something that is counted.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
-pub(super) enum Event {
+pub(crate) enum ValueEvent {
     Hit,
     Miss,
     Collapsed,
@@ -17,53 +17,53 @@ pub(super) enum Event {
     StoreError,
 }
 
-const EVENTS: usize = Event::StoreError as usize + 1;
+const EVENTS: usize = ValueEvent::StoreError as usize + 1;
 
 /// The counts of one namespace.
 #[derive(Debug, Default)]
-pub(super) struct Counts([AtomicU64; EVENTS]);
+pub(crate) struct ValueCounts([AtomicU64; EVENTS]);
 
-impl Counts {
-    pub(super) fn add(&self, event: Event, times: usize) {
+impl ValueCounts {
+    pub(crate) fn add(&self, event: ValueEvent, times: usize) {
         // Relaxed: a count, which orders nothing.
         self.0[event as usize].fetch_add(times as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn snapshot(&self) -> ValueStats {
+    pub(crate) fn snapshot(&self) -> ValueStats {
         let count = |event| self.0[event as usize].load(Ordering::Relaxed);
         ValueStats {
-            hits: count(Event::Hit),
-            misses: count(Event::Miss),
-            collapsed: count(Event::Collapsed),
-            sets: count(Event::Set),
-            unreadable: count(Event::Unreadable),
-            refused: count(Event::Refused),
-            store_errors: count(Event::StoreError),
+            hits: count(ValueEvent::Hit),
+            misses: count(ValueEvent::Miss),
+            collapsed: count(ValueEvent::Collapsed),
+            sets: count(ValueEvent::Set),
+            unreadable: count(ValueEvent::Unreadable),
+            refused: count(ValueEvent::Refused),
+            store_errors: count(ValueEvent::StoreError),
         }
     }
 }
 
 /// The counts of all namespaces of a cache, by name.
 #[derive(Debug, Default)]
-pub(super) struct Registry(Mutex<BTreeMap<Box<str>, Arc<Counts>>>);
+pub(crate) struct ValueRegistry(Mutex<BTreeMap<Box<str>, Arc<ValueCounts>>>);
 
 /// More namespaces than this are not listed: names made up from requests must not pile up here.
 const MOST_NAMESPACES: usize = 1_024;
 
-impl Registry {
-    pub(super) fn counts(&self, namespace: &str) -> Arc<Counts> {
+impl ValueRegistry {
+    pub(crate) fn counts(&self, namespace: &str) -> Arc<ValueCounts> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(counts) = known.get(namespace) {
             return counts.clone();
         }
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(ValueCounts::default());
         if known.len() < MOST_NAMESPACES {
             known.insert(namespace.into(), counts.clone());
         }
         counts
     }
 
-    pub(super) fn snapshot(&self) -> Vec<(String, ValueStats)> {
+    pub(crate) fn snapshot(&self) -> Vec<(String, ValueStats)> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stats = known.iter();
         stats
@@ -116,13 +116,13 @@ mod tests {
 
     #[test]
     fn namespaces_beyond_the_bound_are_counted_but_not_listed() {
-        let registry = Registry::default();
+        let registry = ValueRegistry::default();
         for at in 0..MOST_NAMESPACES + 10 {
-            registry.counts(&at.to_string()).add(Event::Hit, 1);
+            registry.counts(&at.to_string()).add(ValueEvent::Hit, 1);
         }
         assert_eq!(registry.snapshot().len(), MOST_NAMESPACES);
         let unlisted = registry.counts("one more");
-        unlisted.add(Event::Miss, 2);
+        unlisted.add(ValueEvent::Miss, 2);
         assert_eq!(unlisted.snapshot().misses, 2);
     }
 }

@@ -1,0 +1,281 @@
+//! The state that all services and handles of one cache share: the store within its deadline, the
+//! routes, the switches, the sweep.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::header::HeaderName;
+use http::{Extensions, StatusCode};
+
+use crate::body::Budget;
+use crate::clock::{self, Clock};
+use crate::directive::Invalidate;
+#[cfg(feature = "values")]
+use crate::entry::StoredValue;
+use crate::entry::{PreparedList, StoredResponse};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::request::FieldRules;
+use crate::exchange::{EmptyBody, VariantHints};
+use crate::flight::Flights;
+use crate::invalidate::{Invalidation, Position, SubjectRef, Verdict};
+use crate::policy::RouteTable;
+use crate::semantics::invalidation;
+use crate::status::{Outcome, StatusHeaders, StatusParameters};
+use crate::store::{MaybeReady, Store};
+#[cfg(feature = "values")]
+use crate::telemetry::ValueRegistry;
+use crate::telemetry::{Operation, RequestRecord, RouteId, Stats, Timed, trace};
+
+/// Invalidations that come together are swept up together.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// Between two steps of a sweep hits go on undisturbed.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The state that all services and handles of one cache share.
+#[derive(Debug)]
+pub(crate) struct CacheState {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) routes: RouteTable,
+    pub(crate) fields: FieldRules,
+    pub(crate) targets: Vec<HeaderName>,
+    pub(crate) clock: Clock,
+    pub(crate) status_headers: StatusHeaders,
+    pub(crate) budget: Arc<Budget>,
+    /// The largest body any policy may store.
+    pub(crate) max_body: usize,
+    pub(crate) store_deadline: Duration,
+    /// Makes the body of a request that is sent a second time.
+    pub(crate) empty_body: Option<EmptyBody>,
+    /// The handler calls under way.
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) variant_hints: VariantHints,
+    pub(crate) bypass: AtomicBool,
+    pub(crate) stats: Stats,
+    pub(crate) prepared: PreparedList,
+    /// Whether a background sweep runs.
+    pub(crate) sweeping: AtomicBool,
+    /// The closure calls under way for values.
+    #[cfg(feature = "values")]
+    pub(crate) value_flights: Arc<Flights<Arc<StoredValue>>>,
+    /// The counts of each namespace of values.
+    #[cfg(feature = "values")]
+    pub(crate) value_counts: ValueRegistry,
+    /// The second of the last warning about the store.
+    pub(crate) warned: AtomicU64,
+}
+
+impl CacheState {
+    pub(crate) fn verdict(&self, stored: &StoredResponse) -> Verdict {
+        stored.verdict(self.store.log())
+    }
+
+    pub(crate) fn verdict_on(&self, position: Position, subject: SubjectRef<'_>) -> Verdict {
+        self.store.log().verdict(position, subject)
+    }
+
+    pub(crate) fn is_bypassed(&self) -> bool {
+        // Relaxed: a switch thrown by hand, which orders nothing.
+        self.bypass.load(Ordering::Relaxed)
+    }
+
+    /// Waits for a store no longer than its deadline.
+    pub(crate) async fn bounded<T>(
+        &self,
+        operation: Operation,
+        answer: MaybeReady<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.within(self.store_deadline, operation, answer).await
+    }
+
+    async fn within<T>(
+        &self,
+        deadline: Duration,
+        operation: Operation,
+        answer: MaybeReady<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match answer {
+            MaybeReady::Now(answer) => answer,
+            MaybeReady::Later(answer) => {
+                let answer = tokio::time::timeout(deadline, answer);
+                match self.timed(operation, answer).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(Error::store("the store did not answer in time")),
+                }
+            }
+        }
+    }
+
+    /// Waits for a store, and reports how long that took if anybody wants to know.
+    async fn timed<T>(&self, operation: Operation, answer: impl Future<Output = T>) -> T {
+        if !self.stats.is_timed() {
+            return answer.await;
+        }
+        let read = self.clock.instant();
+        let answer = answer.await;
+        let took = self.clock.instant().saturating_duration_since(read);
+        self.stats.took(Timed::Store(operation), took);
+        answer
+    }
+
+    /// Hands an answer nobody waits for to the runtime, if it takes any waiting.
+    pub(crate) fn in_background(self: &Arc<Self>, answer: MaybeReady<Result<(), Error>>) {
+        self.in_background_with(answer, ());
+    }
+
+    /// Does the same, and drops something when it is done.
+    pub(crate) fn in_background_with<T>(
+        self: &Arc<Self>,
+        answer: MaybeReady<Result<(), Error>>,
+        until_done: T,
+    ) where
+        T: Send + 'static,
+    {
+        match answer {
+            MaybeReady::Now(Ok(())) => {}
+            MaybeReady::Now(Err(error)) => self.store_failed(Operation::Change, &error),
+            MaybeReady::Later(answer) => match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => {
+                    let cache = self.clone();
+                    runtime.spawn(async move {
+                        if let Err(error) = cache.timed(Operation::Change, answer).await {
+                            cache.store_failed(Operation::Change, &error);
+                        }
+                        drop(until_done);
+                    });
+                }
+                Err(_) => {
+                    let error = Error::store("no runtime to finish a store's work on");
+                    self.store_failed(Operation::Change, &error);
+                }
+            },
+        }
+    }
+
+    /// Records invalidations, and has what they hit swept up.
+    pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
+        let deadline = self.store_deadline.saturating_add(self.store.ack_delay());
+        let recording = kept_going(self.store.invalidate(what));
+        let operation = Operation::Invalidate;
+        let recorded = self.within(deadline, operation, recording).await;
+        match &recorded {
+            Ok(()) => self.recorded(what),
+            Err(error) => self.store_failed(Operation::Invalidate, error),
+        }
+        self.sweep_soon();
+        recorded
+    }
+
+    /// Reports invalidations that are recorded.
+    pub(crate) fn recorded(&self, what: &[Invalidation]) {
+        for one in what {
+            self.stats.invalidated(one.kind(), one.is_soft());
+            trace::invalidated(one);
+        }
+    }
+
+    pub(crate) fn store_failed(&self, operation: Operation, error: &Error) {
+        self.stats.store_failed(operation);
+        let operation = operation.as_str();
+        match error.kind() {
+            // It has told of that itself, once.
+            ErrorKind::Unavailable => {}
+            _ if self.may_warn() => {
+                tracing::warn!(%error, operation, "the store failed; the request goes on without it");
+            }
+            _ => {
+                tracing::debug!(%error, operation, "the store failed; the request goes on without it");
+            }
+        }
+    }
+
+    /// Whether a second has gone by since the last warning: there may be thousands of failures.
+    fn may_warn(&self) -> bool {
+        let since = self
+            .clock
+            .instant()
+            .saturating_duration_since(clock::origin());
+        let second = since.as_secs() + 1;
+        // Relaxed: orders nothing.
+        self.warned.swap(second, Ordering::Relaxed) != second
+    }
+
+    /// Starts a sweep in the background, unless one is under way: the store reclaims the room of what
+    /// nothing may serve any more.
+    pub(crate) fn sweep_soon(self: &Arc<Self>) {
+        // AcqRel: pairs with the release at a sweep's end, so that one of two sweeps sees this.
+        if self.sweeping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            // Nothing is lost but time: what is invalidated is never served, swept up or not.
+            self.sweeping.store(false, Ordering::Release);
+            return;
+        };
+        // Weak: a sweep keeps no cache alive.
+        let cache = Arc::downgrade(self);
+        runtime.spawn(async move {
+            tokio::time::sleep(GATHER).await;
+            while cache.upgrade().is_some_and(|cache| {
+                let more = cache.store.sweep();
+                if !more {
+                    cache.sweeping.store(false, Ordering::Release);
+                }
+                more
+            }) {
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+    }
+
+    /// Records what a handler asks for with its response to a request that is no write, and returns
+    /// what the response has to say of that. The response does not wait for a store that fails to come
+    /// back.
+    pub(crate) fn record_requested(
+        self: &Arc<Self>,
+        status: StatusCode,
+        extensions: &Extensions,
+    ) -> impl Future<Output = StatusParameters> + Send + use<> {
+        let requested = match invalidation::invalidates(status) {
+            true => extensions.get::<Invalidate>().cloned(),
+            false => None,
+        };
+        let cache = requested.is_some().then(|| self.clone());
+        async move {
+            match (cache, requested) {
+                (Some(cache), Some(Invalidate(what))) if cache.invalidate(&what).await.is_err() => {
+                    StatusParameters::INVALIDATION_PENDING
+                }
+                _ => StatusParameters::default(),
+            }
+        }
+    }
+
+    /// Reports what became of a request that bypassed the cache.
+    pub(crate) fn bypassed(&self, route: RouteId, outcome: Outcome) {
+        let row = self.stats.row(route);
+        if self.stats.answered(row, outcome) {
+            let record = RequestRecord::default();
+            self.stats
+                .notify_listeners(&self.clock, row, outcome, &record);
+        }
+    }
+}
+
+/// Has a store's work done to its end, whether or not somebody waits for it that long: a write that
+/// was made stays made when its client goes away.
+fn kept_going(answer: MaybeReady<Result<(), Error>>) -> MaybeReady<Result<(), Error>> {
+    match (answer, tokio::runtime::Handle::try_current()) {
+        (MaybeReady::Later(answer), Ok(runtime)) => {
+            let done = runtime.spawn(answer);
+            MaybeReady::Later(Box::pin(async move {
+                done.await.unwrap_or_else(|gone| {
+                    Err(Error::store("the store did not finish").with_source(gone))
+                })
+            }))
+        }
+        (answer, _) => answer,
+    }
+}
