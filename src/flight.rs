@@ -101,15 +101,101 @@ pub(crate) enum NoResult {
     NotForOthers,
 }
 
-/// What a request is to do.
+/// The part of one caller in a flight.
 #[derive(Debug)]
 pub(crate) enum Join<L: Clone = FlightResult> {
-    /// Call the handler; others will wait.
+    /// Makes the call; others will wait.
     Lead(Leader<L>),
-    /// Wait for the flight's landing.
+    /// Waits for the flight's result.
     Wait(Arc<Flight<L>>),
-    /// Call the handler; nobody waits.
+    /// Makes the call; nobody waits.
     Alone,
+}
+
+/// A caller that may share a call with others: how it judges flights, and what it takes from them.
+pub(crate) trait Sharer<R: Clone> {
+    /// The caller's answer, made of a flight's result.
+    type Answer;
+    /// Held while the caller waits.
+    type Waiting;
+
+    fn now(&self) -> Instant;
+
+    /// Returns the log's position now.
+    fn position(&self) -> Position;
+
+    /// Whether this caller may be given what a flight brings, as far as that is known.
+    fn may_join(&self, flight: &Flight<R>) -> bool;
+
+    /// Prepares to wait.
+    fn wait(&mut self) -> Self::Waiting;
+
+    /// Takes a flight's result, if it is for this caller.
+    fn take(&self, flight: &Flight<R>, result: R) -> Taken<Self::Answer>;
+}
+
+/// A flight's result, as one of those who waited takes it.
+pub(crate) enum Taken<A> {
+    Answer(A),
+    /// It was overtaken by an invalidation: look for another flight.
+    Again,
+    /// It is not for this caller, who makes its own call.
+    Alone,
+}
+
+/// The outcome of [`join_or_lead`].
+pub(crate) enum Shared<A, R: Clone = FlightResult> {
+    /// From another caller's flight.
+    Answer(A),
+    /// Make the call; others may wait for it.
+    Lead(Leader<R>),
+    /// Make the call; nobody waits.
+    Alone,
+}
+
+/// How often a caller looks for a flight to join before it goes alone. Each turn means that the
+/// flight it had joined was overtaken by an invalidation or left by its leader.
+const TURNS: usize = 4;
+
+/// Joins the flight for a key, and takes what it brings, or leads a new one.
+///
+/// Waits for no longer than `max_wait` in all.
+///
+/// # Cancel safety
+///
+/// May be dropped at any time.
+pub(crate) async fn join_or_lead<R: Clone, S: Sharer<R>>(
+    flights: &Arc<Flights<R>>,
+    key: &Key,
+    max_wait: Duration,
+    sharer: &mut S,
+) -> Shared<S::Answer, R> {
+    let mut give_up = None;
+    for _ in 0..TURNS {
+        let now = sharer.now();
+        let joinable = |flight: &Flight<R>| sharer.may_join(flight);
+        let flight = match flights.join(key, now, || sharer.position(), joinable) {
+            Join::Lead(leader) => return Shared::Lead(leader),
+            Join::Wait(flight) => flight,
+            Join::Alone => break,
+        };
+        let give_up =
+            *give_up.get_or_insert_with(|| tokio::time::Instant::now().checked_add(max_wait));
+        let waiting = sharer.wait();
+        let result = flight.result_until(give_up).await;
+        drop(waiting);
+        let taken = match result {
+            Ok(result) => sharer.take(&flight, result),
+            Err(NoResult::Abandoned) => Taken::Again,
+            Err(NoResult::NotForOthers) => Taken::Alone,
+        };
+        match taken {
+            Taken::Answer(answer) => return Shared::Answer(answer),
+            Taken::Again => {}
+            Taken::Alone => break,
+        }
+    }
+    Shared::Alone
 }
 
 impl<L> Default for Flights<L> {
@@ -262,6 +348,17 @@ impl<L: Clone> Flight<L> {
     #[cfg(feature = "values")]
     pub(crate) fn published(&self) -> Option<&L> {
         self.end.get()?.as_ref().ok()
+    }
+
+    /// Waits for the flight's result, and has none when that takes too long.
+    async fn result_until(&self, give_up: Option<tokio::time::Instant>) -> End<L> {
+        match give_up {
+            Some(give_up) => {
+                let result = tokio::time::timeout_at(give_up, self.result());
+                result.await.unwrap_or(Err(NoResult::NotForOthers))
+            }
+            None => self.result().await,
+        }
     }
 
     /// Waits until the flight has landed or freed those who wait.

@@ -61,6 +61,6 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        ResponseFuture::new(exchange::begin(&self.mount, &mut self.inner, request))
+        ResponseFuture::new(exchange::dispatch(&self.mount, &mut self.inner, request))
     }
 }

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::HeaderName;
 use http::{Extensions, StatusCode};
@@ -20,6 +20,7 @@ use crate::exchange::request::FieldRules;
 use crate::exchange::{EmptyBody, VariantHints};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, SubjectRef, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::policy::RouteTable;
 use crate::semantics::invalidation;
 use crate::status::{Outcome, StatusHeaders, StatusParameters};
@@ -74,6 +75,35 @@ impl CacheState {
 
     pub(crate) fn verdict_on(&self, position: Position, subject: SubjectRef<'_>) -> Verdict {
         self.store.log().verdict(position, subject)
+    }
+
+    /// Whether a caller that came at `came` may be given what a call brings that began at `began`, from
+    /// `position`: nothing that matches has been invalidated since, and no hold lies between.
+    ///
+    /// A call under way is judged as a stored response is.
+    pub(crate) fn may_share(
+        &self,
+        position: Position,
+        began: Instant,
+        subject: SubjectRef<'_>,
+        came: Instant,
+    ) -> bool {
+        mutant::is(Mutant::JoinAny)
+            || self.verdict_on(position, subject) == Verdict::Valid
+                && !self.outlasts_hold(subject, began, came)
+    }
+
+    /// Whether a call that began at `began` may have read from a replica that lagged behind a write,
+    /// while a caller that came at `came` did so when none did any more: it would be given what must
+    /// not be stored for it.
+    pub(crate) fn outlasts_hold(
+        &self,
+        subject: SubjectRef<'_>,
+        began: Instant,
+        came: Instant,
+    ) -> bool {
+        let log = self.store.log();
+        !mutant::is(Mutant::HoldIgnoredAtJoin) && log.outlasts_hold(subject, began, came)
     }
 
     pub(crate) fn is_bypassed(&self) -> bool {

@@ -9,8 +9,10 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 use http_body::SizeHint;
 
+use super::call::Interval;
 use super::candidate::Candidate;
-use super::{ReadContext, respond};
+use super::context::ReadContext;
+use super::respond;
 use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::{CacheDirective, KeptLifetime};
@@ -87,13 +89,6 @@ impl NotStorable {
     pub(super) fn lasts(self, status: StatusCode) -> bool {
         self != Self::Request && !status.is_server_error()
     }
-}
-
-/// When a handler was called and when its response's head arrived.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Interval {
-    pub(super) requested: Now,
-    pub(super) received: Now,
 }
 
 /// A header section of more fields is not worth storing, and room for a few more could not be added: a

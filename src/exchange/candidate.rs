@@ -8,16 +8,11 @@ use http::response::Parts;
 use http::{Response, StatusCode};
 
 use super::admit;
-use super::fetch::Fetch;
 use crate::entry::StoredResponse;
-use crate::invalidate::Verdict;
 use crate::semantics::cache_control::Scope;
 use crate::semantics::partial::{self, Partial};
 use crate::semantics::validation::{self, Validators};
 use crate::semantics::{storable, validation::freshen};
-use crate::status::Miss;
-use crate::store::Stored;
-use crate::telemetry::Operation;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -32,9 +27,6 @@ pub(super) enum Candidate {
     /// A part of the response, which the part that is asked for may be joined to.
     Beside(Arc<StoredResponse>),
 }
-
-/// More variants than this are not looked at for one that may stand in.
-const MOST_TRIED: usize = 4;
 
 impl Candidate {
     /// Whether the request goes to the handler as the client made it.
@@ -65,41 +57,6 @@ impl Candidate {
 
 fn offer(headers: &mut HeaderMap, stored: &StoredResponse) -> bool {
     validation::make_conditional(headers, &[stored.validators()]) > 0
-}
-
-impl Fetch {
-    /// Looks for a stored variant whose validator may save a body, where none was selected.
-    pub(super) async fn find_stand_in(&mut self) {
-        let read = &self.read;
-        let (Miss::Vary, Candidate::Nothing, Some(variants)) =
-            (self.why, &self.candidate, &read.variants)
-        else {
-            return;
-        };
-        if !read.may_share() {
-            return;
-        }
-        let cache = read.cache();
-        for variant in variants.known.iter().rev().take(MOST_TRIED) {
-            let etag = variant.etag.as_ref().map(|etag| etag.as_bytes());
-            if !validation::may_stand_in(&read.headers, etag, None) && etag.is_none() {
-                continue;
-            }
-            let found = cache
-                .bounded(Operation::Get, cache.store.get(variant.key.borrow()))
-                .await;
-            if let Ok(Some(Stored::Response(stored))) = found {
-                let coding = stored.head().get(&header::CONTENT_ENCODING);
-                if validation::may_stand_in(&read.headers, stored.head().etag(), coding)
-                    && stored.status == StatusCode::OK
-                    && cache.verdict(&stored) == Verdict::Valid
-                {
-                    self.candidate = Candidate::Variant(stored);
-                    return;
-                }
-            }
-        }
-    }
 }
 
 impl StoredResponse {

@@ -1,4 +1,4 @@
-//! A handler call that goes on when the one who waits for it goes away.
+//! A fetch that goes on when the one who waits for it goes away.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,11 +8,14 @@ use std::time::Duration;
 use http::Response;
 use tracing::Instrument;
 
-use super::Journey;
 use crate::body::CacheBody;
 
-/// A handler call that nobody waits for any more is given this long.
+/// The time that a fetch is given when nobody waits for it any more.
 pub(super) const ABANDONED: Duration = Duration::from_secs(60);
+
+/// The future of a request that takes some waiting.
+pub(crate) type Journey<B, E> =
+    Pin<Box<dyn Future<Output = Result<Response<CacheBody<B>>, E>> + Send>>;
 
 /// A journey that is finished in the background when it is dropped: others may wait for what it
 /// brings, and that can be stored.

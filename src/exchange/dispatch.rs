@@ -4,33 +4,30 @@ use std::any::TypeId;
 use std::future::Future;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
-use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::candidate::Candidate;
-use super::lookup::{self, Decision, ReadView, Waiting};
-use super::request::{self, Flags, Kind, Signals};
-use super::respond::{self, Client};
+use super::call::{Content, InnerService};
+use super::context::Mount;
+use super::detached::Journey;
+use super::fetch::{fetch, refresh_in_background, wait_and_fetch};
+use super::judge::judge;
+use super::lookup;
+use super::replay::{Settled, settle};
+use super::request::{RequestClass, original_uri};
 use super::write::Write;
-use super::{
-    Content, Handler, Journey, Mount, ReadContext, admissible, fetch, validate, write_key,
-};
 use crate::body::CacheBody;
-use crate::entry::StoredResponse;
 use crate::key::KeyBuilder;
 use crate::policy::Route;
 use crate::state::CacheState;
-use crate::status::{BypassReason, Miss, Outcome, Staleness};
+use crate::status::BypassReason;
 use crate::store::MaybeReady;
 use crate::telemetry::{Operation, RouteId};
 
 pin_project! {
-    /// How a request begins, and how far it has come.
+    /// A request's progress.
     #[project = ProgressProjection]
     pub(crate) enum Progress<F, B, E> {
         /// It is answered. `None` once the answer was taken.
@@ -42,7 +39,7 @@ pin_project! {
     }
 }
 
-/// What is told of a request that the cache was not asked for.
+/// A request that bypasses the cache, as it is reported.
 #[derive(Debug)]
 pub(crate) struct Passed {
     pub(crate) cache: Arc<CacheState>,
@@ -51,68 +48,116 @@ pub(crate) struct Passed {
 }
 
 /// Begins the journey of a request. `inner` is the service that was found ready.
-pub(crate) fn begin<S, Q, B>(
+pub(crate) fn dispatch<S, Q, B>(
     mount: &Arc<Mount>,
     inner: &mut S,
     request: Request<Q>,
 ) -> Progress<S::Future, B, S::Error>
 where
-    S: Handler<Q, B>,
+    S: InnerService<Q, B>,
     Q: Body + Send + 'static,
     B: Content,
 {
-    let route = match mount.way(&request) {
-        // Nothing was taken apart so far, and need not be put together again.
-        Way::Pass(bypass, route) => {
-            let passed = mount.passed(bypass, route);
-            let future = inner.call(request);
-            return Progress::Passing { future, passed };
+    let bypass = match RequestClass::of(request.method()) {
+        RequestClass::Read if mount.cache.is_bypassed() => BypassReason::Disabled,
+        RequestClass::Read => {
+            let uri = original_uri(request.uri(), request.extensions());
+            let mut under = RouteId::NONE;
+            match mount.route(uri.path(), &mut under) {
+                Ok(route) => return dispatch_read(mount, route, inner, request),
+                // Nothing was taken apart so far, and need not be put together again.
+                Err(bypass) => return pass(mount, under, bypass, inner, request),
+            }
         }
-        Way::Write => {
+        RequestClass::Write => {
             let (parts, body) = request.into_parts();
             let write = Write::new(mount, &parts);
             let request = Request::from_parts(parts, body);
             return Progress::taking(write.run(take_ready(inner), request));
         }
-        Way::Read(route) => route,
+        RequestClass::OtherSafe | RequestClass::Tunnel => BypassReason::Method,
     };
+    pass(mount, RouteId::NONE, bypass, inner, request)
+}
+
+fn dispatch_read<S, Q, B>(
+    mount: &Arc<Mount>,
+    route: &Arc<Route>,
+    inner: &mut S,
+    request: Request<Q>,
+) -> Progress<S::Future, B, S::Error>
+where
+    S: InnerService<Q, B>,
+    Q: Body + Send + 'static,
+    B: Content,
+{
     let has_body = !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0);
     let (mut parts, body) = request.into_parts();
-    let course = mount.ask(route, &parts, has_body);
-    match course.unwrap_or_else(Course::Pass) {
-        Course::Pass(bypass) => {
-            let passed = mount.passed(bypass, route.row.id);
-            let future = inner.call(Request::from_parts(parts, body));
-            Progress::Passing { future, passed }
+    let mut key = KeyBuilder::default();
+    let (flags, ttl) = match mount.examine(route, &parts, has_body, &mut key) {
+        Ok(examined) => examined,
+        Err(bypass) => {
+            let request = Request::from_parts(parts, body);
+            return pass(mount, route.row.id, bypass, inner, request);
         }
-        Course::Replay(replay) => {
-            give_back(inner);
-            Progress::done(replay.of(&mount.cache, route, &parts))
+    };
+    let view = mount.view(route, &parts, flags);
+    let found = match lookup::find(&mount.cache, key.key(), &parts.headers) {
+        MaybeReady::Now(Ok(found)) => found,
+        MaybeReady::Now(Err(error)) => {
+            mount.cache.store_failed(Operation::Get, &error);
+            let request = Request::from_parts(parts, body);
+            return pass(mount, route.row.id, BypassReason::Store, inner, request);
         }
-        Course::ReplayAndRefresh(replay, read) => {
-            let response = replay.of(&mount.cache, route, &parts);
+        MaybeReady::Later(waiting) => {
+            let read = Box::new(mount.context(&view, &parts, &key, ttl));
             mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
-            validate::in_background(read, take_ready(inner), request, replay.stored);
+            return Progress::taking(wait_and_fetch(read, waiting, take_ready(inner), request));
+        }
+    };
+    let variants = found.variants.clone();
+    match settle(&view, judge(&view, found)) {
+        Settled::Answered(response) => {
+            give_back(inner);
             Progress::done(response)
         }
-        Course::Unsatisfied => {
-            give_back(inner);
-            Progress::done(respond::gateway_timeout(&mount.cache, Outcome::Unsatisfied))
-        }
-        Course::Fetch(read, why, candidate) => {
+        Settled::Refreshing(response, stored) => {
+            let read = mount.context(&view, &parts, &key, ttl);
+            let read = Arc::new(read.among(variants));
             mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
-            let inner = take_ready(inner);
-            Progress::taking(fetch::fetch(read, inner, request, why, candidate))
+            refresh_in_background(read, take_ready(inner), request, stored);
+            Progress::done(response)
         }
-        Course::Wait(read, found) => {
+        Settled::Fetch(why, candidate) => {
+            let read = mount.context(&view, &parts, &key, ttl);
+            let read = Arc::new(read.among(variants));
             mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
-            let inner = take_ready(inner);
-            Progress::taking(fetch::wait_and_fetch(read, found, inner, request))
+            Progress::taking(fetch(read, take_ready(inner), request, why, candidate))
         }
     }
+}
+
+/// Passes a request on to the inner service as it is.
+fn pass<S, Q, B>(
+    mount: &Mount,
+    route: RouteId,
+    bypass: BypassReason,
+    inner: &mut S,
+    request: Request<Q>,
+) -> Progress<S::Future, B, S::Error>
+where
+    S: InnerService<Q, B>,
+{
+    let passed = Passed {
+        cache: mount.cache.clone(),
+        route,
+        bypass,
+    };
+    let future = inner.call(request);
+    Progress::Passing { future, passed }
 }
 
 impl<F, B, E> Progress<F, B, E> {
@@ -156,142 +201,4 @@ fn reserves_nothing<S: 'static>() -> bool {
     #[cfg(not(feature = "axum"))]
     let known: [TypeId; 0] = [];
     known.contains(&TypeId::of::<S>())
-}
-
-/// Which way a request goes, by its method and its route.
-enum Way<'a> {
-    Pass(BypassReason, RouteId),
-    Write,
-    Read(&'a Arc<Route>),
-}
-
-/// What is to be done with a read.
-enum Course {
-    Pass(BypassReason),
-    Replay(Replay),
-    ReplayAndRefresh(Replay, Arc<ReadContext>),
-    /// `only-if-cached`, and nothing to answer with.
-    Unsatisfied,
-    Fetch(Arc<ReadContext>, Miss, Candidate),
-    Wait(Box<ReadContext>, Waiting),
-}
-
-impl Mount {
-    fn way<Q>(&self, request: &Request<Q>) -> Way<'_> {
-        match Kind::of(request.method()) {
-            // Relaxed: a switch thrown by hand, which orders nothing.
-            Kind::Read if self.cache.bypass.load(Ordering::Relaxed) => {
-                Way::Pass(BypassReason::Disabled, RouteId::NONE)
-            }
-            Kind::Read => {
-                let uri = request::original_uri(request.uri(), request.extensions());
-                let mut under = RouteId::NONE;
-                match self.route(uri.path(), &mut under) {
-                    Ok(route) => Way::Read(route),
-                    Err(bypass) => Way::Pass(bypass, under),
-                }
-            }
-            Kind::Write => Way::Write,
-            Kind::OtherSafe | Kind::Tunnel => Way::Pass(BypassReason::Method, RouteId::NONE),
-        }
-    }
-
-    fn passed(&self, bypass: BypassReason, route: RouteId) -> Passed {
-        let cache = self.cache.clone();
-        Passed {
-            cache,
-            route,
-            bypass,
-        }
-    }
-
-    fn ask(
-        self: &Arc<Self>,
-        route: &Arc<Route>,
-        parts: &Parts,
-        has_body: bool,
-    ) -> Result<Course, BypassReason> {
-        let cache = &*self.cache;
-        let uri = request::original_uri(&parts.uri, &parts.extensions);
-        let signals = Signals::scan(&parts.headers, &cache.fields);
-        let flags = signals.flags;
-        if flags.body || has_body {
-            return Err(BypassReason::Content);
-        }
-        let ttl = admissible(route, &signals, parts)?;
-        let mut key = KeyBuilder::default();
-        write_key(route, uri, &signals, parts, &mut key)?;
-        let began = cache.clock.instant();
-        let view = ReadView {
-            cache,
-            route,
-            client: Client::of(parts, flags),
-            began,
-        };
-        let read = || self.read(route, parts, &key, flags, ttl, began);
-        let found = match lookup::find(&self.cache, key.key(), &parts.headers) {
-            MaybeReady::Now(Ok(found)) => found,
-            MaybeReady::Now(Err(error)) => {
-                cache.store_failed(Operation::Get, &error);
-                return Err(BypassReason::Store);
-            }
-            MaybeReady::Later(waiting) => return Ok(Course::Wait(Box::new(read()), waiting)),
-        };
-        let variants = found.variants.clone();
-        let read = || Arc::new(ReadContext { variants, ..read() });
-        let replay = |stored, how| Replay {
-            stored,
-            how,
-            flags,
-            began,
-        };
-        Ok(match view.judge(found) {
-            Decision::Fresh(stored, age) => Course::Replay(replay(stored, How::Fresh(age))),
-            Decision::ServeAndRefresh(stored, outcome) => {
-                Course::ReplayAndRefresh(replay(stored, How::As(outcome)), read())
-            }
-            Decision::Accepted(stored) => {
-                let outcome = Outcome::Stale(Staleness::Accepted);
-                Course::Replay(replay(stored, How::As(outcome)))
-            }
-            Decision::Fetch(..) if view.only_if_cached() => {
-                view.answered(Outcome::Unsatisfied, None);
-                Course::Unsatisfied
-            }
-            Decision::Fetch(why, candidate) => {
-                view.record_lookup_miss();
-                Course::Fetch(read(), why, candidate)
-            }
-        })
-    }
-}
-
-/// A stored response that answers a request. The answer itself is made at the last: it is large,
-/// and each hand it goes through would move it.
-struct Replay {
-    stored: Arc<StoredResponse>,
-    how: How,
-    flags: Flags,
-    began: Instant,
-}
-
-enum How {
-    /// As fresh, and of such an age.
-    Fresh(Duration),
-    As(Outcome),
-}
-
-impl Replay {
-    fn of<B>(&self, cache: &CacheState, route: &Route, parts: &Parts) -> Response<CacheBody<B>> {
-        let view = ReadView {
-            cache,
-            route,
-            client: Client::of(parts, self.flags),
-            began: self.began,
-        };
-        match self.how {
-            How::Fresh(age) => view.hit(&self.stored, age),
-            How::As(outcome) => view.replay(&self.stored, outcome),
-        }
-    }
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use http::request::Parts;
 
 use super::candidate::Candidate;
-use super::lookup::{self, Decision, Found, ReadView};
-use super::request::{self, Kind, Signals};
-use super::respond::Client;
-use super::{Mount, admissible, credentials, write_key};
+use super::context::{Mount, ReadView};
+use super::judge::{Decision, judge};
+use super::lookup::{self, Found};
+use super::request::{RequestClass, original_uri};
 use crate::hexadecimal::hexadecimal;
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::KeyBuilder;
 use crate::state::CacheState;
-use crate::status::{BypassReason, Miss, Outcome, StatusParameters};
+use crate::status::{self, BypassReason, Miss, Outcome, StatusParameters};
 use crate::telemetry::{Operation, RouteId};
 
 /// What would happen to a request, and why; from
@@ -66,105 +66,86 @@ pub(crate) async fn explain(cache: &Arc<CacheState>, parts: &Parts) -> Explanati
         flights: cache.flights.clone(),
         route: None,
     };
-    match Kind::of(&parts.method) {
-        Kind::Read => match mount.explain_read(parts).await {
+    match RequestClass::of(&parts.method) {
+        RequestClass::Read => match explain_read(&mount, parts).await {
             Ok(explanation) => explanation,
             Err(bypass) => {
-                Explanation::of(cache, Outcome::Bypass(bypass), StatusParameters::default())
+                let outcome = Outcome::Bypass(bypass);
+                Explanation::of(cache, outcome, StatusParameters::default())
             }
         },
-        _ => Explanation::of(
-            cache,
-            Outcome::Bypass(BypassReason::Method),
-            StatusParameters::default(),
-        ),
-    }
-}
-
-impl Mount {
-    async fn explain_read(&self, parts: &Parts) -> Result<Explanation, BypassReason> {
-        let cache = &self.cache;
-        if cache.bypass.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(BypassReason::Disabled);
-        }
-        let uri = request::original_uri(&parts.uri, &parts.extensions);
-        let route = self.route(uri.path(), &mut { RouteId::NONE })?;
-        let signals = Signals::scan(&parts.headers, &cache.fields);
-        if signals.flags.body {
-            return Err(BypassReason::Content);
-        }
-        admissible(route, &signals, parts)?;
-        let mut key = KeyBuilder::default();
-        write_key(route, uri, &signals, parts, &mut key)?;
-        let found = lookup::find(cache, key.key(), &parts.headers);
-        let found = cache
-            .bounded(Operation::Get, found)
-            .await
-            .map_err(|error| {
-                cache.store_failed(Operation::Get, &error);
-                BypassReason::Store
-            })?;
-        let view = ReadView {
-            cache,
-            route,
-            client: Client {
-                method: &parts.method,
-                headers: &parts.headers,
-                flags: signals.flags,
-            },
-            began: cache.clock.instant(),
-        };
-        let explanation = view.explain(found);
-        Ok(Explanation {
-            route: Some(route.template.to_string()),
-            key: Some(hexadecimal(&key.key().digest())),
-            ..explanation
-        })
-    }
-}
-
-impl ReadView<'_> {
-    fn explain(&self, found: Found) -> Explanation {
-        let stored = found.response.clone();
-        let variants = found
-            .variants
-            .as_ref()
-            .map_or(0, |variants| variants.known.len());
-        let outcome = match self.judge(found) {
-            Decision::Fresh(..) => Outcome::Hit,
-            Decision::ServeAndRefresh(_, outcome) => outcome,
-            Decision::Accepted(_) => Outcome::Stale(crate::status::Staleness::Accepted),
-            Decision::Fetch(..) if self.only_if_cached() => Outcome::Unsatisfied,
-            Decision::Fetch(why, candidate) => self.forwarded(why, &candidate),
-        };
-        let now = self.began;
-        let stored = stored.as_deref();
-        let parameters = StatusParameters {
-            ttl: stored.map(|stored| stored.ttl(now)),
-            ..StatusParameters::default()
-        };
-        let tags = stored.map_or(&[][..], |stored| stored.subject().tags());
-        Explanation {
-            age: stored.map(|stored| stored.age(now)),
-            lifetime: stored.map(|stored| stored.lifetime()),
-            tags: tags.iter().map(ToString::to_string).collect(),
-            variants,
-            ..Explanation::of(self.cache, outcome, parameters)
+        _ => {
+            let outcome = Outcome::Bypass(BypassReason::Method);
+            Explanation::of(cache, outcome, StatusParameters::default())
         }
     }
 }
 
-impl ReadView<'_> {
-    fn forwarded(&self, why: Miss, candidate: &Candidate) -> Outcome {
-        match (credentials(self.route, self.client.flags), candidate) {
-            (Some(reason), Candidate::Nothing) => Outcome::Bypass(reason),
-            _ => Outcome::Miss {
-                why,
-                stored: false,
-                collapsed: false,
-                detail: None,
-            },
-        }
+async fn explain_read(mount: &Mount, parts: &Parts) -> Result<Explanation, BypassReason> {
+    let cache = &mount.cache;
+    if cache.is_bypassed() {
+        return Err(BypassReason::Disabled);
+    }
+    let uri = original_uri(&parts.uri, &parts.extensions);
+    let route = mount.route(uri.path(), &mut { RouteId::NONE })?;
+    let mut key = KeyBuilder::default();
+    let (flags, _) = mount.examine(route, parts, false, &mut key)?;
+    let found = lookup::find(cache, key.key(), &parts.headers);
+    let found = cache
+        .bounded(Operation::Get, found)
+        .await
+        .map_err(|error| {
+            cache.store_failed(Operation::Get, &error);
+            BypassReason::Store
+        })?;
+    let view = mount.view(route, parts, flags);
+    let explanation = explain_found(&view, found);
+    Ok(Explanation {
+        route: Some(route.template.to_string()),
+        key: Some(hexadecimal(&key.key().digest())),
+        ..explanation
+    })
+}
+
+fn explain_found(view: &ReadView<'_>, found: Found) -> Explanation {
+    let stored = found.response.clone();
+    let variants = found
+        .variants
+        .as_ref()
+        .map_or(0, |variants| variants.known.len());
+    let outcome = match judge(view, found) {
+        Decision::Hit(..) => Outcome::Hit,
+        Decision::Stale(_, staleness) => Outcome::Stale(staleness),
+        Decision::ServeAndRefresh(_, outcome) => outcome,
+        Decision::Unsatisfied => Outcome::Unsatisfied,
+        Decision::Fetch(why, candidate) => fetched(view, why, &candidate),
+    };
+    let now = view.began;
+    let stored = stored.as_deref();
+    let parameters = StatusParameters {
+        ttl: stored.map(|stored| status::ttl(stored.lifetime(), stored.age(now))),
+        ..StatusParameters::default()
+    };
+    let tags = stored.map_or(&[][..], |stored| stored.subject().tags());
+    Explanation {
+        age: stored.map(|stored| stored.age(now)),
+        lifetime: stored.map(|stored| stored.lifetime()),
+        tags: tags.iter().map(ToString::to_string).collect(),
+        variants,
+        ..Explanation::of(view.cache, outcome, parameters)
+    }
+}
+
+/// Returns the outcome of a fetch, as far as the inner service has no say in it.
+fn fetched(view: &ReadView<'_>, why: Miss, candidate: &Candidate) -> Outcome {
+    match (view.credentials(), candidate) {
+        (Some(reason), Candidate::Nothing) => Outcome::Bypass(reason),
+        _ => Outcome::Miss {
+            why,
+            stored: false,
+            collapsed: false,
+            detail: None,
+        },
     }
 }
 

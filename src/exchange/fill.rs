@@ -1,15 +1,19 @@
-//! What becomes of a handler's new response: it is stored while it is passed on, or passed on alone.
+//! A fill: a new response is stored while it is passed on, or passed on alone.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use http::header::HeaderMap;
 use http::response::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::admit::{self, NotStorable, Plan};
+use super::call::{Content, Fetch, Received};
 use super::candidate::Candidate;
-use super::fetch::{Fetch, Received};
-use super::{Content, ReadContext, respond};
+use super::commit::{discard, refused_by_log, store_until};
+use super::context::ReadContext;
+use super::respond::{self, conditionally};
+use super::validate::pass_head_on;
 use crate::body::{CacheBody, Fill, Limits};
 use crate::flight::{FlightResult, StreamingResult};
 use crate::invalidate::Position;
@@ -17,169 +21,167 @@ use crate::mutant::{self, Mutant};
 use crate::status::{Outcome, StatusParameters};
 use crate::telemetry::{Event, Timed};
 
-impl Fetch {
-    /// Stores a new response while it is passed on, or passes it on alone.
-    pub(super) fn deliver<B>(
-        self,
-        received: Received<B>,
-        position: Position,
-        conditions: &HeaderMap,
-    ) -> Response<CacheBody<B>>
-    where
-        B: Content,
-    {
-        let Received {
-            head,
-            body,
-            interval,
-            parameters,
-        } = received;
-        if self.read.method == Method::HEAD {
-            return self.pass_head_on(head, body, interval, position);
-        }
-        let outcome = self.miss(None);
-        match admit::admit(&self.read, &head, &body.size_hint(), interval) {
-            Ok(plan) => {
-                let response = Response::from_parts(head, body);
-                self.fill(response, plan, position, conditions, outcome, parameters)
-            }
-            Err(refusal) => self.pass_on(head, body, refusal, conditions, parameters),
-        }
+/// Stores a new response while it is passed on, or passes it on alone.
+pub(super) fn deliver<B>(
+    fetch: Fetch,
+    received: Received<B>,
+    position: Position,
+    conditions: &HeaderMap,
+) -> Response<CacheBody<B>>
+where
+    B: Content,
+{
+    let Received {
+        head,
+        body,
+        interval,
+        parameters,
+    } = received;
+    if fetch.read.method == Method::HEAD {
+        return pass_head_on(&fetch, head, body, interval, position);
     }
-
-    /// Passes a body on while it is captured for the store and for those who wait.
-    pub(super) fn fill<B>(
-        self,
-        response: Response<B>,
-        plan: Plan,
-        position: Position,
-        conditions: &HeaderMap,
-        outcome: Outcome,
-        parameters: StatusParameters,
-    ) -> Response<CacheBody<B>>
-    where
-        B: Content,
-    {
-        let (head, body) = response.into_parts();
-        let Self {
-            read,
-            candidate,
-            leader,
-            span,
-            ..
-        } = self;
-        let cache = read.cache().clone();
-        let flight_key = read.flight_key();
-        let leader = match leader {
-            Some(leader) if plan.is_always_validated() => {
-                // No other request may be given it without asking the handler itself.
-                leader.not_for_others();
-                let now = cache.clock.instant();
-                read.mount.flights.is_uncacheable(&flight_key, now);
-                None
-            }
-            leader => {
-                read.mount.flights.is_cacheable(&flight_key);
-                leader
-            }
-        };
-        let limits = Limits {
-            max_body: read.route.policy.max_body.min(cache.max_body),
-            expected: plan.expected,
-            finish_abandoned: read.route.policy.collapsing.finish_abandoned,
-            budget: cache.budget.clone(),
-        };
-        let servable_until = plan.servable_until();
-        let refused = read.refused_by_log(position, plan.subject.borrow());
-        let result = leader.clone().map(|leader| {
-            let head = (plan.fields().clone(), plan.nominated.clone());
-            (leader, head, plan.subject.tags().into())
-        });
-        let commit = {
-            let read = read.clone();
-            Box::new(move |captured| {
-                let position = match mutant::is(Mutant::PositionAtCommit) {
-                    true => read.cache().store.log().position(),
-                    false => position,
-                };
-                let nominated = plan.nominated.clone();
-                // The flight goes on until it is stored, so that whoever no longer finds the flight
-                // finds the response.
-                let requested = plan.requested;
-                let stored = plan.into_stored(captured, position, &candidate);
-                let stored = stored.map(|stored| Arc::new(stored.filled_by(span.number)));
-                if let Some(stored) = stored
-                    && read.store_until(&stored, &nominated, leader)
-                {
-                    span.stored(stored.size());
-                    read.stored_since(requested);
-                }
-            })
-        };
-        let fill = Fill::new(body, limits, commit);
-        let reader = fill.reader();
-        if let Some((leader, (fields, nominated), tags)) = result {
-            leader.publish(FlightResult::Streaming(Arc::new(StreamingResult {
-                status: head.status,
-                fields,
-                headers: OnceLock::new(),
-                fill,
-                nominated,
-                request: read.headers.clone(),
-                tags,
-                servable_until,
-            })));
+    let outcome = fetch.miss(None);
+    match admit::admit(&fetch.read, &head, &body.size_hint(), interval) {
+        Ok(plan) => {
+            let response = Response::from_parts(head, body);
+            fill(
+                fetch, response, plan, position, conditions, outcome, parameters,
+            )
         }
-        let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
-        let mut response = Response::from_parts(head, body);
-        respond::strip(response.headers_mut());
-        let outcome = outcome.stored_unless(refused);
-        read.stamp(response.headers_mut(), outcome, parameters);
-        read.conditionally(conditions, response)
-    }
-
-    fn pass_on<B>(
-        self,
-        head: Parts,
-        body: B,
-        refusal: NotStorable,
-        conditions: &HeaderMap,
-        parameters: StatusParameters,
-    ) -> Response<CacheBody<B>> {
-        let read = &self.read;
-        let cache = read.cache();
-        self.free();
-        if self.leader.is_some() && refusal.lasts(head.status) {
-            let now = cache.clock.instant();
-            read.mount.flights.is_uncacheable(&read.flight_key(), now);
-        }
-        // The handler's latest word on this key: what was stored before is no longer its answer.
-        if matches!(self.candidate, Candidate::Stale(_)) && head.status.is_success() {
-            read.discard();
-        }
-        let outcome = match read.credentials() {
-            Some(reason) => Outcome::Bypass(reason),
-            None => self.miss(Some(refusal.detail())),
-        };
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            read.answered(outcome, None);
-            return Response::from_parts(head, CacheBody::pass(body));
-        }
-        let mut response = Response::from_parts(head, CacheBody::pass(body));
-        respond::strip(response.headers_mut());
-        read.stamp(response.headers_mut(), outcome, parameters);
-        read.conditionally(conditions, response)
+        Err(refusal) => pass_on(&fetch, head, body, refusal, conditions, parameters),
     }
 }
 
-impl ReadContext {
-    /// Reports that the response to a call which began then is stored.
-    fn stored_since(&self, requested: std::time::Instant) {
-        let cache = self.cache();
-        self.route.row.count(Event::Stored);
-        if cache.stats.is_timed() {
-            let took = cache.clock.instant().saturating_duration_since(requested);
-            cache.stats.took(Timed::Fill, took);
+/// Passes a body on while it is captured for the store and for those who wait.
+pub(super) fn fill<B>(
+    fetch: Fetch,
+    response: Response<B>,
+    plan: Plan,
+    position: Position,
+    conditions: &HeaderMap,
+    outcome: Outcome,
+    parameters: StatusParameters,
+) -> Response<CacheBody<B>>
+where
+    B: Content,
+{
+    let (head, body) = response.into_parts();
+    let Fetch {
+        read,
+        candidate,
+        leader,
+        span,
+        ..
+    } = fetch;
+    let cache = read.cache().clone();
+    let flight_key = read.selected_key();
+    let leader = match leader {
+        Some(leader) if plan.is_always_validated() => {
+            // No other request may be given it without asking the handler itself.
+            leader.not_for_others();
+            let now = cache.clock.instant();
+            read.mount.flights.is_uncacheable(&flight_key, now);
+            None
         }
+        leader => {
+            read.mount.flights.is_cacheable(&flight_key);
+            leader
+        }
+    };
+    let limits = Limits {
+        max_body: read.route.policy.max_body.min(cache.max_body),
+        expected: plan.expected,
+        finish_abandoned: read.route.policy.collapsing.finish_abandoned,
+        budget: cache.budget.clone(),
+    };
+    let servable_until = plan.servable_until();
+    let refused = refused_by_log(&read, position, plan.subject.borrow());
+    let result = leader.clone().map(|leader| {
+        let head = (plan.fields().clone(), plan.nominated.clone());
+        (leader, head, plan.subject.tags().into())
+    });
+    let commit = {
+        let read = read.clone();
+        Box::new(move |captured| {
+            let position = match mutant::is(Mutant::PositionAtCommit) {
+                true => read.cache().store.log().position(),
+                false => position,
+            };
+            let nominated = plan.nominated.clone();
+            // The flight goes on until it is stored, so that whoever no longer finds the flight
+            // finds the response.
+            let requested = plan.requested;
+            let stored = plan.into_stored(captured, position, &candidate);
+            let stored = stored.map(|stored| Arc::new(stored.filled_by(span.number)));
+            if let Some(stored) = stored
+                && store_until(&read, &stored, &nominated, leader)
+            {
+                span.stored(stored.size());
+                stored_since(&read, requested);
+            }
+        })
+    };
+    let fill = Fill::new(body, limits, commit);
+    let reader = fill.reader();
+    if let Some((leader, (fields, nominated), tags)) = result {
+        leader.publish(FlightResult::Streaming(Arc::new(StreamingResult {
+            status: head.status,
+            fields,
+            headers: OnceLock::new(),
+            fill,
+            nominated,
+            request: read.headers.clone(),
+            tags,
+            servable_until,
+        })));
+    }
+    let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
+    let mut response = Response::from_parts(head, body);
+    respond::strip(response.headers_mut());
+    let outcome = outcome.stored_unless(refused);
+    read.stamp(response.headers_mut(), outcome, parameters);
+    conditionally(&read, conditions, response)
+}
+
+fn pass_on<B>(
+    fetch: &Fetch,
+    head: Parts,
+    body: B,
+    refusal: NotStorable,
+    conditions: &HeaderMap,
+    parameters: StatusParameters,
+) -> Response<CacheBody<B>> {
+    let read = &fetch.read;
+    let cache = read.cache();
+    fetch.free();
+    if fetch.leader.is_some() && refusal.lasts(head.status) {
+        let now = cache.clock.instant();
+        read.mount.flights.is_uncacheable(&read.selected_key(), now);
+    }
+    // The handler's latest word on this key: what was stored before is no longer its answer.
+    if matches!(fetch.candidate, Candidate::Stale(_)) && head.status.is_success() {
+        discard(read);
+    }
+    let outcome = match read.credentials() {
+        Some(reason) => Outcome::Bypass(reason),
+        None => fetch.miss(Some(refusal.detail())),
+    };
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        read.report(outcome, None);
+        return Response::from_parts(head, CacheBody::pass(body));
+    }
+    let mut response = Response::from_parts(head, CacheBody::pass(body));
+    respond::strip(response.headers_mut());
+    read.stamp(response.headers_mut(), outcome, parameters);
+    conditionally(read, conditions, response)
+}
+
+/// Reports that the response to a call which began then is stored.
+fn stored_since(read: &ReadContext, requested: Instant) {
+    let cache = read.cache();
+    read.route.row.count(Event::Stored);
+    if cache.stats.is_timed() {
+        let took = cache.clock.instant().saturating_duration_since(requested);
+        cache.stats.took(Timed::Fill, took);
     }
 }

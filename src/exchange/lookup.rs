@@ -1,30 +1,22 @@
-//! Finding what is stored for a request, and judging whether it may be used.
+//! Finding what is stored for a request.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderName};
-use http::{Method, StatusCode};
 
-use super::candidate::Candidate;
-use super::respond;
-use super::respond::Client;
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
-use crate::invalidate::{Verdict, canonical};
+use crate::invalidate::canonical;
 use crate::key::{Key, KeyBuilder, KeyRef};
-use crate::mutant::{self, Mutant};
-use crate::policy::{Identity, Route, RouteTable};
-use crate::semantics::cache_control::CacheControl;
-use crate::semantics::reuse::{self, Permit};
+use crate::policy::{Route, RouteTable};
 use crate::semantics::vary;
 use crate::state::CacheState;
-use crate::status::{BypassReason, Miss, Outcome, Staleness};
+use crate::status::BypassReason;
 use crate::store::{MaybeReady, Stored};
 
-/// What is stored for a request's key.
+/// The response and the variants that are stored for a request's key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
     pub(crate) response: Option<Arc<StoredResponse>>,
@@ -33,30 +25,6 @@ pub(crate) struct Found {
 
 /// A lookup that takes some waiting.
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Found, Error>> + Send>>;
-
-/// What a lookup comes to.
-#[derive(Debug)]
-pub(crate) enum Decision {
-    /// With its age.
-    Fresh(Arc<StoredResponse>, Duration),
-    /// Served at once, as a hit or stale, while a background call refreshes it.
-    ServeAndRefresh(Arc<StoredResponse>, Outcome),
-    /// Served though it is stale, for the client accepts that.
-    Accepted(Arc<StoredResponse>),
-    /// The handler has to be called, with regard to what is stored.
-    Fetch(Miss, Candidate),
-}
-
-impl Decision {
-    fn missing(why: Miss) -> Self {
-        Self::Fetch(why, Candidate::Nothing)
-    }
-
-    /// To be validated before it is used; of use still if the handler fails.
-    fn validate(stored: Arc<StoredResponse>) -> Self {
-        Self::Fetch(Miss::Stale, Candidate::Stale(stored))
-    }
-}
 
 /// Finds the route of a read.
 ///
@@ -223,120 +191,5 @@ impl Found {
             response,
             variants: Some(variants),
         }
-    }
-}
-
-/// A read, as far as judging a stored response for it goes.
-#[derive(Clone, Copy)]
-pub(super) struct ReadView<'a> {
-    pub(super) cache: &'a CacheState,
-    pub(super) route: &'a Route,
-    pub(super) client: Client<'a>,
-    pub(super) began: Instant,
-}
-
-impl ReadView<'_> {
-    /// Judges what was found: whether this client may be given it, whether an invalidation has
-    /// overtaken it, and whether it is fresh.
-    pub(super) fn judge(&self, found: Found) -> Decision {
-        let Some(stored) = found.response else {
-            return Decision::missing(match found.variants {
-                Some(_) => Miss::Vary,
-                None => Miss::Uri,
-            });
-        };
-        if !self.is_for_client(&stored) {
-            return Decision::missing(self.credentials());
-        }
-        match self.cache.verdict(&stored) {
-            Verdict::Invalid if mutant::is(Mutant::StaleIfErrorUnjudged) => {
-                Decision::validate(stored)
-            }
-            Verdict::Invalid if !mutant::is(Mutant::LookupVerdictSkipped) => {
-                Decision::missing(Miss::Invalidated)
-            }
-            Verdict::Soft if stored.status == StatusCode::PARTIAL_CONTENT => {
-                Decision::missing(Miss::Partial)
-            }
-            _ if stored.status == StatusCode::PARTIAL_CONTENT => self.judge_part(stored),
-            verdict => self.judge_freshness(stored, verdict == Verdict::Soft),
-        }
-    }
-
-    /// Judges a stored part: it answers a request for what lies within it, and saves some of the
-    /// body of a request for the whole (RFC 9111 §3.3, §3.4).
-    fn judge_part(&self, stored: Arc<StoredResponse>) -> Decision {
-        let client = self.client;
-        let age = stored.age(self.began);
-        let fresh = stored.stale_by_at(age).is_none() && !stored.reuse.always_validate;
-        if !fresh || *client.method != Method::GET {
-            Decision::missing(Miss::Partial)
-        } else if respond::part_for(&stored, client, &self.cache.clock).is_some() {
-            Decision::Fresh(stored, age)
-        } else if client.flags.range {
-            Decision::Fetch(Miss::Partial, Candidate::Beside(stored))
-        } else {
-            Decision::Fetch(Miss::Partial, Candidate::Part(stored))
-        }
-    }
-
-    fn credentials(&self) -> Miss {
-        match self.client.flags.authorization {
-            true => Miss::Authorization,
-            false => Miss::Cookie,
-        }
-    }
-
-    fn is_for_client(&self, stored: &StoredResponse) -> bool {
-        !matches!(self.route.policy.identity, Identity::Cautious)
-            || (stored.reuse.with_authorization || !self.client.flags.authorization)
-                && (stored.reuse.with_cookie || !self.client.flags.cookie)
-    }
-
-    fn judge_freshness(&self, stored: Arc<StoredResponse>, marked_stale: bool) -> Decision {
-        let age = stored.age(self.began);
-        let stale_by = match marked_stale {
-            true => Some(stored.stale_by_at(age).unwrap_or(Duration::ZERO)),
-            false => stored.stale_by_at(age),
-        };
-        if stored.reuse.always_validate {
-            return Decision::validate(stored);
-        }
-        if self.route.policy.honour_request_directives && self.client.flags.cache_control {
-            let request = CacheControl::of(self.client.headers);
-            let lifetime = match marked_stale {
-                true => Duration::ZERO,
-                false => stored.lifetime(),
-            };
-            match reuse::permitted(&request, age, lifetime, stored.reuse.never_stale) {
-                Permit::Validate if stale_by.is_none() => {
-                    return Decision::Fetch(Miss::Request, Candidate::Stale(stored));
-                }
-                Permit::Validate => return Decision::validate(stored),
-                Permit::StaleAllowed => return Decision::Accepted(stored),
-                Permit::Fresh | Permit::Stale => {}
-            }
-        }
-        match stale_by {
-            None if self.is_due(&stored, age) => Decision::ServeAndRefresh(stored, Outcome::Hit),
-            None => Decision::Fresh(stored, age),
-            Some(by) if by < stored.stale_while_revalidate() && !stored.reuse.never_stale => {
-                Decision::ServeAndRefresh(stored, Outcome::Stale(Staleness::WhileRevalidating))
-            }
-            Some(_) => Decision::validate(stored),
-        }
-    }
-
-    /// Whether a fresh response has so little of its lifetime left that it is refreshed ahead.
-    fn is_due(&self, stored: &StoredResponse, age: Duration) -> bool {
-        let ahead = self.route.policy.staleness.refresh_ahead;
-        !ahead.is_zero()
-            && *self.client.method == Method::GET
-            && age.saturating_add(ahead) >= stored.lifetime()
-    }
-
-    /// Whether the request wants an answer from the cache or none (RFC 9111 §5.2.1.7).
-    pub(super) fn only_if_cached(&self) -> bool {
-        self.client.flags.cache_control && CacheControl::of(self.client.headers).only_if_cached
     }
 }

@@ -5,36 +5,25 @@ use std::sync::Arc;
 use http::Extensions;
 use smallvec::{SmallVec, smallvec};
 
-use super::Mount;
 use crate::flight::Flights;
 
-/// Goes with a request to the inner service: whose flights may be waiting for its answer.
+/// The flights that may be waiting for a request's answer; goes with it to the inner service.
 #[derive(Clone, Debug)]
 struct Awaited(SmallVec<[Arc<Flights>; 1]>);
 
-impl Mount {
-    /// Notes on a request that others of this cache may wait for its answer.
-    pub(super) fn note_on(&self, request: &mut Extensions) {
-        let flights = self.flights.clone();
-        match request.get_mut::<Awaited>() {
-            Some(Awaited(all)) => all.push(flights),
-            None => {
-                request.insert(Awaited(smallvec![flights]));
-            }
+/// Notes on a request that one of these flights may be waiting for its answer.
+pub(super) fn note(flights: &Arc<Flights>, request: &mut Extensions) {
+    let flights = flights.clone();
+    match request.get_mut::<Awaited>() {
+        Some(Awaited(all)) => all.push(flights),
+        None => {
+            request.insert(Awaited(smallvec![flights]));
         }
     }
+}
 
-    /// Returns this place as a request finds it: without others to wait for, if they may be waiting
-    /// for this one.
-    pub(super) fn found_by(self: &Arc<Self>, request: &Extensions) -> Arc<Self> {
-        let awaited =
-            |Awaited(all): &Awaited| all.iter().any(|one| Arc::ptr_eq(one, &self.flights));
-        match request.get().is_some_and(awaited) {
-            true => Arc::new(Self {
-                flights: Arc::default(),
-                ..Self::clone(self)
-            }),
-            false => self.clone(),
-        }
-    }
+/// Whether one of these flights may be waiting for a request's answer.
+pub(super) fn is_awaited(flights: &Arc<Flights>, request: &Extensions) -> bool {
+    let among = |Awaited(all): &Awaited| all.iter().any(|one| Arc::ptr_eq(one, flights));
+    request.get().is_some_and(among)
 }

@@ -1,6 +1,7 @@
 //! What a request asks for, found in one pass over its header section.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Extensions, Method, Uri};
 use smallvec::SmallVec;
 
@@ -140,9 +141,33 @@ impl<'a> Signals<'a> {
     }
 }
 
-/// What kind of request this is, as far as a cache cares.
+/// The side of a request that a replay looks at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) flags: Flags,
+}
+
+impl<'a> Client<'a> {
+    pub(super) fn of(parts: &'a Parts, flags: Flags) -> Self {
+        Self {
+            method: &parts.method,
+            headers: &parts.headers,
+            flags,
+        }
+    }
+
+    /// Whether the answer is the whole of a stored response, whatever the response.
+    pub(super) fn wants_the_whole(&self) -> bool {
+        let flags = self.flags;
+        *self.method == Method::GET && !flags.conditional && !flags.precondition && !flags.range
+    }
+}
+
+/// A request's class, as far as a cache cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RequestClass {
     /// GET or HEAD.
     Read,
     /// Another safe method: passed by.
@@ -153,7 +178,7 @@ pub(crate) enum Kind {
     Tunnel,
 }
 
-impl Kind {
+impl RequestClass {
     pub(crate) fn of(method: &Method) -> Self {
         match *method {
             Method::GET | Method::HEAD => Self::Read,

@@ -9,8 +9,7 @@ use http::Request;
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Empty, Full};
 
-use super::Inner;
-use super::fetch::Call;
+use super::call::{Call, Inner};
 use crate::body::BoxError;
 
 /// Prepares the second sending of a request that has no body, as it stands now.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Goes with a request: tells who made it whether what it brought was stored.
+/// A note that goes with a request, and reports whether its response was stored.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Warming(Arc<AtomicBool>);
 
 impl Warming {
-    /// Tells that it was.
+    /// Notes that it was.
     pub(super) fn is_stored(&self) {
         // Relaxed: whoever asks has read the response to its end, which orders the two.
         self.0.store(true, Ordering::Relaxed);

@@ -10,15 +10,19 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use tower_service::Service;
 
-use super::admit::{self, Interval, Plan};
+use super::admit::{self, Plan};
+use super::call::{Content, Fetch, Interval};
 use super::candidate::Candidate;
-use super::fetch::Fetch;
+use super::context::{Mount, ReadContext};
+use super::detached::Journey;
+use super::fill::fill;
 use super::request::original_uri;
-use super::{Content, Journey, Mount, ReadContext, respond};
+use super::respond;
 use crate::body::CacheBody;
 use crate::directive::Invalidate;
 use crate::error::Error;
 use crate::invalidate::{Intent, Invalidation, Position, Terms, Verdict};
+use crate::key::KeyBuilder;
 use crate::mutant::{self, Mutant};
 use crate::policy::Evicted;
 use crate::semantics::invalidation;
@@ -46,7 +50,7 @@ impl Write {
         let (mut evicted, terms) = cache.routes.evicted_by(uri.path());
         evicted.push(Invalidation::uri(path_and_query(&uri)));
         let as_get = match parts.method {
-            Method::POST => mount.as_get(parts),
+            Method::POST => as_get(mount, parts),
             _ => None,
         };
         Self {
@@ -122,7 +126,8 @@ impl Write {
                     fwd_status: Some(response.status()),
                     ..StatusParameters::default()
                 };
-                fetch.fill(
+                fill(
+                    fetch,
                     response,
                     plan,
                     position,
@@ -238,6 +243,19 @@ impl Write {
         let fetch = Fetch::new(Arc::new(read), Miss::Uri, Candidate::Nothing, None);
         Some((fetch, plan, own))
     }
+}
+
+/// Takes the request that a GET for the same target would be: the response to a POST may be stored for
+/// that (RFC 9110 §9.3.3).
+fn as_get(mount: &Arc<Mount>, parts: &Parts) -> Option<ReadContext> {
+    let uri = original_uri(&parts.uri, &parts.extensions);
+    let route = mount.route(uri.path(), &mut { RouteId::NONE }).ok()?;
+    let mut key = KeyBuilder::default();
+    let (flags, ttl) = mount.examine_head(route, parts, &mut key).ok()?;
+    let view = mount.view(route, parts, flags);
+    let mut read = mount.context(&view, parts, &key, ttl);
+    read.method = Method::GET;
+    Some(read)
 }
 
 /// A write whose outcome is not known yet. Dropped before it is done, it counts as one that

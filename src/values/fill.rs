@@ -6,31 +6,19 @@ use std::time::Instant;
 use super::space::Address;
 use super::{Codec, Values};
 use crate::entry::StoredValue;
-use crate::flight::{Flight, Join, Leader, NoResult};
+use crate::flight::{Flight, Leader, Shared, Sharer, Taken, join_or_lead};
+use crate::invalidate::{Position, SubjectRef};
 use crate::mutant::{self, Mutant};
 use crate::telemetry::ValueEvent;
-
-/// How often a caller looks for a call to join before it makes its own. Each turn means that the one
-/// it had joined was overtaken by an invalidation, or given up by its caller.
-const TURNS: usize = 4;
 
 type ValueFlight = Flight<Arc<StoredValue>>;
 type ValueLeader = Leader<Arc<StoredValue>>;
 
-/// What looking for another's call came to.
-enum Shared<T> {
-    Value(T),
-    /// Call the closure.
-    Lead(ValueLeader),
-}
-
-/// What waiting for another's call came to.
-enum Waited<T> {
-    Value(T),
-    /// Look for another.
-    Again,
-    /// Call the closure, whoever else does.
-    Alone,
+/// A caller that lacks a value, and may share the call that another makes for it.
+struct Caller<'a, T, C> {
+    values: &'a Values<T, C>,
+    address: &'a Address,
+    came: Instant,
 }
 
 impl<T, C: Codec<T>> Values<T, C> {
@@ -96,9 +84,9 @@ impl<T, C: Codec<T>> Values<T, C> {
         if let Some(value) = self.read(address.key.borrow(), found) {
             return Ok(value);
         }
-        let leader = match self.share(&address, came).await {
-            Shared::Value(value) => return Ok(value),
-            Shared::Lead(leader) => leader,
+        let leader = match self.value_or_lead(&address, came).await {
+            Ok(value) => return Ok(value),
+            Err(leader) => leader,
         };
         match make().await {
             Ok(value) => {
@@ -112,82 +100,35 @@ impl<T, C: Codec<T>> Values<T, C> {
         }
     }
 
-    /// Waits for another's call, or begins one.
-    async fn share(&self, address: &Address, came: Instant) -> Shared<T> {
+    /// Takes the value from another's call, or begins one.
+    async fn value_or_lead(&self, address: &Address, came: Instant) -> Result<T, ValueLeader> {
         let space = &*self.space;
         let (flights, key) = (&space.cache.value_flights, &address.key);
-        let give_up = tokio::time::Instant::now().checked_add(self.max_wait);
-        for _ in 0..TURNS {
-            let joinable = |flight: &ValueFlight| self.may_join(flight, address, came);
-            match flights.join(key, space.now(), || space.position(), joinable) {
-                Join::Wait(flight) => match self.wait_for(&flight, address, came, give_up).await {
-                    Waited::Value(value) => return Shared::Value(value),
-                    Waited::Again => {}
-                    Waited::Alone => break,
-                },
-                Join::Lead(leader) => return self.look_again(leader, address),
-                Join::Alone => break,
-            }
+        let mut caller = Caller {
+            values: self,
+            address,
+            came,
+        };
+        match join_or_lead(flights, key, self.max_wait, &mut caller).await {
+            Shared::Answer(value) => Ok(value),
+            Shared::Lead(leader) => self.look_again(leader, address),
+            // A flight all the same: what is set meanwhile overtakes it.
+            Shared::Alone => Err(flights.lead(key, space.now(), || space.position())),
         }
-        Shared::Lead(flights.lead(key, space.now(), || space.position()))
     }
 
     /// Looks a value up as the one who is to make it: another call may have ended since.
-    fn look_again(&self, leader: ValueLeader, address: &Address) -> Shared<T> {
+    fn look_again(&self, leader: ValueLeader, address: &Address) -> Result<T, ValueLeader> {
         let key = address.key.borrow();
         let Some(stored) = self.space.find_at_once(key) else {
-            return Shared::Lead(leader);
+            return Err(leader);
         };
         match self.decode(key, &stored) {
             Some(value) => {
                 leader.publish(stored);
-                Shared::Value(value)
+                Ok(value)
             }
-            None => Shared::Lead(leader),
-        }
-    }
-
-    /// Judges a call under way as a stored value is judged, by the tags that are known.
-    fn may_join(&self, flight: &ValueFlight, address: &Address, came: Instant) -> bool {
-        let space = &*self.space;
-        let may_share = |subject| space.may_share(flight.position, flight.began, subject, came);
-        match flight.published() {
-            Some(stored) => {
-                stored.age(space.now()) < stored.lifetime() && may_share(stored.subject())
-            }
-            None => may_share(address.subject.borrow()),
-        }
-    }
-
-    async fn wait_for(
-        &self,
-        flight: &ValueFlight,
-        address: &Address,
-        came: Instant,
-        give_up: Option<tokio::time::Instant>,
-    ) -> Waited<T> {
-        let space = &*self.space;
-        space.counts.add(ValueEvent::Collapsed, 1);
-        let result = match give_up {
-            Some(give_up) => tokio::time::timeout_at(give_up, flight.result()).await,
-            None => Ok(flight.result().await),
-        };
-        let stored = match result {
-            Ok(Ok(stored)) => stored,
-            Ok(Err(NoResult::Abandoned)) => return Waited::Again,
-            Ok(Err(NoResult::NotForOthers)) | Err(_) => return Waited::Alone,
-        };
-        // By all of its tags now; its own caller's were not known before.
-        let subject = match mutant::is(Mutant::HandlerTagsIgnoredAtLanding) {
-            true => address.subject.borrow(),
-            false => stored.subject(),
-        };
-        if !space.may_share(flight.position, flight.began, subject, came) {
-            return Waited::Again;
-        }
-        match self.decode(address.key.borrow(), &stored) {
-            Some(value) => Waited::Value(value),
-            None => Waited::Alone,
+            None => Err(leader),
         }
     }
 
@@ -205,6 +146,56 @@ impl<T, C: Codec<T>> Values<T, C> {
         leader.publish(stored.clone());
         if self.check(&stored).is_ok() {
             self.space.record(leader, address.key, &stored, came);
+        }
+    }
+}
+
+impl<T, C: Codec<T>> Caller<'_, T, C> {
+    fn may_share(&self, flight: &ValueFlight, subject: SubjectRef<'_>) -> bool {
+        let cache = &self.values.space.cache;
+        cache.may_share(flight.position, flight.began, subject, self.came)
+    }
+}
+
+impl<T, C: Codec<T>> Sharer<Arc<StoredValue>> for Caller<'_, T, C> {
+    type Answer = T;
+    type Waiting = ();
+
+    fn now(&self) -> Instant {
+        self.values.space.now()
+    }
+
+    fn position(&self) -> Position {
+        self.values.space.position()
+    }
+
+    /// Judges a call under way as a stored value is judged, by the tags that are known.
+    fn may_join(&self, flight: &ValueFlight) -> bool {
+        match flight.published() {
+            Some(stored) => {
+                stored.age(self.now()) < stored.lifetime()
+                    && self.may_share(flight, stored.subject())
+            }
+            None => self.may_share(flight, self.address.subject.borrow()),
+        }
+    }
+
+    fn wait(&mut self) {
+        self.values.space.counts.add(ValueEvent::Collapsed, 1);
+    }
+
+    fn take(&self, flight: &ValueFlight, stored: Arc<StoredValue>) -> Taken<T> {
+        // By all of its tags now; its own caller's were not known before.
+        let subject = match mutant::is(Mutant::HandlerTagsIgnoredAtLanding) {
+            true => self.address.subject.borrow(),
+            false => stored.subject(),
+        };
+        if !self.may_share(flight, subject) {
+            return Taken::Again;
+        }
+        match self.values.decode(self.address.key.borrow(), &stored) {
+            Some(value) => Taken::Answer(value),
+            None => Taken::Alone,
         }
     }
 }

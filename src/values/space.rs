@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::entry::StoredValue;
 use crate::error::Error;
 use crate::flight::Leader;
-use crate::invalidate::{Invalidation, Namespace, Position, Subject, SubjectRef, Verdict};
+use crate::invalidate::{Invalidation, Namespace, Position, Subject};
 use crate::key::{Key, KeyBuilder, KeyRef};
 use crate::mutant::{self, Mutant};
 use crate::state::CacheState;
@@ -148,21 +148,6 @@ impl Space {
             }
             _ => None,
         }
-    }
-
-    /// Judges what is being made, or was, since `position`, for a caller who came at `came`.
-    pub(super) fn may_share(
-        &self,
-        position: Position,
-        began: Instant,
-        subject: SubjectRef<'_>,
-        came: Instant,
-    ) -> bool {
-        let log = self.cache.store.log();
-        let outlasts_hold =
-            || !mutant::is(Mutant::HoldIgnoredAtJoin) && log.outlasts_hold(subject, began, came);
-        mutant::is(Mutant::JoinAny)
-            || log.verdict(position, subject) == Verdict::Valid && !outlasts_hold()
     }
 
     /// Returns whether a value made since `position`, by a call that began at `began`, may be stored.
