@@ -17,7 +17,8 @@ use crate::exchange::{
     self, EmptyBody, EntryFilter, EntryPage, Explanation, Mount, VariantHints, WouldEvict,
 };
 use crate::flight::Flights;
-use crate::invalidate::{Invalidation, Pattern};
+use crate::invalidate::Invalidation;
+use crate::pattern::Pattern;
 use crate::policy::{Policy, Route, Routes};
 use crate::service::Cache;
 use crate::state::CacheState;

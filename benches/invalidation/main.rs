@@ -25,12 +25,15 @@ mod invalidate;
 mod key;
 #[path = "../../src/mutant.rs"]
 mod mutant;
+#[path = "../../src/pattern/mod.rs"]
+mod pattern;
 mod sweep;
 #[path = "../../src/sync.rs"]
 mod sync;
 
 use error::{Error, ErrorKind};
-use invalidate::{Evict, Invalidation, Log, Pattern, Position, Subject, Verdict};
+use invalidate::{Evict, Invalidation, Log, Position, Subject, Verdict};
+use pattern::Pattern;
 
 /// Live patterns: 5,000 paths, 3,000 prefixes of four lengths, 256 globs, and tags.
 const LIVE: usize = 10_000;

@@ -7,7 +7,7 @@ use super::Admitted;
 use super::answer::{Answer, Json, Refusal};
 use super::fields::Fields;
 use crate::exchange::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
-use crate::invalidate::Pattern;
+use crate::pattern::Pattern;
 
 /// The most entries on a page.
 const LARGEST_PAGE: usize = 200;

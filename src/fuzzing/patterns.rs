@@ -1,5 +1,6 @@
 use super::MAX_LINES;
-use crate::invalidate::{Evict, Invalidation, Log, Pattern, Subject, TagTemplate, Verdict};
+use crate::invalidate::{Evict, Invalidation, Log, Subject, TagTemplate, Verdict};
+use crate::pattern::Pattern;
 
 /// Reads a path with or without a query, and patterns, templates and tags, one a line.
 ///

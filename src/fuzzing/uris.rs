@@ -5,7 +5,8 @@ use http::header::{CONTENT_LOCATION, HeaderMap, LOCATION};
 use http::uri::PathAndQuery;
 
 use super::{Lines, value};
-use crate::invalidate::{Evict, Invalidation, Pattern, canonical};
+use crate::invalidate::{Evict, Invalidation};
+use crate::pattern::{Pattern, canonical};
 use crate::policy::{RouteTable, Routes};
 use crate::semantics::invalidation;
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::canonical::decode;
 use super::invalidation::Invalidation;
-use super::pattern::Pattern;
-use super::template::{Braces, Captures, Template, Token, capture_name, captured, names};
 use crate::error::Error;
+use crate::pattern::{
+    Braces, Captures, Pattern, Template, Token, capture_name, captured, decode, names,
+};
 
 /// What a successful write invalidates besides its own URI.
 ///

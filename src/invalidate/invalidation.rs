@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::pattern::{Pattern, Shape};
+use crate::pattern::{Pattern, Shape};
 
 /// One thing to invalidate: a URI, a pattern, a tag, or everything.
 ///

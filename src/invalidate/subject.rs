@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::canonical::{canonical, canonical_query};
+use crate::pattern::{canonical, canonical_query};
 
 /// What a stored response answers to: its path and query in canonical form, and its tags. What a
 /// stored value answers to: its namespace, its key and its tags.
@@ -38,7 +38,7 @@ impl Subject {
         not(any(feature = "redis", feature = "values")),
         allow(dead_code, reason = "values are made by features only")
     )]
-    pub(super) fn canonical(
+    pub(crate) fn canonical(
         path: &str,
         query: Option<&str>,
         tags: impl Into<Box<[Box<str>]>>,

@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 
 use super::Policy;
 use crate::error::Error;
-use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate, Terms, canonical};
+use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate, Terms};
+use crate::pattern::canonical;
 use crate::semantics::no_vary_search::NoVarySearch;
 use crate::telemetry::{RouteId, Row, Rows};
 

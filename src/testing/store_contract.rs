@@ -21,8 +21,9 @@ use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, 
 
 use crate::clock::Clock;
 use crate::entry::{Reuse, StoredResponse, StoredValue, Times, Variant, Variants};
-use crate::invalidate::{Invalidation, Log, Namespace, Position, Subject, Verdict};
+use crate::invalidate::{Invalidation, Log, Position, Subject, Verdict};
 use crate::key::{Key, KeyBuilder, KeyRef};
+use crate::pattern::Namespace;
 use crate::store::{MaybeReady, Store, Stored};
 
 /// What a store did while it was checked.

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use super::*;
+use crate::invalidate::Subject;
 use crate::invalidate::index::{MAX_GLOBS, MAX_MATCHED};
-use crate::invalidate::{Pattern, Subject};
+use crate::pattern::Pattern;
 
 mod model;
 mod races;

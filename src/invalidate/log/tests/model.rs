@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::invalidate::Namespace;
 use crate::invalidate::invalidation::Target;
 use crate::invalidate::state::Latest;
 use crate::invalidate::table::Merge;
+use crate::pattern::Namespace;
 
 #[derive(Clone, Debug)]
 enum Step {

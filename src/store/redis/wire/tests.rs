@@ -11,8 +11,9 @@ use super::*;
 use crate::clock;
 use crate::entry::{Reuse, StoredValue, Times, Variant, Variants};
 use crate::fuzzing;
-use crate::invalidate::{Namespace, Position, Subject};
+use crate::invalidate::{Position, Subject};
 use crate::key::{Key, KeyBuilder};
+use crate::pattern::Namespace;
 
 const SECOND: Duration = Duration::from_secs(1);
 fn key(path: &str) -> Key {

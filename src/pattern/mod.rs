@@ -4,11 +4,18 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::canonical::{Part, canonical, canonical_query, encode};
-use super::glob::{Glob, Segment, Wild, write_literal};
-use super::template::{Braces, Template, Token};
-use super::values;
+mod canonical;
+mod glob;
+mod namespace;
+mod template;
+
+pub(crate) use canonical::{canonical, canonical_query, decode};
+pub(crate) use glob::{Glob, Segment, Wild, write_literal};
+pub(crate) use namespace::{Namespace, SEPARATORS};
+pub(crate) use template::{Braces, Captures, Template, Token, capture_name, captured, names};
+
 use crate::error::Error;
+use canonical::{Part, encode};
 
 /// A pattern over paths and queries.
 ///
@@ -53,7 +60,7 @@ pub struct Pattern(Shape);
 
 /// A pattern by the way its matches are found.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Everything,
     /// A path with any query.
     Path(Box<str>),
@@ -114,12 +121,12 @@ impl Pattern {
         self.0.matches(&canonical(path), query.as_deref())
     }
 
-    pub(super) fn everything() -> Self {
+    pub(crate) fn everything() -> Self {
         Self(Shape::Everything)
     }
 
     /// Makes the pattern of one path, with one query or any.
-    pub(super) fn exact(path: &str, query: Option<&str>) -> Self {
+    pub(crate) fn exact(path: &str, query: Option<&str>) -> Self {
         let path = canonical(path).into();
         Self(match query {
             Some(query) => Shape::PathQuery(path, canonical_query(query).into()),
@@ -127,13 +134,13 @@ impl Pattern {
         })
     }
 
-    pub(super) fn of_shape(shape: Shape) -> Self {
+    pub(crate) fn of_shape(shape: Shape) -> Self {
         Self(shape)
     }
 
     /// Compiles what was read. A template's captures must have been bound.
-    pub(super) fn compile(template: &Template) -> Self {
-        if let Some(shape) = values::compile(template) {
+    pub(crate) fn compile(template: &Template) -> Self {
+        if let Some(shape) = namespace::compile(template) {
             return Self(shape);
         }
         let segments = segments(&template.path);
@@ -142,7 +149,7 @@ impl Pattern {
         Self(classify(segments, query.filter(|query| !query.is_star())))
     }
 
-    pub(super) fn shape(&self) -> &Shape {
+    pub(crate) fn shape(&self) -> &Shape {
         &self.0
     }
 }
@@ -267,7 +274,7 @@ impl PathBuilder {
 
 impl Shape {
     /// Returns whether this matches a path and query in canonical form.
-    pub(super) fn matches(&self, path: &str, query: Option<&str>) -> bool {
+    pub(crate) fn matches(&self, path: &str, query: Option<&str>) -> bool {
         match self {
             Self::Everything => true,
             Self::Path(exact) => path == &**exact,

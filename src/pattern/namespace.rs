@@ -7,19 +7,18 @@
 
 use super::canonical::{decode, escape_key, escape_namespace};
 use super::glob::{Glob, Wild};
-use super::invalidation::Invalidation;
-use super::pattern::{Pattern, Shape};
-use super::subject::Subject;
 use super::template::{Template, Token};
+use super::{Pattern, Shape};
 use crate::error::Error;
+use crate::invalidate::{Invalidation, Subject};
 #[cfg(feature = "redis")]
 use crate::key::KeyRef;
 
 /// What the path of a namespace begins with.
-pub(super) const VALUES: &str = "values:";
+pub(crate) const VALUES: &str = "values:";
 
 /// What ends a part of a key. Patterns that end behind a part need no glob.
-pub(super) const SEPARATORS: [char; 2] = [':', '/'];
+pub(crate) const SEPARATORS: [char; 2] = [':', '/'];
 
 /// A namespace, as subjects and patterns have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +67,7 @@ impl Subject {
 }
 
 /// Makes the pattern of a template that names a namespace; `None` where it is one over paths.
-pub(super) fn compile(template: &Template) -> Option<Shape> {
+pub(crate) fn compile(template: &Template) -> Option<Shape> {
     let [Token::Text(path)] = &template.path[..] else {
         return None;
     };
@@ -113,8 +112,8 @@ fn classify(path: Box<str>, key: Wild) -> Shape {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Log, Verdict};
     use super::*;
+    use crate::invalidate::{Log, Verdict};
 
     fn users() -> Namespace {
         Namespace::new("users")

@@ -6,7 +6,7 @@
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-use super::values::VALUES;
+use super::namespace::VALUES;
 use crate::error::Error;
 
 /// The names and texts that a write's route captured.
@@ -14,7 +14,7 @@ pub(crate) type Captures<'a> = &'a [(&'a str, &'a str)];
 
 /// A piece of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     /// Text, as it was written or captured.
     Text(String),
     /// `*`
@@ -27,20 +27,20 @@ pub(super) enum Token {
 
 /// A pattern as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template {
-    pub(super) path: Vec<Token>,
-    pub(super) query: Option<Vec<Token>>,
+pub(crate) struct Template {
+    pub(crate) path: Vec<Token>,
+    pub(crate) query: Option<Vec<Token>>,
 }
 
 /// Whether `{name}` has a meaning where a pattern is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Braces {
+pub(crate) enum Braces {
     Capture,
     Refuse,
 }
 
 impl Template {
-    pub(super) fn parse(text: &str, braces: Braces) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str, braces: Braces) -> Result<Self, Error> {
         let text_or_root = if text == "**" { "/**" } else { text };
         Reader::new(text_or_root, braces).template()
     }
@@ -50,17 +50,17 @@ impl Template {
         not(feature = "values"),
         allow(dead_code, reason = "values are made by features only")
     )]
-    pub(super) fn parse_key(text: &str) -> Result<Vec<Token>, Error> {
+    pub(crate) fn parse_key(text: &str) -> Result<Vec<Token>, Error> {
         Reader::new(text, Braces::Refuse).key()
     }
 
     /// Returns the names of the captures, as often as they occur.
-    pub(super) fn captures(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn captures(&self) -> impl Iterator<Item = &str> {
         names(self.path.iter().chain(self.query.iter().flatten()))
     }
 
     /// Puts in what was captured, as text.
-    pub(super) fn bind(&self, captures: Captures<'_>) -> Self {
+    pub(crate) fn bind(&self, captures: Captures<'_>) -> Self {
         let bind = |tokens: &Vec<Token>| tokens.iter().map(|token| token.bind(captures)).collect();
         Self {
             path: bind(&self.path),
@@ -79,7 +79,7 @@ impl Token {
 }
 
 /// Returns the names of the captures among some tokens.
-pub(super) fn names<'a>(tokens: impl Iterator<Item = &'a Token>) -> impl Iterator<Item = &'a str> {
+pub(crate) fn names<'a>(tokens: impl Iterator<Item = &'a Token>) -> impl Iterator<Item = &'a str> {
     tokens.filter_map(|token| match token {
         Token::Capture(name) => Some(&**name),
         _ => None,
@@ -87,14 +87,14 @@ pub(super) fn names<'a>(tokens: impl Iterator<Item = &'a Token>) -> impl Iterato
 }
 
 /// Returns what was captured under a name.
-pub(super) fn captured<'a>(name: &str, captures: Captures<'a>) -> &'a str {
+pub(crate) fn captured<'a>(name: &str, captures: Captures<'a>) -> &'a str {
     let found = captures.iter().find(|(bound, _)| *bound == name);
     debug_assert!(found.is_some(), "compiling made sure that {name} is bound");
     found.map_or("", |(_, text)| text)
 }
 
 /// Reads the `name}` behind a brace; `None` if there is none.
-pub(super) fn capture_name(chars: &mut Peekable<CharIndices<'_>>) -> Option<Box<str>> {
+pub(crate) fn capture_name(chars: &mut Peekable<CharIndices<'_>>) -> Option<Box<str>> {
     // `{*rest}` names the same capture as `{rest}`; routes write it with the star.
     chars.next_if(|(_, char)| *char == '*');
     let mut name = String::new();
