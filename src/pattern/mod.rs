@@ -1,21 +1,22 @@
 //! Patterns: which paths and queries an invalidation is meant for.
 
-use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
-
 mod canonical;
 mod glob;
 mod namespace;
+mod path;
+mod shape;
 mod template;
+
+use std::fmt;
+use std::str::FromStr;
 
 pub(crate) use canonical::{canonical, canonical_query, decode};
 pub(crate) use glob::{Glob, Segment, Wild, write_literal};
 pub(crate) use namespace::{Namespace, SEPARATORS};
+pub(crate) use shape::Shape;
 pub(crate) use template::{Braces, Captures, Template, Token, capture_name, captured, names};
 
 use crate::error::Error;
-use canonical::{Part, encode};
 
 /// A pattern over paths and queries.
 ///
@@ -57,23 +58,6 @@ use canonical::{Part, encode};
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Pattern(Shape);
-
-/// A pattern by the way its matches are found.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Shape {
-    Everything,
-    /// A path with any query.
-    Path(Box<str>),
-    /// A path with one query; no query is an empty one.
-    PathQuery(Box<str>, Box<str>),
-    /// What is one segment below a path.
-    Children(Box<str>),
-    /// A path and all that is below it.
-    Subtree(Box<str>),
-    /// The keys of a namespace of values that begin with some whole parts.
-    KeyPrefix(Box<str>, Box<str>),
-    Glob(Arc<Glob>),
-}
 
 impl Pattern {
     /// Reads a pattern.
@@ -140,154 +124,11 @@ impl Pattern {
 
     /// Compiles what was read. A template's captures must have been bound.
     pub(crate) fn compile(template: &Template) -> Self {
-        if let Some(shape) = namespace::compile(template) {
-            return Self(shape);
-        }
-        let segments = segments(&template.path);
-        let query = template.query.as_ref().map(|tokens| wild(tokens));
-        // An absent query counts as empty, so a star alone asks nothing of it.
-        Self(classify(segments, query.filter(|query| !query.is_star())))
+        Self(namespace::compile(template).unwrap_or_else(|| path::compile(template)))
     }
 
     pub(crate) fn shape(&self) -> &Shape {
         &self.0
-    }
-}
-
-fn classify(segments: Vec<Segment>, query: Option<Wild>) -> Shape {
-    let literals = segments.iter().map_while(Segment::literal).count();
-    let prefix = || join(&segments[..literals]);
-    match (&segments[literals..], query.as_ref().map(Wild::literal)) {
-        ([], None) => Shape::Path(prefix()),
-        ([], Some(Some(query))) => Shape::PathQuery(prefix(), query.into()),
-        ([Segment::Any], None) if literals == 0 => Shape::Everything,
-        ([Segment::Any], None) => Shape::Subtree(prefix()),
-        ([Segment::Wild(last)], None) if last.is_star() => Shape::Children(prefix()),
-        _ => Shape::Glob(Arc::new(Glob::new(segments, query))),
-    }
-}
-
-fn join(segments: &[Segment]) -> Box<str> {
-    let literals = segments.iter().filter_map(Segment::literal);
-    literals
-        .fold(String::new(), |path, segment| path + "/" + segment)
-        .into()
-}
-
-/// Splits a path's tokens into segments in canonical form.
-fn segments(tokens: &[Token]) -> Vec<Segment> {
-    let mut path = PathBuilder::default();
-    for token in tokens {
-        match token {
-            Token::Text(text) => path.text(text),
-            Token::Star => path.pieces.push(String::new()),
-            Token::Stars => path.any = true,
-            Token::Capture(_) => debug_assert!(false, "captures are bound before compiling"),
-        }
-    }
-    path.finish()
-}
-
-/// Makes the pieces between the stars of a query, in canonical form.
-fn wild(tokens: &[Token]) -> Wild {
-    let mut pieces = vec![String::new()];
-    for token in tokens {
-        match (token, pieces.last_mut()) {
-            (Token::Text(text), Some(piece)) => piece.push_str(text),
-            _ => pieces.push(String::new()),
-        }
-    }
-    encoded(pieces, Part::Query)
-}
-
-fn encoded(pieces: Vec<String>, part: Part) -> Wild {
-    let encode = |piece: String| {
-        let mut encoded = String::with_capacity(piece.len());
-        encode(&piece, part, &mut encoded);
-        encoded
-    };
-    Wild::new(pieces.into_iter().map(encode).collect())
-}
-
-#[derive(Default)]
-struct PathBuilder {
-    segments: Vec<Segment>,
-    /// Whether the first slash was met: what comes before it is no segment.
-    begun: bool,
-    /// The raw pieces between the stars of the segment at hand.
-    pieces: Vec<String>,
-    /// Whether the segment at hand is `**`.
-    any: bool,
-}
-
-impl PathBuilder {
-    fn text(&mut self, text: &str) {
-        for (at, run) in text.split('/').enumerate() {
-            if at > 0 {
-                self.end_segment(false);
-            }
-            match self.pieces.last_mut() {
-                Some(piece) => piece.push_str(run),
-                None => self.pieces.push(run.to_owned()),
-            }
-        }
-    }
-
-    fn finish(mut self) -> Vec<Segment> {
-        self.end_segment(true);
-        self.segments
-    }
-
-    fn end_segment(&mut self, last: bool) {
-        let pieces = std::mem::take(&mut self.pieces);
-        let any = std::mem::take(&mut self.any);
-        if !std::mem::replace(&mut self.begun, true) {
-            return;
-        }
-        let segment = if any {
-            Segment::Any
-        } else {
-            encoded(pieces, Part::Path).into()
-        };
-        self.push(segment, last);
-    }
-
-    /// Adds a segment as RFC 3986 §5.2.4 would: what is matched against has no dot segments.
-    fn push(&mut self, segment: Segment, last: bool) {
-        let behind_any = self.segments.last() == Some(&Segment::Any);
-        match segment.literal() {
-            // Whatever `..` would take from `**` is among what `**` covers.
-            Some("." | "..") if behind_any => {}
-            Some(dots @ ("." | "..")) => {
-                if dots == ".." {
-                    self.segments.pop();
-                }
-                if last {
-                    self.segments.push(Segment::Literal("".into()));
-                }
-            }
-            None if behind_any && segment == Segment::Any => {}
-            _ => self.segments.push(segment),
-        }
-    }
-}
-
-impl Shape {
-    /// Returns whether this matches a path and query in canonical form.
-    pub(crate) fn matches(&self, path: &str, query: Option<&str>) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Path(exact) => path == &**exact,
-            Self::PathQuery(exact, wanted) => path == &**exact && query.unwrap_or("") == &**wanted,
-            Self::Children(parent) => path.rsplit_once('/').is_some_and(|(up, _)| up == &**parent),
-            Self::Subtree(root) => path
-                .strip_prefix(&**root)
-                .is_some_and(|below| below.is_empty() || below.starts_with('/')),
-            Self::KeyPrefix(namespace, prefix) => {
-                path == &**namespace && query.unwrap_or("").starts_with(&**prefix)
-            }
-            Self::Glob(glob) => glob.matches(path, query),
-        }
     }
 }
 
@@ -303,30 +144,7 @@ impl FromStr for Pattern {
 impl fmt::Display for Pattern {
     /// Writes the pattern in canonical form; parsing that gives an equal pattern.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Shape::Everything => f.write_str("/**"),
-            Shape::Path(path) => write_literal(path, f),
-            Shape::PathQuery(path, query) => {
-                write_literal(path, f)?;
-                f.write_str("?")?;
-                write_literal(query, f)
-            }
-            Shape::Children(parent) => {
-                write_literal(parent, f)?;
-                f.write_str("/*")
-            }
-            Shape::Subtree(root) => {
-                write_literal(root, f)?;
-                f.write_str("/**")
-            }
-            Shape::KeyPrefix(namespace, prefix) => {
-                write_literal(namespace, f)?;
-                f.write_str("?")?;
-                write_literal(prefix, f)?;
-                f.write_str("*")
-            }
-            Shape::Glob(glob) => glob.fmt(f),
-        }
+        self.0.fmt(f)
     }
 }
 

@@ -6,8 +6,10 @@
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-use super::namespace::VALUES;
 use crate::error::Error;
+
+/// The beginning of a namespace's path.
+pub(super) const VALUES: &str = "values:";
 
 /// The names and texts that a write's route captured.
 pub(crate) type Captures<'a> = &'a [(&'a str, &'a str)];

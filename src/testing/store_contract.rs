@@ -502,7 +502,7 @@ fn key(name: &str) -> Key {
 fn value(store: &dyn Store, bytes: &[u8]) -> (Key, Stored) {
     let now = Clock::default().instant();
     let tags = [Box::from("user:1"), Box::from("team:ä")];
-    let subject = Namespace::new("users").subject("1: é", tags);
+    let subject = Subject::of_value(&Namespace::new("users"), "1: é", tags);
     let (age, lifetime) = (Duration::from_secs(2), Duration::from_secs(600));
     let position = store.log().position();
     let stored = StoredValue::new(bytes, &subject, now, age, lifetime, position);

@@ -7,6 +7,7 @@ use crate::pattern::Pattern;
 
 mod model;
 mod races;
+mod values;
 
 fn subject(path: &str) -> Subject {
     Subject::new(path, None, [])
