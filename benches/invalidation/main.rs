@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 #[path = "../../src/error.rs"]
 mod error;
+#[path = "../../src/policy/evict.rs"]
+mod evict;
 #[path = "../../src/invalidate/mod.rs"]
 mod invalidate;
 #[path = "../../src/key.rs"]
@@ -32,7 +34,8 @@ mod sweep;
 mod sync;
 
 use error::{Error, ErrorKind};
-use invalidate::{Evict, Invalidation, Log, Position, Subject, Verdict};
+use evict::Evict;
+use invalidate::{Invalidation, Log, Position, Subject, Verdict};
 use pattern::Pattern;
 
 /// Live patterns: 5,000 paths, 3,000 prefixes of four lengths, 256 globs, and tags.

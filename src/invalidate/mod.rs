@@ -27,7 +27,6 @@
 //! Recording takes the same time however many responses match, and none has to be found. A store
 //! gives back their room later, when it pleases.
 
-mod evict;
 mod index;
 mod intent;
 mod invalidation;
@@ -45,13 +44,11 @@ mod state;
 mod subject;
 mod table;
 
-pub use evict::Evict;
 pub use invalidation::Invalidation;
 pub use log::Log;
 pub(crate) use log::NotToStore;
 pub use position::Position;
 
-pub(crate) use evict::{CompiledEvict, TagTemplate, Terms};
 pub(crate) use intent::Intent;
 pub(crate) use invalidation::InvalidationKind;
 #[cfg(feature = "redis")]

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 /// Which part of a URI a text is; a raw `?` can stand only in a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(super) enum Part {
     Path,
     Query,
 }
@@ -48,7 +48,7 @@ pub(crate) fn canonical_query(query: &str) -> Cow<'_, str> {
 }
 
 /// Decodes every escape; `None` when that does not make text.
-pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
@@ -63,7 +63,7 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Appends `text` with its escapes in canonical form.
-pub(crate) fn encode(text: &str, part: Part, out: &mut String) {
+pub(super) fn encode(text: &str, part: Part, out: &mut String) {
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         let escape = escaped_byte(rest);
@@ -79,12 +79,12 @@ pub(crate) fn encode(text: &str, part: Part, out: &mut String) {
 
 /// Returns the form in which a value's key is matched. Unlike a URI it has no escapes of its own: a `%`
 /// is a `%`, and two keys never have the same form.
-pub(crate) fn escape_key(key: &str) -> String {
+pub(super) fn escape_key(key: &str) -> String {
     escape(key, |byte| may_stand(byte, Part::Query))
 }
 
 /// Returns the form in which the name of a namespace is matched, in which there is no slash.
-pub(crate) fn escape_namespace(name: &str) -> String {
+pub(super) fn escape_namespace(name: &str) -> String {
     escape(name, |byte| is_unreserved(byte) || byte == b':')
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Wild(Box<[Box<str>]>);
 
 impl Wild {
     /// Takes the pieces; one piece has no star in it. No pieces are one empty piece.
-    pub(crate) fn new(mut pieces: Vec<String>) -> Self {
+    pub(super) fn new(mut pieces: Vec<String>) -> Self {
         if pieces.is_empty() {
             pieces.push(String::new());
         }
@@ -27,7 +27,7 @@ impl Wild {
     }
 
     /// Returns the text, if there is no star in it.
-    pub(crate) fn literal(&self) -> Option<&str> {
+    pub(super) fn literal(&self) -> Option<&str> {
         match &*self.0 {
             [only] => Some(only),
             _ => None,
@@ -35,7 +35,7 @@ impl Wild {
     }
 
     /// Returns what comes before the star, if there is one star, and it is the end.
-    pub(crate) fn prefix(&self) -> Option<&str> {
+    pub(super) fn prefix(&self) -> Option<&str> {
         match &*self.0 {
             [prefix, last] if last.is_empty() => Some(prefix),
             _ => None,
@@ -43,7 +43,7 @@ impl Wild {
     }
 
     /// Returns whether this is a star and nothing else.
-    pub(crate) fn is_star(&self) -> bool {
+    pub(super) fn is_star(&self) -> bool {
         self.0.len() == 2 && self.0.iter().all(|piece| piece.is_empty())
     }
 
@@ -191,7 +191,7 @@ enum PathGlob {
 
 impl Glob {
     /// Makes one text of literal segments that follow each other: one comparison decides on all.
-    pub(crate) fn new(segments: Vec<Segment>, query: Option<Wild>) -> Self {
+    pub(super) fn new(segments: Vec<Segment>, query: Option<Wild>) -> Self {
         let mut joined = Vec::with_capacity(segments.len());
         let mut run: Option<String> = None;
         for segment in segments {
@@ -215,7 +215,7 @@ impl Glob {
     }
 
     /// Makes a glob over the keys of a namespace of values.
-    pub(crate) fn of_keys(namespace: Box<str>, key: Wild) -> Self {
+    pub(super) fn of_keys(namespace: Box<str>, key: Wild) -> Self {
         Self {
             path: PathGlob::Namespace(namespace),
             query: Some(key),

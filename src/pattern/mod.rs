@@ -5,16 +5,18 @@ mod glob;
 mod namespace;
 mod path;
 mod shape;
+mod tag;
 mod template;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub(crate) use canonical::{canonical, canonical_query, decode};
+pub(crate) use canonical::{canonical, canonical_query};
 pub(crate) use glob::{Glob, Segment, Wild, write_literal};
 pub(crate) use namespace::{Namespace, SEPARATORS};
 pub(crate) use shape::Shape;
-pub(crate) use template::{Braces, Captures, Template, Token, capture_name, captured, names};
+pub(crate) use tag::TagTemplate;
+pub(crate) use template::{Braces, Captures, Template};
 
 use crate::error::Error;
 

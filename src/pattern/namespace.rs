@@ -53,7 +53,7 @@ impl Namespace {
 }
 
 /// Makes the pattern of a template that names a namespace; `None` where it is one over paths.
-pub(crate) fn compile(template: &Template) -> Option<Shape> {
+pub(super) fn compile(template: &Template) -> Option<Shape> {
     let [Token::Text(path)] = &template.path[..] else {
         return None;
     };

@@ -16,7 +16,7 @@ pub(crate) type Captures<'a> = &'a [(&'a str, &'a str)];
 
 /// A piece of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Token {
+pub(super) enum Token {
     /// Text, as it was written or captured.
     Text(String),
     /// `*`
@@ -30,8 +30,8 @@ pub(crate) enum Token {
 /// A pattern as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
-    pub(crate) path: Vec<Token>,
-    pub(crate) query: Option<Vec<Token>>,
+    pub(super) path: Vec<Token>,
+    pub(super) query: Option<Vec<Token>>,
 }
 
 /// Whether `{name}` has a meaning where a pattern is read.
@@ -52,8 +52,13 @@ impl Template {
         not(feature = "values"),
         allow(dead_code, reason = "values are made by features only")
     )]
-    pub(crate) fn parse_key(text: &str) -> Result<Vec<Token>, Error> {
+    pub(super) fn parse_key(text: &str) -> Result<Vec<Token>, Error> {
         Reader::new(text, Braces::Refuse).key()
+    }
+
+    /// Refuses captures that a route does not make: it makes those named in `bound`.
+    pub(crate) fn check_captures(&self, text: &str, bound: &[&str]) -> Result<(), Error> {
+        check_bound(text, self.captures(), bound)
     }
 
     /// Returns the names of the captures, as often as they occur.
@@ -81,7 +86,7 @@ impl Token {
 }
 
 /// Returns the names of the captures among some tokens.
-pub(crate) fn names<'a>(tokens: impl Iterator<Item = &'a Token>) -> impl Iterator<Item = &'a str> {
+pub(super) fn names<'a>(tokens: impl Iterator<Item = &'a Token>) -> impl Iterator<Item = &'a str> {
     tokens.filter_map(|token| match token {
         Token::Capture(name) => Some(&**name),
         _ => None,
@@ -89,14 +94,14 @@ pub(crate) fn names<'a>(tokens: impl Iterator<Item = &'a Token>) -> impl Iterato
 }
 
 /// Returns what was captured under a name.
-pub(crate) fn captured<'a>(name: &str, captures: Captures<'a>) -> &'a str {
+pub(super) fn captured<'a>(name: &str, captures: Captures<'a>) -> &'a str {
     let found = captures.iter().find(|(bound, _)| *bound == name);
     debug_assert!(found.is_some(), "compiling made sure that {name} is bound");
     found.map_or("", |(_, text)| text)
 }
 
 /// Reads the `name}` behind a brace; `None` if there is none.
-pub(crate) fn capture_name(chars: &mut Peekable<CharIndices<'_>>) -> Option<Box<str>> {
+pub(super) fn capture_name(chars: &mut Peekable<CharIndices<'_>>) -> Option<Box<str>> {
     // `{*rest}` names the same capture as `{rest}`; routes write it with the star.
     chars.next_if(|(_, char)| *char == '*');
     let mut name = String::new();
@@ -108,6 +113,25 @@ pub(crate) fn capture_name(chars: &mut Peekable<CharIndices<'_>>) -> Option<Box<
         }
     }
     (!name.is_empty()).then(|| name.into())
+}
+
+/// Refuses names that are not among those a route captures.
+pub(super) fn check_bound<'a>(
+    text: &str,
+    mut names: impl Iterator<Item = &'a str>,
+    bound: &[&str],
+) -> Result<(), Error> {
+    let Some(unbound) = names.find(|name| !bound.contains(name)) else {
+        return Ok(());
+    };
+    let bound: Vec<_> = bound.iter().map(|name| format!("`{{{name}}}`")).collect();
+    let known = match bound.is_empty() {
+        true => "nothing".to_owned(),
+        false => bound.join(", "),
+    };
+    Err(Error::config(format!(
+        "`{text}` uses `{{{unbound}}}`, but the route it belongs to captures {known}"
+    )))
 }
 
 struct Reader<'a> {

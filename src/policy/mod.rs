@@ -8,10 +8,13 @@ use http::StatusCode;
 use http::header::HeaderName;
 use http::request::Parts;
 
+mod evict;
 mod key_rule;
 mod route;
 mod ttl;
 
+pub use evict::Evict;
+pub(crate) use evict::Terms;
 pub(crate) use key_rule::{KeyRule, Target, write_value};
 pub use route::Routes;
 pub(crate) use route::{Evicted, Route, RouteTable};
