@@ -12,14 +12,13 @@ use crate::body::Budget;
 use crate::clock::Clock;
 use crate::entry::PreparedList;
 use crate::error::Error;
-use crate::exchange::request::FieldRules;
 use crate::exchange::{
     self, EmptyBody, EntryFilter, EntryPage, Explanation, Mount, VariantHints, WouldEvict,
 };
 use crate::flight::Flights;
 use crate::invalidate::Invalidation;
 use crate::pattern::Pattern;
-use crate::policy::{Policy, Route, Routes};
+use crate::policy::{FieldRules, Policy, Route, Routes};
 use crate::service::Cache;
 use crate::state::CacheState;
 use crate::status::{CacheStatusWriter, StatusHeaders};

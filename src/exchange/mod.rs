@@ -35,7 +35,7 @@ mod handler;
 mod list;
 mod lookup;
 mod reentrancy;
-pub(crate) mod request;
+mod request;
 mod respond;
 mod retry;
 mod validate;
