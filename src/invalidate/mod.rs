@@ -34,6 +34,7 @@ mod keys;
 mod log;
 #[cfg(feature = "redis")]
 mod member;
+mod open;
 mod order;
 mod position;
 #[cfg(feature = "redis")]
