@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::lookup::{self, Decision, Found, ReadView, variant_key};
 use super::{ReadContext, respond};
-use crate::body::CacheBody;
+use crate::body::{CacheBody, FillReader};
 use crate::entry::StoredResponse;
 use crate::flight::{Flight, FlightResult, Join, NoResult, StoredResult, StreamingResult};
 use crate::invalidate::{SubjectRef, Verdict};
@@ -177,7 +177,7 @@ impl ReadContext {
         if !vary::selects(&streaming.nominated, &streaming.request, &self.headers) {
             return Waited::Alone;
         }
-        let Some(reader) = streaming.fill.reader() else {
+        let Some(reader) = FillReader::of(&streaming.fill) else {
             return Waited::Alone;
         };
         let outcome = Outcome::Miss {

@@ -10,7 +10,7 @@ use super::admit::{self, NotStorable, Plan};
 use super::candidate::Candidate;
 use super::fetch::{Fetch, Received};
 use super::{Content, ReadContext, respond};
-use crate::body::{CacheBody, Fill, Limits};
+use crate::body::{CacheBody, Fill, FillReader, Limits};
 use crate::flight::{FlightResult, StreamingResult};
 use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
@@ -117,7 +117,7 @@ impl Fetch {
             })
         };
         let fill = Fill::new(body, limits, commit);
-        let reader = fill.reader();
+        let reader = FillReader::of(&fill);
         if let Some((leader, (fields, nominated), tags)) = result {
             leader.publish(FlightResult::Streaming(Arc::new(StreamingResult {
                 status: head.status,
