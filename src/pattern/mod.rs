@@ -12,7 +12,9 @@ use std::fmt;
 use std::str::FromStr;
 
 pub(crate) use canonical::{canonical, canonical_query};
-pub(crate) use glob::{Glob, Segment, Wild, write_literal};
+#[cfg(feature = "redis")]
+pub(crate) use glob::write_literal;
+pub(crate) use glob::{Glob, Segment, Wild};
 pub(crate) use namespace::{Namespace, SEPARATORS};
 pub(crate) use shape::Shape;
 pub(crate) use tag::TagTemplate;
