@@ -3,9 +3,9 @@
 use axum::extract::{Request, State};
 use serde_json::{Value, json};
 
-use super::Admitted;
 use super::answer::{Answer, Json, Refusal};
 use super::fields::Fields;
+use super::state::Admitted;
 use crate::exchange::WouldEvict;
 use crate::invalidate::Invalidation;
 use crate::pattern::Pattern;
