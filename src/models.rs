@@ -16,7 +16,7 @@ use loom::thread;
 
 use crate::body::{BoxError, Budget, Fill, FillReader, Limits};
 use crate::entry::{Reuse, StoredResponse, Times};
-use crate::flight::{FlightResult, Flights, Join, StoredResult, Leader, NoResult};
+use crate::flight::{FlightResult, Flights, Join, Leader, NoResult, StoredResult};
 use crate::invalidate::{Invalidation, Log, Position, Subject, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::status::Outcome;

@@ -9,14 +9,13 @@ use std::time::Duration;
 use http::header::HeaderName;
 use http::{Extensions, StatusCode};
 
-use crate::body::Budget;
+use crate::body::{Budget, EmptyBody};
 use crate::clock::{self, Clock};
 use crate::directive::Invalidate;
 #[cfg(feature = "values")]
 use crate::entry::StoredValue;
-use crate::entry::{PreparedList, StoredResponse};
+use crate::entry::{PreparedList, StoredResponse, VariantHints};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{EmptyBody, VariantHints};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, SubjectRef, Verdict};
 use crate::policy::{FieldRules, RouteTable};

@@ -10,9 +10,11 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
+mod empty;
 mod fill;
 mod frame;
 
+pub(crate) use empty::{EmptyBody, make_empty};
 pub(crate) use fill::reader::FillReader;
 pub(crate) use fill::{Budget, Captured, Fill, Limits};
 pub(crate) use frame::{BoxError, into_bytes};

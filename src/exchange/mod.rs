@@ -39,7 +39,6 @@ mod request;
 mod respond;
 mod retry;
 mod validate;
-mod variant_hints;
 mod warming;
 mod write;
 
@@ -52,8 +51,6 @@ pub(crate) use explain::explain;
 pub use explain::{Explanation, WouldEvict};
 pub use list::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 pub(crate) use respond::pass;
-pub(crate) use retry::EmptyBody;
-pub(crate) use variant_hints::VariantHints;
 pub(crate) use warming::Warming;
 pub(crate) use write::invalidate_and_pass;
 
