@@ -8,17 +8,15 @@ use http::Request;
 use http::header::HeaderName;
 use tower_layer::Layer;
 
-use crate::body::Budget;
+use crate::body::{Budget, EmptyBody};
 use crate::clock::Clock;
-use crate::entry::PreparedList;
+use crate::entry::{PreparedList, VariantHints};
 use crate::error::Error;
-use crate::exchange::request::FieldRules;
-use crate::exchange::{
-    self, EmptyBody, EntryFilter, EntryPage, Explanation, Mount, VariantHints, WouldEvict,
-};
+use crate::exchange::{self, EntryFilter, EntryPage, Explanation, Mount, WouldEvict};
 use crate::flight::Flights;
-use crate::invalidate::{Invalidation, Pattern};
-use crate::policy::{Policy, Route, Routes};
+use crate::invalidate::Invalidation;
+use crate::pattern::Pattern;
+use crate::policy::{FieldRules, Policy, Route, Routes};
 use crate::service::Cache;
 use crate::state::CacheState;
 use crate::status::{CacheStatusWriter, StatusHeaders};

@@ -147,6 +147,7 @@ mod layer;
 #[doc(hidden)]
 pub mod models;
 mod mutant;
+mod pattern;
 mod policy;
 mod semantics;
 mod service;
@@ -170,10 +171,11 @@ pub use exchange::{
     EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, Explanation, KeyInfo, WouldEvict,
 };
 pub use future::ResponseFuture;
-pub use invalidate::{Evict, Invalidation, Log, Pattern, Position};
+pub use invalidate::{Invalidation, Log, Position};
 pub use key::{Key, KeyRef};
 pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus, WarmUp};
-pub use policy::{Policy, Routes};
+pub use pattern::Pattern;
+pub use policy::{Evict, Policy, Routes};
 pub use service::Cache;
 pub use store::{
     Claim, Granted, MaybeReady, MemoryStore, MemoryStoreBuilder, NoStore, Store, StoreHealth,

@@ -14,7 +14,7 @@ use loom::future::{AtomicWaker, block_on};
 use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::body::{BoxError, Budget, Fill, Limits, Reader};
+use crate::body::{BoxError, Budget, Fill, FillReader, Limits};
 use crate::entry::{Reuse, StoredResponse, Times};
 use crate::flight::{FlightResult, Flights, Join, Leader, NoResult, StoredResult};
 use crate::invalidate::{Invalidation, Log, Position, Subject, Verdict};
@@ -289,7 +289,7 @@ fn fill(tap: &Arc<Tap>, committed: &Arc<AtomicUsize>) -> Arc<Fill> {
     Fill::new(Slow(tap.clone()), limits, commit)
 }
 
-fn read(mut reader: Reader) {
+fn read(mut reader: FillReader) {
     let mut read = Vec::new();
     while let Some(frame) = block_on(poll_fn(|cx| reader.poll_frame(cx))) {
         let data = frame.expect("no error").into_data().expect("data");
@@ -303,8 +303,8 @@ pub fn readers_wake_each_other() {
     explore(Some(2), || {
         let (tap, committed) = (Arc::<Tap>::default(), Arc::new(AtomicUsize::new(0)));
         let fill = fill(&tap, &committed);
-        let other = fill.reader().expect("from the beginning");
-        let own = fill.reader().expect("from the beginning");
+        let other = FillReader::of(&fill).expect("from the beginning");
+        let own = FillReader::of(&fill).expect("from the beginning");
         let other = thread::spawn(move || read(other));
         let source = {
             let tap = tap.clone();
@@ -325,8 +325,8 @@ pub fn a_reader_that_leaves_wakes_the_other() {
     explore(Some(3), || {
         let (tap, committed) = (Arc::<Tap>::default(), Arc::new(AtomicUsize::new(0)));
         let fill = fill(&tap, &committed);
-        let mut leaving = fill.reader().expect("from the beginning");
-        let staying = fill.reader().expect("from the beginning");
+        let mut leaving = FillReader::of(&fill).expect("from the beginning");
+        let staying = FillReader::of(&fill).expect("from the beginning");
         let leaving = thread::spawn(move || {
             let polled = leaving.poll_frame(&mut Context::from_waker(Waker::noop()));
             drop(leaving);

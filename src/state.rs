@@ -9,19 +9,17 @@ use std::time::{Duration, Instant};
 use http::header::HeaderName;
 use http::{Extensions, StatusCode};
 
-use crate::body::Budget;
+use crate::body::{Budget, EmptyBody};
 use crate::clock::{self, Clock};
 use crate::directive::Invalidate;
 #[cfg(feature = "values")]
 use crate::entry::StoredValue;
-use crate::entry::{PreparedList, StoredResponse};
+use crate::entry::{PreparedList, StoredResponse, VariantHints};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::request::FieldRules;
-use crate::exchange::{EmptyBody, VariantHints};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, SubjectRef, Verdict};
 use crate::mutant::{self, Mutant};
-use crate::policy::RouteTable;
+use crate::policy::{FieldRules, RouteTable};
 use crate::semantics::invalidation;
 use crate::status::{Outcome, StatusHeaders, StatusParameters};
 use crate::store::{MaybeReady, Store};

@@ -19,18 +19,24 @@ use std::time::{Duration, Instant};
 
 #[path = "../../src/error.rs"]
 mod error;
+#[path = "../../src/policy/evict.rs"]
+mod evict;
 #[path = "../../src/invalidate/mod.rs"]
 mod invalidate;
 #[path = "../../src/key.rs"]
 mod key;
 #[path = "../../src/mutant.rs"]
 mod mutant;
+#[path = "../../src/pattern/mod.rs"]
+mod pattern;
 mod sweep;
 #[path = "../../src/sync.rs"]
 mod sync;
 
 use error::{Error, ErrorKind};
-use invalidate::{Evict, Invalidation, Log, Pattern, Position, Subject, Verdict};
+use evict::Evict;
+use invalidate::{Invalidation, Log, Position, Subject, Verdict};
+use pattern::Pattern;
 
 /// Live patterns: 5,000 paths, 3,000 prefixes of four lengths, 256 globs, and tags.
 const LIVE: usize = 10_000;

@@ -3,11 +3,11 @@
 use axum::extract::{RawQuery, State};
 use serde_json::{Value, json};
 
-use super::Admitted;
 use super::answer::{Answer, Json, Refusal};
 use super::fields::Fields;
+use super::state::Admitted;
 use crate::exchange::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
-use crate::invalidate::Pattern;
+use crate::pattern::Pattern;
 
 /// The most entries on a page.
 const LARGEST_PAGE: usize = 200;

@@ -6,9 +6,9 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 use serde_json::{Value, json};
 
-use super::Admitted;
 use super::answer::{Answer, Json, Refusal};
 use super::fields::Fields;
+use super::state::Admitted;
 use crate::exchange::Explanation;
 
 pub(super) async fn explain(State(shared): Admitted, RawQuery(query): RawQuery) -> Answer {

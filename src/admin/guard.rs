@@ -9,16 +9,16 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
 
-use super::Shared;
 use super::access::Refused;
 use super::answer::Refusal;
+use super::state::AdminState;
 use crate::directive::CacheDirective;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Lets requests pass that have access and come from nobody else's page.
 pub(super) async fn admit(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     request: Request,
     next: Next,
 ) -> Response {

@@ -64,7 +64,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
 
 use crate::layer::CacheHandle;
 
@@ -77,8 +76,11 @@ mod guard;
 mod page;
 mod purge;
 mod report;
+mod state;
 
 pub use access::Access;
+
+use state::AdminState;
 
 #[cfg(doc)]
 use crate::CacheDirective;
@@ -91,22 +93,8 @@ pub struct Admin {
     access: Access,
 }
 
-/// What the handlers share.
-#[derive(Debug)]
-struct Shared {
-    handle: CacheHandle,
-    access: Access,
-    /// How many may go over all that is stored at the same time.
-    scans: Arc<Semaphore>,
-}
-
-type Admitted = axum::extract::State<Arc<Shared>>;
-
 /// How many hot keys are told of.
 const HOT_KEYS: usize = 20;
-
-/// One is enough for one person; the other keeps a slow listing from holding up a purge.
-const SCANS: usize = 2;
 
 impl Admin {
     /// Returns the administration of a cache, for those who have access.
@@ -122,11 +110,7 @@ impl Admin {
     pub fn router(self) -> Router {
         self.handle.measure_latency(true);
         self.handle.watch_hot_keys(HOT_KEYS);
-        let shared = Arc::new(Shared {
-            handle: self.handle,
-            access: self.access,
-            scans: Arc::new(Semaphore::new(SCANS)),
-        });
+        let state = Arc::new(AdminState::new(self.handle, self.access));
         Router::new()
             .route("/health", get(report::health))
             .route("/stats", get(report::stats))
@@ -137,31 +121,10 @@ impl Admin {
             .route("/bypass", post(purge::bypass))
             .fallback(answer::nothing_here)
             .method_not_allowed_fallback(answer::other_method)
-            .layer(from_fn_with_state(shared.clone(), guard::admit))
+            .layer(from_fn_with_state(state.clone(), guard::admit))
             // Behind the layer, and so without it.
             .route("/", get(page::page).fallback(answer::other_method))
             .layer(axum::middleware::map_response(guard::mark))
-            .with_state(shared)
-    }
-}
-
-impl Shared {
-    /// Goes over what is stored on a thread where that holds nobody up.
-    async fn scan<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&CacheHandle) -> T + Send + 'static,
-    ) -> Result<T, answer::Refusal> {
-        let failed = |_| answer::Refusal::internal("the store could not be looked at");
-        // The permit goes with the work: a client that leaves does not end it.
-        let permit = self.scans.clone().acquire_owned().await.map_err(failed)?;
-        let handle = self.handle.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            let found = look(&handle);
-            drop(permit);
-            found
-        });
-        looked
-            .await
-            .map_err(|_| answer::Refusal::internal("the store could not be looked at"))
+            .with_state(state)
     }
 }

@@ -3,11 +3,12 @@
 use axum::extract::{Request, State};
 use serde_json::{Value, json};
 
-use super::Admitted;
 use super::answer::{Answer, Json, Refusal};
 use super::fields::Fields;
+use super::state::Admitted;
 use crate::exchange::WouldEvict;
-use crate::invalidate::{Invalidation, Pattern};
+use crate::invalidate::Invalidation;
+use crate::pattern::Pattern;
 
 pub(super) async fn purge(State(shared): Admitted, request: Request) -> Answer {
     let purge = Purge::read(Fields::of_request(request).await?)?;

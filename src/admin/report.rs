@@ -6,8 +6,8 @@ use axum::response::Response;
 use http::header::{self, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::Admitted;
 use super::answer::Json;
+use super::state::Admitted;
 use crate::layer::{CacheHandle, Health};
 use crate::store::Usage;
 use crate::telemetry::{CacheStats, DURATION_BOUNDS, HotKey, OutcomeStats, RouteStats};

@@ -27,13 +27,13 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 
-use super::{BoxError, into_bytes};
+use super::frame::{BoxError, into_bytes};
 use crate::sync::{Mutex, MutexGuard};
 
 mod backlog;
 mod bell;
 mod budget;
-mod reader;
+pub(super) mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -42,7 +42,6 @@ use bell::Bell;
 use budget::Share;
 
 pub(crate) use budget::Budget;
-pub(crate) use reader::Reader;
 
 /// A reader of a body too large to store that takes nothing for this long while another waits for
 /// it is cut off, so that a stalled client cannot hold back the rest.
@@ -151,17 +150,6 @@ impl Fill {
             fill.finish(fill.lock(), End::Clean);
         }
         Arc::new(fill)
-    }
-
-    /// Returns a reader of the body from its beginning, unless that has been let go.
-    pub(crate) fn reader(self: &Arc<Self>) -> Option<Reader> {
-        let mut shared = self.lock();
-        if !shared.backlog.is_whole() || matches!(shared.end, Some(End::Failed(_))) {
-            return None;
-        }
-        let slot = shared.backlog.join(Instant::now());
-        drop(shared);
-        Some(Reader::new(self.clone(), slot))
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {

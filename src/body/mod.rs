@@ -10,12 +10,14 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
+mod empty;
 mod fill;
+mod frame;
 
-pub(crate) use fill::{Budget, Captured, Fill, Limits, Reader};
-
-/// The error type of bodies: boxed, as hyper and axum take it.
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) use empty::{EmptyBody, make_empty};
+pub(crate) use fill::reader::FillReader;
+pub(crate) use fill::{Budget, Captured, Fill, Limits};
+pub(crate) use frame::{BoxError, into_bytes};
 
 pin_project! {
     /// The body of a response that went through the cache.
@@ -40,7 +42,7 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<B> {
         Pass { #[pin] body: B },
-        Filling { reader: Reader },
+        Filling { reader: FillReader },
         Stored { chunks: Chunks, trailers: Option<Box<HeaderMap>> },
     }
 }
@@ -55,7 +57,7 @@ impl<B> CacheBody<B> {
         }
     }
 
-    pub(crate) fn filling(reader: Reader) -> Self {
+    pub(crate) fn filling(reader: FillReader) -> Self {
         Self {
             kind: Kind::Filling { reader },
         }
@@ -80,7 +82,7 @@ impl<B> CacheBody<B> {
     }
 
     /// Returns the reader of a body that is on its way into the store.
-    pub(crate) fn into_reader(self) -> Option<Reader> {
+    pub(crate) fn into_reader(self) -> Option<FillReader> {
         match self.kind {
             Kind::Filling { reader } => Some(reader),
             Kind::Pass { .. } | Kind::Stored { .. } => None,
@@ -164,9 +166,4 @@ impl<B> fmt::Debug for CacheBody<B> {
             Kind::Stored { .. } => "CacheBody(Stored)",
         })
     }
-}
-
-/// Turns a frame's data into `Bytes`; data that already is `Bytes` is not copied.
-pub(crate) fn into_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
-    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }

@@ -18,6 +18,7 @@ mod parts;
 mod prepared;
 mod times;
 mod value;
+mod variant_hints;
 mod variants;
 
 use packed::Packed;
@@ -31,6 +32,7 @@ pub(crate) use parts::{Parts, Unplaced};
 pub(crate) use prepared::{Kept, Prepared, PreparedList, ReplayStamp};
 pub(crate) use times::Times;
 pub use value::StoredValue;
+pub(crate) use variant_hints::VariantHints;
 #[cfg(feature = "redis")]
 pub(crate) use variants::MOST_NAMES;
 pub(crate) use variants::Variant;

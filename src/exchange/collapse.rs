@@ -14,7 +14,7 @@ use super::judge::{Decision, judge};
 use super::lookup::{self, Found};
 use super::replay::replay_now;
 use super::respond::{conditionally, respond};
-use crate::body::CacheBody;
+use crate::body::{CacheBody, FillReader};
 use crate::entry::StoredResponse;
 use crate::flight::{
     self, Flight, FlightResult, Shared, Sharer, StoredResult, StreamingResult, Taken,
@@ -24,7 +24,7 @@ use crate::mutant::{self, Mutant};
 use crate::semantics::vary;
 use crate::status::{Miss, Outcome, StatusParameters};
 use crate::store::MaybeReady;
-use crate::telemetry::{Event, Operation, Waiting};
+use crate::telemetry::{Event, Operation, WaitingRequest};
 
 /// Joins the flight for a read or leads a new one, if its response is one to share.
 pub(super) async fn join_or_lead<S: Clone, B>(
@@ -64,7 +64,7 @@ struct Collapsing<'a, S, B> {
 
 impl<'a, S: Clone, B> Sharer<FlightResult> for Collapsing<'a, S, B> {
     type Answer = Response<CacheBody<B>>;
-    type Waiting = Waiting<'a>;
+    type Waiting = WaitingRequest<'a>;
 
     fn now(&self) -> Instant {
         self.read.now()
@@ -78,7 +78,7 @@ impl<'a, S: Clone, B> Sharer<FlightResult> for Collapsing<'a, S, B> {
         may_join(self.read, flight)
     }
 
-    fn wait(&mut self) -> Waiting<'a> {
+    fn wait(&mut self) -> WaitingRequest<'a> {
         self.inner.release();
         self.read.route.row.count(Event::Collapsed);
         self.read.cache().stats.wait()
@@ -141,7 +141,7 @@ fn read_along<B>(
     if !vary::selects(&result.nominated, &result.request, &read.headers) {
         return Taken::Alone;
     }
-    let Some(reader) = result.fill.reader() else {
+    let Some(reader) = FillReader::of(&result.fill) else {
         return Taken::Alone;
     };
     let outcome = Outcome::Miss {

@@ -14,7 +14,7 @@ use super::commit::{discard, refused_by_log, store_until};
 use super::context::ReadContext;
 use super::respond::{self, conditionally};
 use super::validate::pass_head_on;
-use crate::body::{CacheBody, Fill, Limits};
+use crate::body::{CacheBody, Fill, FillReader, Limits};
 use crate::flight::{FlightResult, StreamingResult};
 use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
@@ -122,7 +122,7 @@ where
         })
     };
     let fill = Fill::new(body, limits, commit);
-    let reader = fill.reader();
+    let reader = FillReader::of(&fill);
     if let Some((leader, (fields, nominated), tags)) = result {
         leader.publish(FlightResult::Streaming(Arc::new(StreamingResult {
             status: head.status,

@@ -8,8 +8,8 @@ use http::header::{self, HeaderMap, HeaderName};
 
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
-use crate::invalidate::canonical;
 use crate::key::{Key, KeyBuilder, KeyRef};
+use crate::pattern::canonical;
 use crate::policy::{Route, RouteTable};
 use crate::semantics::vary;
 use crate::state::CacheState;

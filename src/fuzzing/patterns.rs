@@ -1,5 +1,7 @@
 use super::MAX_LINES;
-use crate::invalidate::{Evict, Invalidation, Log, Pattern, Subject, TagTemplate, Verdict};
+use crate::invalidate::{Invalidation, Log, Subject, Verdict};
+use crate::pattern::{Pattern, TagTemplate};
+use crate::policy::Evict;
 
 /// Reads a path with or without a query, and patterns, templates and tags, one a line.
 ///

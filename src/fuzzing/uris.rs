@@ -5,8 +5,9 @@ use http::header::{CONTENT_LOCATION, HeaderMap, LOCATION};
 use http::uri::PathAndQuery;
 
 use super::{Lines, value};
-use crate::invalidate::{Evict, Invalidation, Pattern, canonical};
-use crate::policy::{RouteTable, Routes};
+use crate::invalidate::Invalidation;
+use crate::pattern::{Pattern, canonical};
+use crate::policy::{Evict, RouteTable, Routes};
 use crate::semantics::invalidation;
 
 /// Reads the URI of a request, and references: those of a response's `Location` and

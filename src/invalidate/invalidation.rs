@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::pattern::{Pattern, Shape};
+use crate::error::Error;
+use crate::pattern::{Namespace, Pattern, Shape};
 
 /// One thing to invalidate: a URI, a pattern, a tag, or everything.
 ///
@@ -70,6 +71,23 @@ impl Invalidation {
     #[must_use]
     pub fn everything() -> Self {
         Self::pattern(Pattern::everything())
+    }
+
+    /// Invalidates one value.
+    #[cfg(feature = "values")]
+    pub(crate) fn value(namespace: &Namespace, key: &str) -> Self {
+        Self::pattern(Pattern::of_shape(namespace.exactly(key)))
+    }
+
+    /// Invalidates the values whose keys match a pattern.
+    #[cfg_attr(
+        not(feature = "values"),
+        allow(dead_code, reason = "values are made by features only")
+    )]
+    pub(crate) fn values(namespace: &Namespace, pattern: &str) -> Result<Self, Error> {
+        Ok(Self::pattern(Pattern::of_shape(
+            namespace.matching(pattern)?,
+        )))
     }
 
     /// Marks what matches as stale instead of ending its use: it may still be served while it is

@@ -12,13 +12,11 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 
-use super::glob::Glob;
 use super::invalidation::{Invalidation, Target};
-use super::pattern::Shape;
 use super::sketch::Sketch;
 use super::subject::SubjectRef;
-use super::values::SEPARATORS;
 use crate::mutant::{self, Mutant};
+use crate::pattern::{Glob, SEPARATORS, Shape};
 
 /// Subtrees, and the parts of a value's key, are told apart down to this many segments; a deeper one is recorded by its first ones,
 /// so that a path of thousands of segments costs no thousands of look-ups.

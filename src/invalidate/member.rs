@@ -6,9 +6,8 @@
 
 use std::fmt;
 
-use super::glob::write_literal;
 use super::invalidation::{Invalidation, Target};
-use super::pattern::{Pattern, Shape};
+use crate::pattern::{Pattern, Shape, write_literal};
 
 /// What is captured from requests must not decide how much memory a log takes.
 const LONGEST: usize = 512;

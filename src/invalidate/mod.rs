@@ -27,9 +27,6 @@
 //! Recording takes the same time however many responses match, and none has to be found. A store
 //! gives back their room later, when it pleases.
 
-mod canonical;
-mod evict;
-mod glob;
 mod index;
 mod intent;
 mod invalidation;
@@ -37,8 +34,8 @@ mod keys;
 mod log;
 #[cfg(feature = "redis")]
 mod member;
+mod open;
 mod order;
-mod pattern;
 mod position;
 #[cfg(feature = "redis")]
 mod replica;
@@ -47,26 +44,15 @@ mod sketch;
 mod state;
 mod subject;
 mod table;
-mod template;
-mod values;
 
-pub use evict::Evict;
 pub use invalidation::Invalidation;
 pub use log::Log;
 pub(crate) use log::NotToStore;
-pub use pattern::Pattern;
 pub use position::Position;
 
-pub(crate) use canonical::canonical;
-pub(crate) use evict::{CompiledEvict, TagTemplate, Terms};
 pub(crate) use intent::Intent;
 pub(crate) use invalidation::InvalidationKind;
 #[cfg(feature = "redis")]
 pub(crate) use replica::{Delta, Epoch, Local, Replica, SharedPosition};
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};
-#[cfg_attr(
-    not(feature = "values"),
-    allow(unused_imports, reason = "values are made by features only")
-)]
-pub(crate) use values::Namespace;

@@ -5,8 +5,8 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::index::Index;
-use super::intent::Open;
 use super::keys::{Keys, Slot};
+use super::open::Open;
 use super::position::Position;
 use super::subject::SubjectRef;
 use super::table::Merge;

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::canonical::{canonical, canonical_query};
+#[cfg(feature = "redis")]
+use crate::key::KeyRef;
+use crate::pattern::{Namespace, canonical, canonical_query};
 
 /// What a stored response answers to: its path and query in canonical form, and its tags. What a
 /// stored value answers to: its namespace, its key and its tags.
@@ -33,21 +35,31 @@ impl Subject {
         }
     }
 
-    /// Makes a subject of a path and a query that are in canonical form.
+    /// Makes the subject of a value.
     #[cfg_attr(
         not(any(feature = "redis", feature = "values")),
         allow(dead_code, reason = "values are made by features only")
     )]
-    pub(super) fn canonical(
-        path: &str,
-        query: Option<&str>,
+    pub(crate) fn of_value(
+        namespace: &Namespace,
+        key: &str,
         tags: impl Into<Box<[Box<str>]>>,
     ) -> Self {
         Self {
-            path: path.into(),
-            query: query.map(Into::into),
+            path: namespace.path().into(),
+            query: Some(Namespace::query(key).into()),
             tags: tags.into(),
         }
+    }
+
+    /// Makes the subject of what is stored under a key, where that is a value's.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_value_key(key: KeyRef<'_>, tags: impl Into<Box<[Box<str>]>>) -> Option<Self> {
+        let mut parts = key.parts();
+        let mut part = || str::from_utf8(parts.next()??).ok();
+        let (kind, name, key) = (part()?, part()?, part()?);
+        let is_value = kind == Namespace::KIND && parts.next().is_none();
+        is_value.then(|| Self::of_value(&Namespace::new(name), key, tags))
     }
 
     /// Returns the same subject under other tags: a handler names its tags only in its response.

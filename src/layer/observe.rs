@@ -60,7 +60,7 @@ impl CacheHandle {
     /// It looks at every counter of every route, which takes some microseconds.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
-        self.cache.stats.snapshot(self.cache.store.usage())
+        CacheStats::of(&self.cache.stats, self.cache.store.usage())
     }
 
     /// Returns how the cache is, at once: from what is known already.

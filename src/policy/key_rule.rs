@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use sha2::{Digest, Sha256};
 
-use super::Identity;
+use super::identity::{Identity, Naming};
 use crate::key::KeyBuilder;
 use crate::semantics::no_vary_search::{self, NoVarySearch, Parameters};
 use crate::semantics::vary;
@@ -20,16 +19,13 @@ pub(crate) struct KeyRule {
     pub(crate) sort_query: bool,
     pub(crate) headers: Vec<HeaderName>,
     pub(crate) cookies: Vec<String>,
-    pub(crate) parts: Vec<Part>,
-    pub(crate) replacement: Option<Part>,
+    pub(crate) parts: Vec<KeyPart>,
+    pub(crate) replacement: Option<KeyPart>,
 }
 
 /// A part of a key computed by the operator's function.
 #[derive(Clone)]
-pub(crate) struct Part(pub(crate) Naming);
-
-/// A function of the operator's that names something about a request.
-pub(crate) type Naming = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
+pub(crate) struct KeyPart(pub(crate) Naming);
 
 #[derive(Clone, Debug, Default)]
 enum QueryNames {
@@ -211,9 +207,9 @@ fn cookie_digest(request: &Parts, name: &str) -> Option<[u8; 32]> {
     Some(digest.finalize().into())
 }
 
-impl fmt::Debug for Part {
+impl fmt::Debug for KeyPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Part(..)")
+        f.write_str("KeyPart(..)")
     }
 }
 

@@ -8,14 +8,23 @@ use http::StatusCode;
 use http::header::HeaderName;
 use http::request::Parts;
 
+mod evict;
+mod fields;
+mod identity;
 mod key_rule;
 mod route;
 mod ttl;
 
+pub use evict::Evict;
+pub(crate) use evict::Terms;
+pub(crate) use fields::FieldRules;
+pub(crate) use identity::Identity;
 pub(crate) use key_rule::{KeyRule, Target, write_value};
 pub use route::Routes;
 pub(crate) use route::{Evicted, Route, RouteTable};
 pub(crate) use ttl::{OriginSays, Requested, Ttl};
+
+use key_rule::KeyPart;
 
 /// How one route is cached.
 ///
@@ -54,17 +63,6 @@ pub struct Policy {
     pub(crate) collapsing: Collapsing,
     pub(crate) honour_request_directives: bool,
     pub(crate) generate_etag: bool,
-}
-
-/// For whom a stored response may be used.
-#[derive(Clone)]
-pub(crate) enum Identity {
-    /// For requests without credentials, and for others only where the response says so.
-    Cautious,
-    /// For everyone, credentials or not: the operator's word.
-    Everyone,
-    /// For those whom this function gives the same name; nobody where it gives none.
-    Partition(key_rule::Naming),
 }
 
 /// What becomes of a response that sets cookies.
@@ -408,7 +406,7 @@ impl Policy {
     where
         F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
     {
-        self.key.parts.push(key_rule::Part(Arc::new(part)));
+        self.key.parts.push(KeyPart(Arc::new(part)));
         self
     }
 
@@ -420,7 +418,7 @@ impl Policy {
     where
         F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
     {
-        self.key.replacement = Some(key_rule::Part(Arc::new(key)));
+        self.key.replacement = Some(KeyPart(Arc::new(key)));
         self
     }
 
@@ -486,16 +484,6 @@ impl Policy {
     pub fn honour_request_directives(mut self) -> Self {
         self.honour_request_directives = true;
         self
-    }
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cautious => "Cautious",
-            Self::Everyone => "Everyone",
-            Self::Partition(_) => "Partition(..)",
-        })
     }
 }
 

@@ -6,8 +6,10 @@ use matchit::{InsertError, Match, MatchError, Params, Router};
 use smallvec::SmallVec;
 
 use super::Policy;
+use super::evict::{CompiledEvict, Evict, Terms};
 use crate::error::Error;
-use crate::invalidate::{CompiledEvict, Evict, Invalidation, TagTemplate, Terms, canonical};
+use crate::invalidate::Invalidation;
+use crate::pattern::{TagTemplate, canonical};
 use crate::semantics::no_vary_search::NoVarySearch;
 use crate::telemetry::{RouteId, Row, Rows};
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
-use super::outcome::{BypassReason, Miss, Outcome};
+use super::outcome::{BypassReason, Miss, Outcome, Staleness};
 use crate::semantics::weighted::is_token;
 
 /// One cache's member of `Cache-Status`
@@ -25,6 +25,50 @@ pub(crate) struct CacheStatus<'a> {
     pub(crate) key: Option<&'a str>,
     /// Whatever else helps. Left out where it is not printable ASCII.
     pub(crate) detail: Option<&'a str>,
+}
+
+impl From<Outcome> for CacheStatus<'static> {
+    /// Takes what an outcome says; the rest is for the caller to add.
+    fn from(outcome: Outcome) -> Self {
+        let mut status = Self::default();
+        match outcome {
+            Outcome::Hit => status.handled = Some(Handled::Hit),
+            Outcome::Stale(why) => {
+                status.handled = Some(match why {
+                    Staleness::WhileRevalidating | Staleness::Accepted => Handled::Hit,
+                    Staleness::IfError | Staleness::IfSlow => Handled::Forwarded(Forward::Stale),
+                });
+                status.detail = Some(why.as_str());
+            }
+            Outcome::Revalidated {
+                why,
+                stored,
+                collapsed,
+            } => {
+                status.handled = Some(Handled::Forwarded(why.into()));
+                status.fwd_status = Some(StatusCode::NOT_MODIFIED);
+                status.stored = stored;
+                status.collapsed = collapsed;
+            }
+            Outcome::Miss {
+                why,
+                stored,
+                collapsed,
+                detail,
+            } => {
+                status.handled = Some(Handled::Forwarded(why.into()));
+                status.stored = stored;
+                status.collapsed = collapsed;
+                status.detail = detail.or_else(|| why.detail());
+            }
+            Outcome::Unsatisfied => status.detail = outcome.reason(),
+            Outcome::Bypass(reason) => {
+                status.handled = Some(Handled::Forwarded(reason.into()));
+                status.detail = reason.detail();
+            }
+        }
+        status
+    }
 }
 
 /// `hit` or `fwd`, which exclude each other
@@ -58,6 +102,28 @@ impl Forward {
             Self::Request => "request",
             Self::Stale => "stale",
             Self::Partial => "partial",
+        }
+    }
+}
+
+impl From<Miss> for Forward {
+    fn from(why: Miss) -> Self {
+        match why {
+            Miss::Uri => Self::UriMiss,
+            Miss::Vary => Self::VaryMiss,
+            Miss::Stale | Miss::Invalidated => Self::Stale,
+            Miss::Request => Self::Request,
+            Miss::Partial => Self::Partial,
+            Miss::Authorization | Miss::Cookie => Self::Bypass,
+        }
+    }
+}
+
+impl From<BypassReason> for Forward {
+    fn from(reason: BypassReason) -> Self {
+        match reason {
+            BypassReason::Method => Self::Method,
+            _ => Self::Bypass,
         }
     }
 }
@@ -97,14 +163,14 @@ impl CacheStatusWriter {
             fills: Miss::ALL.map(|_| HeaderValue::from_static("")),
         };
         writer.fills = Miss::ALL.map(|why| {
-            let status = Outcome::filled(why).cache_status();
+            let status = CacheStatus::from(Outcome::filled(why));
             writer.value(&CacheStatus {
                 fwd_status: Some(StatusCode::OK),
                 ..status
             })
         });
         writer.bypasses =
-            BypassReason::ALL.map(|reason| writer.value(&Outcome::Bypass(reason).cache_status()));
+            BypassReason::ALL.map(|reason| writer.value(&Outcome::Bypass(reason).into()));
         writer
     }
 

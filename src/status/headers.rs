@@ -62,7 +62,7 @@ impl StatusHeaders {
                 self.writer.fill(why)
             }
             _ => {
-                let status = outcome.cache_status();
+                let status = CacheStatus::from(outcome);
                 self.writer.value(&CacheStatus {
                     ttl: parameters.ttl,
                     fwd_status: parameters.fwd_status.or(status.fwd_status),

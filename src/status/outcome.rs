@@ -1,9 +1,6 @@
 //! What the cache did with a request, and why.
 
-use http::StatusCode;
 use http::header::HeaderValue;
-
-use super::cache_status::{CacheStatus, Forward, Handled};
 
 /// What the cache did with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,57 +179,6 @@ impl Outcome {
             Self::Bypass(_) => const { HeaderValue::from_static("BYPASS") },
         }
     }
-
-    /// Returns what `Cache-Status` says about this outcome; the rest is for the caller to add.
-    pub(crate) fn cache_status(self) -> CacheStatus<'static> {
-        let mut status = CacheStatus::default();
-        match self {
-            Self::Hit => status.handled = Some(Handled::Hit),
-            Self::Stale(Staleness::WhileRevalidating) => {
-                status.handled = Some(Handled::Hit);
-                status.detail = Some(Staleness::WhileRevalidating.as_str());
-            }
-            Self::Stale(Staleness::IfError) => {
-                status.handled = Some(Handled::Forwarded(Forward::Stale));
-                status.detail = Some(Staleness::IfError.as_str());
-            }
-            Self::Stale(Staleness::Accepted) => {
-                status.handled = Some(Handled::Hit);
-                status.detail = Some(Staleness::Accepted.as_str());
-            }
-            Self::Revalidated {
-                why,
-                stored,
-                collapsed,
-            } => {
-                status.handled = Some(Handled::Forwarded(why.forward()));
-                status.fwd_status = Some(StatusCode::NOT_MODIFIED);
-                status.stored = stored;
-                status.collapsed = collapsed;
-            }
-            Self::Stale(Staleness::IfSlow) => {
-                status.handled = Some(Handled::Forwarded(Forward::Stale));
-                status.detail = Some(Staleness::IfSlow.as_str());
-            }
-            Self::Miss {
-                why,
-                stored,
-                collapsed,
-                detail,
-            } => {
-                status.handled = Some(Handled::Forwarded(why.forward()));
-                status.stored = stored;
-                status.collapsed = collapsed;
-                status.detail = detail.or_else(|| why.detail());
-            }
-            Self::Unsatisfied => status.detail = Some("only-if-cached"),
-            Self::Bypass(reason) => {
-                status.handled = Some(Handled::Forwarded(reason.forward()));
-                status.detail = reason.detail();
-            }
-        }
-        status
-    }
 }
 
 impl Staleness {
@@ -243,7 +189,7 @@ impl Staleness {
         Self::Accepted,
     ];
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::WhileRevalidating => "stale-while-revalidate",
             Self::IfError => "stale-if-error",
@@ -278,18 +224,7 @@ impl Miss {
         }
     }
 
-    fn forward(self) -> Forward {
-        match self {
-            Self::Uri => Forward::UriMiss,
-            Self::Vary => Forward::VaryMiss,
-            Self::Stale | Self::Invalidated => Forward::Stale,
-            Self::Request => Forward::Request,
-            Self::Partial => Forward::Partial,
-            Self::Authorization | Self::Cookie => Forward::Bypass,
-        }
-    }
-
-    fn detail(self) -> Option<&'static str> {
+    pub(super) fn detail(self) -> Option<&'static str> {
         match self {
             Self::Invalidated => Some("invalidated"),
             Self::Authorization => Some("authorization"),
@@ -335,14 +270,7 @@ impl BypassReason {
         }
     }
 
-    fn forward(self) -> Forward {
-        match self {
-            Self::Method => Forward::Method,
-            _ => Forward::Bypass,
-        }
-    }
-
-    fn detail(self) -> Option<&'static str> {
+    pub(super) fn detail(self) -> Option<&'static str> {
         (self != Self::Method).then(|| self.as_str())
     }
 }

@@ -109,7 +109,7 @@ fn outcomes_are_shown_as_in_the_examples_of_rfc_9211_3() {
         ),
     ] {
         assert_eq!(outcome.x_cache(), x_cache);
-        let status = outcome.cache_status();
+        let status = CacheStatus::from(outcome);
         assert_eq!(shown(&status), format!("ExampleCache; {expected}"));
     }
 }
@@ -121,7 +121,7 @@ fn parameters_follow_the_outcome() {
         ttl: Some(-412),
         key: Some("GET \"a\\b\""),
         detail: Some("two words"),
-        ..miss(Miss::Stale).cache_status()
+        ..CacheStatus::from(miss(Miss::Stale))
     };
     let expected = "ExampleCache; fwd=stale; fwd-status=200; ttl=-412; \
                     key=\"GET \\\"a\\\\b\\\"\"; detail=\"two words\"";
@@ -134,7 +134,7 @@ fn what_a_structured_field_cannot_say_is_left_out() {
         ttl: Some(i64::MIN),
         key: Some("/caf\u{e9}"),
         detail: Some("a\r\nb"),
-        ..Outcome::Hit.cache_status()
+        ..CacheStatus::from(Outcome::Hit)
     };
     assert_eq!(shown(&status), "ExampleCache; hit; ttl=-999999999999999");
 }
@@ -143,7 +143,7 @@ fn what_a_structured_field_cannot_say_is_left_out() {
 fn bypasses_are_ready_made() {
     let writer = writer();
     for reason in BypassReason::ALL {
-        let status = Outcome::Bypass(reason).cache_status();
+        let status = CacheStatus::from(Outcome::Bypass(reason));
         assert_eq!(writer.bypass(reason), writer.value(&status));
     }
 }
@@ -280,7 +280,7 @@ proptest! {
             key: Some(&key),
             detail: Some(&detail),
             stored,
-            ..miss(Miss::Uri).cache_status()
+            ..CacheStatus::from(miss(Miss::Uri))
         };
         let value = CacheStatusWriter::new(&name).expect("a token").value(&status);
         let list: sfv::List = Parser::new(value.as_bytes()).parse().expect("a list");

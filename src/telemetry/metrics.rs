@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::Stats;
 use super::counters::{Event, Row, outcomes};
 use super::latency::Operation;
+use super::stats::Stats;
 use crate::invalidate::InvalidationKind;
 use crate::status::{Miss, Outcome};
 use crate::store::{StoreHealth, StoreState, Usage};
@@ -19,6 +19,16 @@ pub(crate) struct Report<'a> {
     pub(crate) usage: Usage,
     pub(crate) health: StoreHealth,
     pub(crate) bypassed: bool,
+}
+
+/// What metrics are read from: a cache, for as long as it is there.
+pub(crate) trait Source: Send + Sync + 'static {
+    /// Shows how things stand.
+    #[cfg_attr(
+        not(feature = "otel"),
+        expect(dead_code, reason = "nobody collects what nobody exports")
+    )]
+    fn read(&self, see: &mut dyn FnMut(&Report<'_>));
 }
 
 /// One metric.

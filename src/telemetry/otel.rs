@@ -3,15 +3,15 @@
 //! What is counted anyway is read when somebody collects, and costs a request nothing. Durations are
 //! recorded as they come, if anybody listens.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
-use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::metrics::Meter;
 use opentelemetry::{InstrumentationScope, KeyValue, global};
 
-use super::latency::{BOUNDS, SERIES, Timed};
-use super::metrics::{Attributes, Instrument, METRICS, Metric};
-use super::{Listener, Source, Stats};
+use super::durations::Series;
+use super::latency::{BOUNDS, SERIES};
+use super::metrics::{Attributes, Instrument, METRICS, Metric, Source};
+use super::stats::{Listener, Stats};
 
 /// Where metrics go: to the meter that was given, or to one of the global provider.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +40,7 @@ impl Outlet {
         }
         // Without a reader nobody keeps what is to be called when one collects.
         if Arc::strong_count(&source) > 1 {
-            // It is empty: a cache is attached once, when it is built.
-            let _ = stats.durations.0.set(histograms(&meter));
+            stats.durations.attach(histograms(&meter));
             stats.listen(Listener::OpenTelemetry, true);
         }
     }
@@ -88,9 +87,6 @@ fn key_values(attributes: &Attributes<'_>) -> Vec<KeyValue> {
     attributes.iter().map(key_value).collect()
 }
 
-/// One of [`SERIES`]: its instrument, and the attributes that tell it apart.
-type Series = (Histogram<f64>, Vec<KeyValue>);
-
 fn histograms(meter: &Meter) -> Vec<Series> {
     let mut all = Vec::new();
     for metric in &METRICS {
@@ -112,26 +108,13 @@ fn histograms(meter: &Meter) -> Vec<Series> {
     all
 }
 
-/// The instruments of durations; none until somebody listens.
-#[derive(Debug, Default)]
-pub(crate) struct Durations(OnceLock<Vec<Series>>);
-
-impl Durations {
-    pub(crate) fn record(&self, timed: Timed, took: Duration) {
-        let series = self.0.get().and_then(|all| all.get(timed.series()));
-        if let Some((histogram, attributes)) = series {
-            histogram.record(took.as_secs_f64(), attributes);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use opentelemetry::metrics::MeterProvider;
     use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 
-    use super::super::{Report, Rows};
     use super::*;
+    use crate::telemetry::{Report, Rows};
 
     struct Nothing;
 

@@ -1,7 +1,8 @@
 //! What was counted, as plain numbers.
 
 use super::counters::{Event, Row, Slot, outcomes};
-use super::{Operation, Stats};
+use super::latency::Operation;
+use super::stats::Stats;
 use crate::invalidate::InvalidationKind;
 use crate::status::Outcome;
 use crate::store::Usage;
@@ -82,6 +83,47 @@ pub struct RouteStats {
 }
 
 impl CacheStats {
+    /// Reads all counters. They go on while they are read, so that those of one request may be seen
+    /// in part.
+    pub(crate) fn of(stats: &Stats, usage: Usage) -> Self {
+        let all = totals(|slot| stats.rows.sum(slot));
+        let count = |outcome: Outcome| OutcomeStats {
+            outcome: outcome.as_str(),
+            reason: outcome.reason(),
+            requests: stats.rows.sum(outcome),
+        };
+        let invalidations = InvalidationKind::ALL
+            .iter()
+            .flat_map(|kind| [false, true].map(|soft| stats.invalidations(*kind, soft)));
+        Self {
+            hits: all.hits,
+            stale_hits: all.stale_hits,
+            revalidated: all.revalidated,
+            misses: all.misses,
+            bypassed: all.bypassed,
+            only_if_cached: all.only_if_cached,
+            collapsed: all.collapsed,
+            stored: all.stored,
+            refreshes: all.refreshes,
+            invalidations: invalidations.sum(),
+            store_errors: Operation::ALL
+                .iter()
+                .map(|one| stats.store_errors(*one))
+                .sum(),
+            usage,
+            outcomes: outcomes()
+                .map(count)
+                .filter(|one| one.requests > 0)
+                .collect(),
+            routes: stats
+                .rows
+                .iter()
+                .filter(|row| row.is_in_use())
+                .map(of_route)
+                .collect(),
+        }
+    }
+
     /// Returns the share of reads the cache was asked for that it answered itself, from 0 to 1.
     #[must_use]
     pub fn hit_ratio(&self) -> f64 {
@@ -123,49 +165,6 @@ fn ratio(part: u64, whole: u64) -> f64 {
     match whole {
         0 => 0.0,
         whole => part as f64 / whole as f64,
-    }
-}
-
-impl Stats {
-    /// Reads all counters. They go on while they are read, so that those of one request may be seen
-    /// in part.
-    pub(crate) fn snapshot(&self, usage: Usage) -> CacheStats {
-        let all = totals(|slot| self.rows.sum(slot));
-        let count = |outcome: Outcome| OutcomeStats {
-            outcome: outcome.as_str(),
-            reason: outcome.reason(),
-            requests: self.rows.sum(outcome),
-        };
-        let invalidations = InvalidationKind::ALL
-            .iter()
-            .flat_map(|kind| [false, true].map(|soft| self.invalidations(*kind, soft)));
-        CacheStats {
-            hits: all.hits,
-            stale_hits: all.stale_hits,
-            revalidated: all.revalidated,
-            misses: all.misses,
-            bypassed: all.bypassed,
-            only_if_cached: all.only_if_cached,
-            collapsed: all.collapsed,
-            stored: all.stored,
-            refreshes: all.refreshes,
-            invalidations: invalidations.sum(),
-            store_errors: Operation::ALL
-                .iter()
-                .map(|one| self.store_errors(*one))
-                .sum(),
-            usage,
-            outcomes: outcomes()
-                .map(count)
-                .filter(|one| one.requests > 0)
-                .collect(),
-            routes: self
-                .rows
-                .iter()
-                .filter(|row| row.is_in_use())
-                .map(of_route)
-                .collect(),
-        }
     }
 }
 

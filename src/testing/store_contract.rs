@@ -21,8 +21,9 @@ use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, 
 
 use crate::clock::Clock;
 use crate::entry::{Reuse, StoredResponse, StoredValue, Times, Variant, Variants};
-use crate::invalidate::{Invalidation, Log, Namespace, Position, Subject, Verdict};
+use crate::invalidate::{Invalidation, Log, Position, Subject, Verdict};
 use crate::key::{Key, KeyBuilder, KeyRef};
+use crate::pattern::Namespace;
 use crate::store::{MaybeReady, Store, Stored};
 
 /// What a store did while it was checked.
@@ -501,7 +502,7 @@ fn key(name: &str) -> Key {
 fn value(store: &dyn Store, bytes: &[u8]) -> (Key, Stored) {
     let now = Clock::default().instant();
     let tags = [Box::from("user:1"), Box::from("team:ä")];
-    let subject = Namespace::new("users").subject("1: é", tags);
+    let subject = Subject::of_value(&Namespace::new("users"), "1: é", tags);
     let (age, lifetime) = (Duration::from_secs(2), Duration::from_secs(600));
     let position = store.log().position();
     let stored = StoredValue::new(bytes, &subject, now, age, lifetime, position);

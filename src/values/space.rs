@@ -6,9 +6,10 @@ use std::time::Instant;
 use crate::entry::StoredValue;
 use crate::error::Error;
 use crate::flight::Leader;
-use crate::invalidate::{Invalidation, Namespace, Position, Subject};
+use crate::invalidate::{Invalidation, Position, Subject};
 use crate::key::{Key, KeyBuilder, KeyRef};
 use crate::mutant::{self, Mutant};
+use crate::pattern::Namespace;
 use crate::state::CacheState;
 use crate::store::{MaybeReady, Stored};
 use crate::telemetry::{Operation, ValueCounts, ValueEvent, ValueStats};
@@ -49,7 +50,7 @@ impl Space {
     pub(super) fn address(&self, key: &str, tags: &[Box<str>]) -> Address {
         Address {
             key: self.key(key),
-            subject: self.namespace.subject(key, tags),
+            subject: Subject::of_value(&self.namespace, key, tags),
         }
     }
 
@@ -214,7 +215,10 @@ impl Space {
 
     /// Has the values of some keys used no more, and gives back their room.
     pub(super) async fn remove(&self, keys: &[&str]) -> Result<(), Error> {
-        let invalidations: Vec<_> = keys.iter().map(|key| self.namespace.exactly(key)).collect();
+        let invalidations: Vec<_> = keys
+            .iter()
+            .map(|key| Invalidation::value(&self.namespace, key))
+            .collect();
         self.invalidate(&invalidations).await?;
         let keys: Vec<_> = keys.iter().map(|key| self.key(key)).collect();
         let keys: Vec<_> = keys.iter().map(Key::borrow).collect();
@@ -224,7 +228,7 @@ impl Space {
     }
 
     pub(super) async fn remove_matching(&self, pattern: &str) -> Result<(), Error> {
-        let invalidation = self.namespace.matching(pattern)?;
+        let invalidation = Invalidation::values(&self.namespace, pattern)?;
         self.invalidate(&[invalidation]).await
     }
 

@@ -14,14 +14,14 @@ use tokio::time::{Instant, Sleep};
 
 use super::backlog::Take;
 use super::{ABANDONED, End, Fill, STALL};
-use crate::body::BoxError;
+use crate::body::frame::BoxError;
 
 /// How often a reader polls the inner body for one frame before it lets other tasks run: a body may
 /// have empty frames without end.
 const PULLS: usize = 64;
 
 /// One reader of a [`Fill`], at its own pace.
-pub(crate) struct Reader {
+pub(crate) struct FillReader {
     fill: Arc<Fill>,
     slot: usize,
     taken: u64,
@@ -31,8 +31,19 @@ pub(crate) struct Reader {
     stall: Option<Pin<Box<Sleep>>>,
 }
 
-impl Reader {
-    pub(super) fn new(fill: Arc<Fill>, slot: usize) -> Self {
+impl FillReader {
+    /// Begins to read a body from its beginning, unless that has been let go.
+    pub(crate) fn of(fill: &Arc<Fill>) -> Option<Self> {
+        let mut shared = fill.lock();
+        if !shared.backlog.is_whole() || matches!(shared.end, Some(End::Failed(_))) {
+            return None;
+        }
+        let slot = shared.backlog.join(Instant::now());
+        drop(shared);
+        Some(Self::new(fill.clone(), slot))
+    }
+
+    fn new(fill: Arc<Fill>, slot: usize) -> Self {
         Self {
             fill,
             slot,
@@ -174,7 +185,7 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for FillReader {
     fn drop(&mut self) {
         let mut shared = self.fill.lock();
         // Under the lock: the slot is another reader's as soon as it is free.

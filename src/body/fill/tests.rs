@@ -6,6 +6,7 @@ use std::task::Wake;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
+use super::reader::FillReader;
 use super::*;
 
 type Script = UnboundedSender<Result<Frame<Bytes>, BoxError>>;
@@ -111,8 +112,8 @@ impl Bench {
         let _ = self.script.send(Err("broken".into()));
     }
 
-    fn reader(&self) -> Reader {
-        self.fill.reader().unwrap()
+    fn reader(&self) -> FillReader {
+        FillReader::of(&self.fill).unwrap()
     }
 
     fn stored(&self) -> Option<Bytes> {
@@ -131,18 +132,18 @@ impl Wake for Woken {
     }
 }
 
-fn poll(reader: &mut Reader) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+fn poll(reader: &mut FillReader) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
     reader.poll_frame(&mut Context::from_waker(Waker::noop()))
 }
 
-fn poll_data(reader: &mut Reader) -> Option<Bytes> {
+fn poll_data(reader: &mut FillReader) -> Option<Bytes> {
     match poll(reader) {
         Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
         _ => None,
     }
 }
 
-async fn read(mut reader: Reader) -> Result<Vec<u8>, BoxError> {
+async fn read(mut reader: FillReader) -> Result<Vec<u8>, BoxError> {
     let mut body = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| reader.poll_frame(cx)).await {
         if let Ok(data) = frame?.into_data() {
@@ -154,7 +155,7 @@ async fn read(mut reader: Reader) -> Result<Vec<u8>, BoxError> {
 
 #[test]
 fn the_budget_is_given_back_to_the_byte_however_a_fill_ends() {
-    type End = fn(Bench, Reader) -> Bench;
+    type End = fn(Bench, FillReader) -> Bench;
     let endings: [(&str, Limits, End); 9] = [
         ("clean", limits(100), |mut bench, mut reader| {
             bench.script = mpsc::unbounded_channel().0;
@@ -251,7 +252,10 @@ fn a_body_that_panics_fails_every_reader_and_gives_its_budget_back() {
     };
     let stored = Arc::default();
     let fill = Fill::new(Panicking, limits, keep_in(&stored));
-    let (mut first, mut second) = (fill.reader().unwrap(), fill.reader().unwrap());
+    let (mut first, mut second) = (
+        FillReader::of(&fill).unwrap(),
+        FillReader::of(&fill).unwrap(),
+    );
     let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut first)));
     assert!(polled.is_err());
     for reader in [&mut first, &mut second] {
@@ -291,7 +295,7 @@ struct Run {
 }
 
 struct Watched {
-    reader: Reader,
+    reader: FillReader,
     woken: Arc<Woken>,
     asleep: bool,
     over: bool,
@@ -300,13 +304,14 @@ struct Watched {
 
 impl Run {
     fn join(&mut self, fill: &Arc<Fill>) {
-        self.readers.extend(fill.reader().map(|reader| Watched {
-            reader,
-            woken: Arc::default(),
-            asleep: false,
-            over: false,
-            read: Vec::new(),
-        }));
+        self.readers
+            .extend(FillReader::of(fill).map(|reader| Watched {
+                reader,
+                woken: Arc::default(),
+                asleep: false,
+                over: false,
+                read: Vec::new(),
+            }));
     }
 
     fn poll(&mut self, which: usize) {
@@ -437,7 +442,7 @@ fn a_body_that_has_nothing_yet_is_polled_once_for_all_readers() {
 
 /// Wakes by dropping another reader of the same fill, as an executor may that drops a task with
 /// its last waker.
-struct DropsReader(Mutex<Option<Reader>>);
+struct DropsReader(Mutex<Option<FillReader>>);
 
 impl Wake for DropsReader {
     fn wake(self: Arc<Self>) {
@@ -461,7 +466,7 @@ fn a_waker_may_drop_another_reader() {
 /// A body that is polled while another reader comes to see what there is, too late to be woken by
 /// the body itself.
 struct Crowded {
-    other: Arc<Mutex<Option<Reader>>>,
+    other: Arc<Mutex<Option<FillReader>>>,
     woken: Arc<Woken>,
     ends: bool,
 }
@@ -495,8 +500,8 @@ fn poll_crowded(ends: bool, commit: Commit) -> bool {
         ends,
     };
     let fill = Fill::new(body, limits(10), commit);
-    let mut first = fill.reader().unwrap();
-    *other.lock().unwrap() = fill.reader();
+    let mut first = FillReader::of(&fill).unwrap();
+    *other.lock().unwrap() = FillReader::of(&fill);
     let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let _ = poll(&mut first);
     }));
@@ -612,7 +617,7 @@ async fn an_abandoned_body_is_read_no_further_than_it_can_be_stored() {
         limits,
         keep_in(&stored),
     );
-    let mut reader = fill.reader().unwrap();
+    let mut reader = FillReader::of(&fill).unwrap();
     assert!(poll_data(&mut reader).is_some());
     drop(reader);
     while fill.lock().end.is_none() {
@@ -621,7 +626,7 @@ async fn an_abandoned_body_is_read_no_further_than_it_can_be_stored() {
     assert!(fill.lock().received <= 1100);
     assert!(stored.lock().unwrap().is_none());
     assert_eq!(budget.held(), 0);
-    assert!(fill.reader().is_none());
+    assert!(FillReader::of(&fill).is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -670,7 +675,7 @@ fn a_runtime_that_shuts_down_ends_what_it_was_reading() {
 #[test]
 fn empty_frames_without_end_do_not_keep_a_thread() {
     let fill = Fill::new(Endless(Bytes::new()), limits(10), Box::new(drop));
-    let mut reader = fill.reader().unwrap();
+    let mut reader = FillReader::of(&fill).unwrap();
     let woken = Arc::<Woken>::default();
     let waker = Waker::from(woken.clone());
     assert!(
@@ -704,7 +709,7 @@ fn an_abandoned_body_that_shall_stop_stops_at_once() {
     assert!(poll_data(&mut reader).is_some());
     drop(reader);
     assert!(bench.script.is_closed());
-    assert!(bench.fill.reader().is_none());
+    assert!(FillReader::of(&bench.fill).is_none());
     assert!(bench.stored().is_none());
 }
 

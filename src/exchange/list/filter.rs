@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::EntryState;
 use crate::entry::StoredResponse;
-use crate::invalidate::Pattern;
+use crate::pattern::Pattern;
 
 /// Says which stored responses to list; for [`CacheHandle::entries`](crate::CacheHandle::entries).
 ///

@@ -1,8 +1,8 @@
 //! Taking a key apart again, to show what it is made of.
 
 use crate::hexadecimal::hexadecimal;
-use crate::invalidate::canonical;
 use crate::key::KeyRef;
+use crate::pattern::canonical;
 
 /// What a key is made of.
 ///

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use super::*;
+use crate::invalidate::Subject;
 use crate::invalidate::index::{MAX_GLOBS, MAX_MATCHED};
-use crate::invalidate::{Pattern, Subject};
+use crate::pattern::Pattern;
 
 mod model;
 mod races;
+mod values;
 
 fn subject(path: &str) -> Subject {
     Subject::new(path, None, [])

@@ -1,5 +1,6 @@
 use super::*;
-use crate::invalidate::{Pattern, Subject, Verdict};
+use crate::invalidate::{Subject, Verdict};
+use crate::pattern::Pattern;
 
 const A: Epoch = [1; 16];
 const B: Epoch = [2; 16];

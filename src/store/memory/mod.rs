@@ -6,8 +6,8 @@
 //! the store: growing its table, making room for an entry, listing what it holds.
 
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
 
 use self::shard::Shard;
@@ -101,7 +101,7 @@ impl MemoryStore {
     }
 
     fn shard(&self, key: KeyRef<'_>) -> &Shard {
-        &self.shards[shard::index(key.hash64(), self.shards.len())]
+        shard::of(&self.shards, key)
     }
 }
 
@@ -275,7 +275,15 @@ impl Store for MemoryStore {
     /// Removes what the log rules out, and what is past use: no longer fresh, nor to be served
     /// stale, nor worth validating. Counters that have ended, too.
     fn sweep(&self) -> bool {
-        self.sweep_some()
+        let mut sweep = match self.sweep.try_lock() {
+            Ok(sweep) => sweep,
+            // Where a round stands is only a hint; any such hint will do.
+            Err(TryLockError::Poisoned(sweep)) => sweep.into_inner(),
+            // Somebody else is at it, and finds out whether there is more to do.
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let now = self.clock.instant();
+        sweep.step(&self.shards, &self.log, now, &self.swept)
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {

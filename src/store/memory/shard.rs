@@ -50,6 +50,11 @@ pub(super) fn weight(key: &Key, stored: &Stored) -> usize {
     key.as_bytes().len() + stored.size() + ENTRY_OVERHEAD
 }
 
+/// Returns the shard that a key belongs to.
+pub(super) fn of<'a>(shards: &'a [Shard], key: KeyRef<'_>) -> &'a Shard {
+    &shards[index(key.hash64(), shards.len())]
+}
+
 /// Returns which of `shards` shards a hash belongs to.
 pub(super) fn index(hash: u64, shards: usize) -> usize {
     // The engine's table goes by the seven highest bits and by the lowest.

@@ -1,12 +1,11 @@
 //! Reclaiming the room of what nothing may serve any more, a little at a time.
 
-use std::sync::TryLockError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::MemoryStore;
+use super::shard::{self, Shard};
 use crate::entry::StoredResponse;
-use crate::invalidate::{Position, Verdict};
+use crate::invalidate::{Log, Position, Verdict};
 use crate::store::Stored;
 
 /// Entries looked at in one step: on a runtime of one thread, hits wait for the step.
@@ -50,68 +49,62 @@ impl Swept {
     }
 }
 
-impl MemoryStore {
-    pub(super) fn sweep_some(&self) -> bool {
-        let mut sweep = match self.sweep.try_lock() {
-            Ok(sweep) => sweep,
-            // Where a round stands is only a hint; any such hint will do.
-            Err(TryLockError::Poisoned(sweep)) => sweep.into_inner(),
-            // Somebody else is at it, and will be told whether there is more to do.
-            Err(TryLockError::WouldBlock) => return false,
-        };
-        sweep.begin(self.log.position(), self.shards.len());
-        while sweep.hashes.is_empty() && sweep.to_list > 0 {
-            sweep.shard = (sweep.shard + 1) % self.shards.len();
-            sweep.to_list -= 1;
-            let shard = sweep.shard;
-            self.shards[shard].list(&mut sweep.hashes);
+impl Sweep {
+    /// Looks at some entries more, and removes those that nothing may serve. Returns whether the round
+    /// goes on.
+    pub(super) fn step(
+        &mut self,
+        shards: &[Shard],
+        log: &Log,
+        now: Instant,
+        swept: &Swept,
+    ) -> bool {
+        self.begin(log.position(), shards.len());
+        while self.hashes.is_empty() && self.to_list > 0 {
+            self.shard = (self.shard + 1) % shards.len();
+            self.to_list -= 1;
+            shards[self.shard].list(&mut self.hashes);
         }
-        let now = self.clock.instant();
-        let rest = sweep.hashes.len().saturating_sub(STEP);
-        let shard = &self.shards[sweep.shard];
-        for hash in sweep.hashes.drain(rest..) {
+        let rest = self.hashes.len().saturating_sub(STEP);
+        let shard = &shards[self.shard];
+        for hash in self.hashes.drain(rest..) {
             let mut why = Useless::Expired;
-            let removed = shard.remove_if(hash, now, |stored| match self.useless(stored, now) {
-                Some(found) => {
-                    why = found;
-                    true
-                }
-                None => false,
+            let removed = shard.remove_if(hash, now, |stored| {
+                let found = useless(stored, shards, log, now);
+                why = found.unwrap_or(why);
+                found.is_some()
             });
             if removed {
-                self.swept.count(why);
+                swept.count(why);
             }
         }
-        sweep.to_list > 0 || !sweep.hashes.is_empty()
+        self.to_list > 0 || !self.hashes.is_empty()
     }
 
-    fn useless(&self, stored: &Stored, now: Instant) -> Option<Useless> {
-        match stored {
-            Stored::Response(response) if response.verdict(&self.log) == Verdict::Invalid => {
-                Some(Useless::Invalidated)
-            }
-            Stored::Response(response) => is_past_use(response, now).then_some(Useless::Expired),
-            Stored::Value(value) if value.verdict(&self.log) != Verdict::Valid => {
-                Some(Useless::Invalidated)
-            }
-            Stored::Value(value) => (!value.is_fresh(now)).then_some(Useless::Expired),
-            // A list of variants leads to nothing when none of them is left.
-            Stored::Variants(variants) => {
-                let is_left = |key| self.shard(key).contains(key);
-                let mut keys = variants.known.iter().map(|variant| variant.key.borrow());
-                (!keys.any(is_left)).then_some(Useless::Expired)
-            }
-        }
-    }
-}
-
-impl Sweep {
     /// Begins a round where the last one stopped, if that is complete, or if something has been
     /// invalidated since it began.
     fn begin(&mut self, position: Position, shards: usize) {
         if self.began_at != Some(position) || (self.to_list == 0 && self.hashes.is_empty()) {
             self.began_at = Some(position);
             self.to_list = shards;
+        }
+    }
+}
+
+/// Returns why nothing may serve a value any more, if so.
+fn useless(stored: &Stored, shards: &[Shard], log: &Log, now: Instant) -> Option<Useless> {
+    match stored {
+        Stored::Response(response) if response.verdict(log) == Verdict::Invalid => {
+            Some(Useless::Invalidated)
+        }
+        Stored::Response(response) => is_past_use(response, now).then_some(Useless::Expired),
+        Stored::Value(value) if value.verdict(log) != Verdict::Valid => Some(Useless::Invalidated),
+        Stored::Value(value) => (!value.is_fresh(now)).then_some(Useless::Expired),
+        // A list of variants leads to nothing when none of them is left.
+        Stored::Variants(variants) => {
+            let is_left = |key| shard::of(shards, key).contains(key);
+            let mut keys = variants.known.iter().map(|variant| variant.key.borrow());
+            (!keys.any(is_left)).then_some(Useless::Expired)
         }
     }
 }

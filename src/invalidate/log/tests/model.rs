@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::invalidate::Namespace;
 use crate::invalidate::invalidation::Target;
 use crate::invalidate::state::Latest;
 use crate::invalidate::table::Merge;
+use crate::pattern::Namespace;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -100,8 +100,8 @@ fn invalidation(with_globs: bool) -> impl Strategy<Value = Invalidation> {
     } else {
         "([ab]{0,1}:[*]?|[*])"
     };
-    let over_values =
-        ("[ab]", keys).prop_map(|(name, keys)| Namespace::new(&name).matching(&keys).unwrap());
+    let over_values = ("[ab]", keys)
+        .prop_map(|(name, keys)| Invalidation::values(&Namespace::new(&name), &keys).unwrap());
     let target = prop_oneof![
         4 => uri,
         4 => text.prop_map(|text| pattern(&text)),
@@ -125,7 +125,7 @@ fn steps(with_globs: bool) -> impl Strategy<Value = Vec<Step>> {
     )
         .prop_map(|(path, query, tags)| Subject::new(&path, query.as_deref(), tags));
     let value = ("[ab]", "[ab:]{0,3}", tags)
-        .prop_map(|(name, key, tags)| Namespace::new(&name).subject(&key, tags));
+        .prop_map(|(name, key, tags)| Subject::of_value(&Namespace::new(&name), &key, tags));
     let subject = prop_oneof![2 => response, 1 => value];
     let step = prop_oneof![
         3 => invalidations().prop_map(Step::Append),

@@ -3,7 +3,8 @@
 use super::dice::Dice;
 use super::real::{Connection, Redis, Reply};
 use super::server::{Limits, Server};
-use crate::invalidate::{Epoch, Invalidation, Pattern, SharedPosition};
+use crate::invalidate::{Epoch, Invalidation, SharedPosition};
+use crate::pattern::Pattern;
 use crate::store::redis::backend::{Followed, Question};
 
 const CASES: u64 = 150;

@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
         let tags = self.tags()?;
         let end = blob.len() - SUM;
         Some(Value {
-            subject: Subject::of_value(key, tags)?,
+            subject: Subject::of_value_key(key, tags)?,
             lifetime,
             bytes: blob.slice(end - self.0.len()..end),
         })

@@ -11,8 +11,9 @@ use super::*;
 use crate::clock;
 use crate::entry::{Reuse, StoredValue, Times, Variant, Variants};
 use crate::fuzzing;
-use crate::invalidate::{Namespace, Position, Subject};
+use crate::invalidate::{Position, Subject};
 use crate::key::{Key, KeyBuilder};
+use crate::pattern::Namespace;
 
 const SECOND: Duration = Duration::from_secs(1);
 fn key(path: &str) -> Key {
@@ -104,7 +105,7 @@ fn variants() -> Stored {
 /// A handler's own value, and its key.
 fn own_value(name: &str, bytes: &[u8], lifetime: Duration) -> (Key, Stored) {
     let tags = [Box::from("user:1"), Box::from("ä")];
-    let subject = Namespace::new("users").subject(name, tags);
+    let subject = Subject::of_value(&Namespace::new("users"), name, tags);
     let (age, position) = (Duration::ZERO, Position::from(3));
     let value = StoredValue::new(bytes, &subject, clock::origin(), age, lifetime, position);
     let mut key = KeyBuilder::default();

@@ -6,8 +6,10 @@
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-use super::values::VALUES;
 use crate::error::Error;
+
+/// The beginning of a namespace's path.
+pub(super) const VALUES: &str = "values:";
 
 /// The names and texts that a write's route captured.
 pub(crate) type Captures<'a> = &'a [(&'a str, &'a str)];
@@ -27,20 +29,20 @@ pub(super) enum Token {
 
 /// A pattern as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template {
+pub(crate) struct Template {
     pub(super) path: Vec<Token>,
     pub(super) query: Option<Vec<Token>>,
 }
 
 /// Whether `{name}` has a meaning where a pattern is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Braces {
+pub(crate) enum Braces {
     Capture,
     Refuse,
 }
 
 impl Template {
-    pub(super) fn parse(text: &str, braces: Braces) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str, braces: Braces) -> Result<Self, Error> {
         let text_or_root = if text == "**" { "/**" } else { text };
         Reader::new(text_or_root, braces).template()
     }
@@ -54,13 +56,18 @@ impl Template {
         Reader::new(text, Braces::Refuse).key()
     }
 
+    /// Refuses captures that a route does not make: it makes those named in `bound`.
+    pub(crate) fn check_captures(&self, text: &str, bound: &[&str]) -> Result<(), Error> {
+        check_bound(text, self.captures(), bound)
+    }
+
     /// Returns the names of the captures, as often as they occur.
-    pub(super) fn captures(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn captures(&self) -> impl Iterator<Item = &str> {
         names(self.path.iter().chain(self.query.iter().flatten()))
     }
 
     /// Puts in what was captured, as text.
-    pub(super) fn bind(&self, captures: Captures<'_>) -> Self {
+    pub(crate) fn bind(&self, captures: Captures<'_>) -> Self {
         let bind = |tokens: &Vec<Token>| tokens.iter().map(|token| token.bind(captures)).collect();
         Self {
             path: bind(&self.path),
@@ -106,6 +113,25 @@ pub(super) fn capture_name(chars: &mut Peekable<CharIndices<'_>>) -> Option<Box<
         }
     }
     (!name.is_empty()).then(|| name.into())
+}
+
+/// Refuses names that are not among those a route captures.
+pub(super) fn check_bound<'a>(
+    text: &str,
+    mut names: impl Iterator<Item = &'a str>,
+    bound: &[&str],
+) -> Result<(), Error> {
+    let Some(unbound) = names.find(|name| !bound.contains(name)) else {
+        return Ok(());
+    };
+    let bound: Vec<_> = bound.iter().map(|name| format!("`{{{name}}}`")).collect();
+    let known = match bound.is_empty() {
+        true => "nothing".to_owned(),
+        false => bound.join(", "),
+    };
+    Err(Error::config(format!(
+        "`{text}` uses `{{{unbound}}}`, but the route it belongs to captures {known}"
+    )))
 }
 
 struct Reader<'a> {

@@ -11,7 +11,7 @@ const SHORT: usize = 64;
 /// between, so that finding each as far left as possible decides the match: there is nothing to
 /// go back for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Wild(Box<[Box<str>]>);
+pub(crate) struct Wild(Box<[Box<str>]>);
 
 impl Wild {
     /// Takes the pieces; one piece has no star in it. No pieces are one empty piece.
@@ -48,7 +48,7 @@ impl Wild {
     }
 
     /// Returns the text between the stars; the first and the last piece may be empty.
-    pub(super) fn pieces(&self) -> &[Box<str>] {
+    pub(crate) fn pieces(&self) -> &[Box<str>] {
         &self.0
     }
 
@@ -57,7 +57,7 @@ impl Wild {
         self.0.iter().map(|piece| piece.len() + 1).sum()
     }
 
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         match &*self.0 {
             [] => text.is_empty(),
             [only] => text == &**only,
@@ -120,7 +120,7 @@ impl fmt::Display for Wild {
 
 /// Writes canonical text as a pattern has it. No other character means something and can stand
 /// in canonical text.
-pub(super) fn write_literal(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn write_literal(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (at, run) in text.split('*').enumerate() {
         if at > 0 {
             f.write_str("\\*")?;
@@ -132,7 +132,7 @@ pub(super) fn write_literal(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Resu
 
 /// A part of a path pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Segment {
+pub(crate) enum Segment {
     /// `**`: any number of segments, none included.
     Any,
     /// One segment, or several in a [`Glob`], and no wildcard in them.
@@ -143,7 +143,7 @@ pub(super) enum Segment {
 
 impl Segment {
     /// Returns the segment's text, if there is no wildcard in it.
-    pub(super) fn literal(&self) -> Option<&str> {
+    pub(crate) fn literal(&self) -> Option<&str> {
         match self {
             Self::Literal(text) => Some(text),
             Self::Any | Self::Wild(_) => None,
@@ -177,7 +177,7 @@ impl From<Wild> for Segment {
 
 /// A pattern that no hash of a path can answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Glob {
+pub(crate) struct Glob {
     path: PathGlob,
     query: Option<Wild>,
 }
@@ -223,7 +223,7 @@ impl Glob {
     }
 
     /// Returns whether this matches a path and query in canonical form. No query is an empty one.
-    pub(super) fn matches(&self, path: &str, query: Option<&str>) -> bool {
+    pub(crate) fn matches(&self, path: &str, query: Option<&str>) -> bool {
         let query_matches = |wild: &Wild| wild.matches(query.unwrap_or(""));
         let path_matches = match &self.path {
             PathGlob::Segments(segments) => matches_path(segments, path),
@@ -233,7 +233,7 @@ impl Glob {
     }
 
     /// Returns what is before the first wildcard, up to a slash; `None` where there is nothing.
-    pub(super) fn literal_prefix(&self) -> Option<String> {
+    pub(crate) fn literal_prefix(&self) -> Option<String> {
         match &self.path {
             PathGlob::Segments(segments) => {
                 let first = segments.first()?.literal()?;
@@ -244,7 +244,7 @@ impl Glob {
     }
 
     /// Returns the segments of the path; none where it is a namespace.
-    pub(super) fn segments(&self) -> &[Segment] {
+    pub(crate) fn segments(&self) -> &[Segment] {
         match &self.path {
             PathGlob::Segments(segments) => segments,
             PathGlob::Namespace(_) => &[],
@@ -252,19 +252,19 @@ impl Glob {
     }
 
     /// Returns the path of the namespace, if this is a glob over its keys.
-    pub(super) fn namespace(&self) -> Option<&str> {
+    pub(crate) fn namespace(&self) -> Option<&str> {
         match &self.path {
             PathGlob::Segments(_) => None,
             PathGlob::Namespace(namespace) => Some(namespace),
         }
     }
 
-    pub(super) fn query(&self) -> Option<&Wild> {
+    pub(crate) fn query(&self) -> Option<&Wild> {
         self.query.as_ref()
     }
 
     /// Returns about how many bytes of text there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let segment = |segment: &Segment| match segment {
             Segment::Any => 3,
             Segment::Literal(text) => text.len() + 1,
@@ -278,7 +278,7 @@ impl Glob {
     }
 
     /// Returns whether wildcards stand only in the query.
-    pub(super) fn has_literal_path(&self) -> bool {
+    pub(crate) fn has_literal_path(&self) -> bool {
         match &self.path {
             PathGlob::Segments(segments) => matches!(&**segments, [Segment::Literal(_)]),
             PathGlob::Namespace(_) => true,

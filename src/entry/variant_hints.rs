@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::entry::Variants;
+use super::variants::Variants;
 use crate::key::{Key, KeyHasher};
 
 /// Above this all are forgotten: the next lookup of each takes two turns again.
@@ -17,11 +17,11 @@ const MOST: usize = 1024;
 pub(crate) struct VariantHints(Mutex<HashMap<Key, Arc<Variants>, KeyHasher>>);
 
 impl VariantHints {
-    pub(super) fn of(&self, key: &Key) -> Option<Arc<Variants>> {
+    pub(crate) fn of(&self, key: &Key) -> Option<Arc<Variants>> {
         self.lock().get(key).cloned()
     }
 
-    pub(super) fn learn(&self, key: Key, variants: &Arc<Variants>) {
+    pub(crate) fn learn(&self, key: Key, variants: &Arc<Variants>) {
         let mut known = self.lock();
         if known.len() >= MOST && !known.contains_key(&key) {
             known.clear();
@@ -29,7 +29,7 @@ impl VariantHints {
         known.insert(key, variants.clone());
     }
 
-    pub(super) fn forget(&self, key: &Key) {
+    pub(crate) fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
 
