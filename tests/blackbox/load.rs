@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use crate::client::{Broken, Connection, Head};
-use crate::examples::Program;
-use crate::kit::Random;
 use crate::origin;
+use crate::support::Random;
+use crate::support::client::{Broken, Connection, Head};
+use crate::support::programs::Program;
 use crate::world::{LANGUAGES, Page, World};
 
 pub(crate) const CLIENTS: u64 = 64;

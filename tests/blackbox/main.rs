@@ -12,13 +12,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../examples/support.rs"]
-#[allow(dead_code, reason = "the tests of the examples use all of it")]
-mod examples;
 #[path = "../support/mod.rs"]
-mod kit;
+mod support;
 
-mod client;
 mod load;
 mod origin;
 mod world;

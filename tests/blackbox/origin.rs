@@ -22,7 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use crate::kit::Random;
+use crate::support::Random;
 use crate::world::{LANGUAGES, Page, World};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Instant;
 
-use crate::kit::Random;
+use crate::support::Random;
 
 const SHELVES: usize = 16;
 

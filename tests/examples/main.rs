@@ -5,9 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod proxy;
 mod proxy_admin;
 mod proxy_failures;
 mod proxy_messages;
 mod quickstart;
-mod support;

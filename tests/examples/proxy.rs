@@ -9,7 +9,7 @@ use axum::http::Uri;
 use axum::routing::any;
 use http::Method;
 
-use crate::support::{Program, origin, run};
+use crate::support::programs::{Program, origin, run};
 
 /// An origin that answers with the number of the request and its target, and, below `/fields/`,
 /// with a field that the path names.

@@ -8,7 +8,7 @@ use axum::routing::any;
 use http::Method;
 use tokio::net::TcpListener;
 
-use crate::support::{Answer, Program, origin, run, run_with, send};
+use crate::support::programs::{Answer, Program, origin, run, run_with, send};
 
 const TOKEN: &str = "tests-only-0123456789";
 

@@ -7,7 +7,7 @@ use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Program, raw_origin, read_until};
+use crate::support::programs::{Program, raw_origin, read_until};
 
 fn start(origin: &str) -> Program {
     Program::start("reverse_proxy", &["--origin", origin, "--ttl", "/**=60"])

@@ -13,7 +13,7 @@ use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Program, listing, origin, raw_origin, read_until};
+use crate::support::programs::{Program, listing, origin, raw_origin, read_until};
 
 fn start(origin: &str, options: &[&str]) -> Program {
     Program::start("reverse_proxy", &[&["--origin", origin], options].concat())

@@ -6,7 +6,7 @@ use http::Method;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Answer, Program, read_until, run, run_with};
+use crate::support::programs::{Answer, Program, read_until, run, run_with};
 
 const SLOW: Duration = Duration::from_millis(290);
 const JSON: (&str, &str) = ("content-type", "application/json");

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use http::Method;
 use tokio::sync::watch;
 
-use crate::client::{Broken, Connection, Head};
-use crate::kit::Random;
 use crate::nodes::{Node, Promise};
 use crate::record::{Kind, Record, Sample};
+use crate::support::Random;
+use crate::support::client::{Broken, Connection, Head};
 use crate::world::{ITEMS, LANGUAGES, Lag, Page, Vouched, World};
 
 const CLIENTS: u64 = 12;

@@ -11,18 +11,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../blackbox/client.rs"]
-#[allow(dead_code, reason = "no client here leaves")]
-mod client;
-#[path = "../examples/support.rs"]
-#[allow(dead_code, reason = "the tests of the examples use all of it")]
-mod examples;
-#[path = "../support/fault_proxy.rs"]
-mod fault_proxy;
 #[path = "../support/mod.rs"]
-mod kit;
-#[path = "../support/redis/mod.rs"]
-mod redis;
+mod support;
 
 mod driver;
 mod machinery;

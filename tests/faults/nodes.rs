@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::examples::Program;
+use crate::support::programs::Program;
 use crate::world::EVICTIONS;
 
 /// How far behind a node may be.

@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::net::TcpListener;
 
-use crate::kit::Random;
+use crate::support::Random;
 use crate::world::{LANGUAGES, Page, World, shelf_of};
 
 #[derive(Debug)]

@@ -8,12 +8,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::driver::{self, Client, Scene};
-use crate::examples::Program;
-use crate::kit::Random;
 use crate::nodes::Node;
 use crate::origin;
 use crate::record::{Record, Repair};
 use crate::report::{BUSY, Report};
+use crate::support::Random;
+use crate::support::programs::Program;
 use crate::world::{Page, World};
 
 /// How long all is well in the beginning.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::kit::Random;
+use crate::support::Random;
 
 pub(crate) const ITEMS: usize = 8;
 const SHELVES: usize = 2;

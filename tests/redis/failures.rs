@@ -2,9 +2,9 @@
 
 use tower_response_cache::{Invalidation, NearCache, Store, TieredStore};
 
-use super::redis::{self, Redis};
-use super::support::{Origin, respond};
 use super::{Node, store_on};
+use crate::support::redis::{self, Redis};
+use crate::support::{Origin, respond};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn losing_the_log_ends_all_that_was_stored() {

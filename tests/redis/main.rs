@@ -1,11 +1,10 @@
 //! Nodes that share what they store in a real Redis.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../support/redis/mod.rs"]
-mod redis;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
 mod failures;
 mod names;
 mod round_trips;
@@ -17,11 +16,12 @@ mod values;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use redis::Redis;
-use support::{Bench, MINUTE, Origin, request};
 use tower_response_cache::{
     CacheLayer, Evict, NearCache, Policy, RedisStore, RedisStoreBuilder, Routes, Store, TieredStore,
 };
+
+use crate::support::redis::Redis;
+use crate::support::{Bench, MINUTE, Origin, request};
 
 /// Longer than the default: tests share the machine with each other.
 const DEADLINE: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! What stands in Redis under which name.
 
-use super::redis::Redis;
 use super::{Node, store_on};
+use crate::support::redis::Redis;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_in_redis_hold_nothing_of_a_request_and_all_but_the_log_expire() {

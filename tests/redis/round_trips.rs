@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tower_response_cache::testing::store_contract;
 use tower_response_cache::{Invalidation, NearCache, Store, TieredStore};
 
-use super::redis::{self, Redis};
-use super::support::{self, MINUTE, Origin};
 use super::{Node, PATIENCE, ready_store, store_on};
+use crate::support::redis::{self, Redis};
+use crate::support::{self, MINUTE, Origin};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lookup_and_an_invalidation_are_one_round_trip_each() {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tower_response_cache::NearCache;
 
-use super::redis::Redis;
-use super::support::{self, Gate, MINUTE, Origin, request, respond};
 use super::{Node, PATIENCE, store_on};
+use crate::support::redis::Redis;
+use crate::support::{self, Gate, MINUTE, Origin, request, respond};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_stores_another_serves() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tower_response_cache::testing::store_contract;
 use tower_response_cache::{EntryFilter, EntryState, MemoryStore, NearCache, TieredStore};
 
-use super::redis::Redis;
 use super::{Node, ready_store, store_on, unused_namespace};
+use crate::support::redis::Redis;
 
 async fn ready_tiered(redis: &Redis, mode: NearCache) -> TieredStore {
     let store = TieredStore::builder()

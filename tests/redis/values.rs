@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use tower_response_cache::NearCache;
 
-use super::redis::Redis;
-use super::support::MINUTE;
 use super::{Node, PATIENCE};
+use crate::support::MINUTE;
+use crate::support::redis::Redis;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_sets_another_gets_until_any_of_them_evicts_it() {

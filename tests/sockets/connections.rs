@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::support::{self, Gate, chunk, respond_with, scripted, scripted_of};
 use super::{Wire, ask, essence, layer, serve_as, serve_scripts};
+use crate::support::{self, Gate, chunk, respond_with, scripted, scripted_of};
 
 #[tokio::test]
 async fn the_first_chunk_arrives_before_the_second_exists() {

@@ -9,8 +9,8 @@ use tokio::io::AsyncWriteExt;
 use tower_response_cache::testing::ManualClock;
 use tower_response_cache::{CacheLayer, Policy, Routes};
 
-use super::support::{self, MINUTE, respond_with};
 use super::{Wire, ask, essence, layer, serve, serve_as};
+use crate::support::{self, MINUTE, respond_with};
 
 #[tokio::test]
 async fn each_kind_of_answer_has_its_head_and_nothing_twice() {

@@ -12,8 +12,8 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use super::support::{self, Answer, TestBody, chunk, respond_with, scripted};
 use super::{PATIENCE, Wire, ask, essence, layer, serve, serve_as, serve_scripts};
+use crate::support::{self, Answer, TestBody, chunk, respond_with, scripted};
 
 /// A client of HTTP/2 that knows beforehand what is spoken.
 async fn h2(address: SocketAddr) -> SendRequest<TestBody> {

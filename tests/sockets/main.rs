@@ -7,6 +7,7 @@ mod support;
 mod connections;
 mod heads;
 mod http_2;
+mod upstream;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,11 +22,12 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use support::{BoxError, MINUTE, TestBody, respond_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, Service};
 use tower_response_cache::{CacheLayer, Policy, Routes};
+
+use crate::support::{BoxError, MINUTE, TestBody, respond_with};
 
 /// When nothing has come for so long, nothing will.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -2,8 +2,15 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test file uses its part of it"
+    reason = "each program of tests uses its part of it"
 )]
+
+pub mod alone;
+pub mod client;
+pub mod fault_proxy;
+pub mod logs;
+pub mod programs;
+pub mod redis;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::fault_proxy::{Door, FaultProxy, Way};
+use crate::support::fault_proxy::{Door, FaultProxy, Way};
 
 /// Long enough for what comes to have come.
 const WHILE: Duration = Duration::from_millis(50);

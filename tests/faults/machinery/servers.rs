@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::redis::{Cluster, Redis, Reply, Sentinel, wait_for};
+use crate::support::redis::{Cluster, Redis, Reply, Sentinel, wait_for};
 
 fn text(text: &str) -> Reply {
     Reply::Bytes(text.into())

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::fault_proxy::{Door, FaultProxy, Way};
 use crate::nodes::Node;
-use crate::redis::Redis;
 use crate::site::{Harm, Site};
+use crate::support::fault_proxy::{Door, FaultProxy, Way};
+use crate::support::redis::Redis;
 
 /// Runs a scenario with a proxy between the nodes and Redis. `harm` does something to it, which is
 /// healed after it.

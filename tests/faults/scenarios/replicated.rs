@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fault_proxy::{Door, FaultProxy, Way};
 use crate::nodes::Node;
-use crate::redis::{Cluster, Redis, Sentinel, wait_for};
 use crate::site::{Harm, Site};
+use crate::support::fault_proxy::{Door, FaultProxy, Way};
+use crate::support::redis::{Cluster, Redis, Sentinel, wait_for};
 
 fn follow(replica: &Redis, master: &Redis) {
     replica.ask(&format!("REPLICAOF 127.0.0.1 {}", master.port()));

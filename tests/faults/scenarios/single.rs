@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::kit::Random;
 use crate::nodes::Node;
 use crate::record::Kind;
-use crate::redis::{Connection, Redis, Reply};
 use crate::site::{Harm, Site};
+use crate::support::Random;
+use crate::support::redis::{Connection, Redis, Reply};
 
 /// The log of invalidations of the nodes' namespace.
 const LOG: &str = "{tower-response-cache}:L";

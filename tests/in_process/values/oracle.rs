@@ -1,0 +1,339 @@
+//! Random reads and writes against an oracle: no value that is given out is older than a write that was
+//! acknowledged before it was asked for.
+//!
+//! The runs on one thread are the same each time for the same seed. A failure prints its seed; to run
+//! that one again: `ORACLE_SEED=7 cargo test --test in_process values::oracle`.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tower_response_cache::testing::ManualClock;
+use tower_response_cache::{
+    CacheHandle, Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, Store, Stored,
+    Usage, Values,
+};
+
+use super::cache_with;
+use crate::support::{MINUTE, Random};
+
+const TASKS: u64 = 48;
+const ITEMS: usize = 4;
+
+/// The versions of all items that a value shows, each with the number of the item.
+type Shown = Vec<(usize, u64)>;
+
+#[derive(Debug, Default)]
+struct World {
+    written: [AtomicU64; ITEMS],
+    /// The greatest version of each item whose write was acknowledged.
+    acknowledged: [AtomicU64; ITEMS],
+    reads: AtomicUsize,
+}
+
+async fn hesitate(random: &mut Random) {
+    for _ in 0..random.below(4) {
+        match random.below(8) {
+            0 => tokio::time::sleep(Duration::from_micros(1 + random.below(50) as u64)).await,
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// A memory store that takes its time for some of the calls.
+#[derive(Debug)]
+struct Hesitant {
+    memory: Arc<MemoryStore>,
+    random: Mutex<Random>,
+}
+
+impl Hesitant {
+    fn answer<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&MemoryStore) -> MaybeReady<Result<T, Error>> + Send + 'static,
+    ) -> MaybeReady<Result<T, Error>> {
+        let mut random = {
+            let mut random = self.random.lock().unwrap();
+            if random.below(4) > 0 {
+                return act(&self.memory);
+            }
+            Random::new(random.next())
+        };
+        let memory = self.memory.clone();
+        MaybeReady::Later(Box::pin(async move {
+            hesitate(&mut random).await;
+            let answer = act(&memory).get().await;
+            hesitate(&mut random).await;
+            answer
+        }))
+    }
+}
+
+impl Store for Hesitant {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
+        let key = key.to_owned();
+        self.answer(move |memory| memory.get(key.borrow()))
+    }
+
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
+        self.answer(move |memory| memory.put(key, stored))
+    }
+
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
+        let key = key.to_owned();
+        self.answer(move |memory| memory.remove(key.borrow()))
+    }
+
+    fn log(&self) -> &Log {
+        self.memory.log()
+    }
+
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        let what = what.to_vec();
+        self.answer(move |memory| memory.invalidate(&what))
+    }
+
+    fn usage(&self) -> Usage {
+        self.memory.usage()
+    }
+}
+
+/// One who reads and writes.
+struct Actor {
+    world: Arc<World>,
+    handle: CacheHandle,
+    values: Values<Shown>,
+    clock: ManualClock,
+    random: Random,
+}
+
+impl Actor {
+    async fn act(mut self, operations: usize) {
+        for _ in 0..operations {
+            hesitate(&mut self.random).await;
+            match self.random.below(20) {
+                0..=2 => self.write().await,
+                3 => self
+                    .clock
+                    .advance(Duration::from_secs(self.random.below(60) as u64)),
+                4..=5 => self.refresh().await,
+                6..=8 => self.look_up().await,
+                9 => self.look_several_up().await,
+                _ => self.ask().await,
+            }
+        }
+    }
+
+    /// Writes an item, and acknowledges that when what shows it has been invalidated, in one of the
+    /// ways there are.
+    async fn write(&mut self) {
+        let item = self.random.below(ITEMS);
+        let version = self.world.written[item].fetch_add(1, Ordering::SeqCst) + 1;
+        hesitate(&mut self.random).await;
+        let tag = format!("item:{item}");
+        let invalidated = match self.random.below(6) {
+            0 => {
+                self.values
+                    .remove_many([key_of(item), "list:all".into()])
+                    .await
+            }
+            1 => {
+                let one = format!("item:{item}*");
+                let removed = self.values.remove_matching(&one).await;
+                self.values.remove_matching("list:*").await.and(removed)
+            }
+            2 => self.handle.invalidate_all().await,
+            3 => self.values.remove_matching("*").await,
+            _ => self.handle.invalidate_tag(&tag).await,
+        };
+        if invalidated.is_ok() {
+            self.world.acknowledged[item].fetch_max(version, Ordering::SeqCst);
+        }
+    }
+
+    /// Stores what was read with time in between.
+    async fn refresh(&mut self) {
+        let items = self.some_items();
+        let position = self.values.position().await.unwrap();
+        let shown = read(&self.world, &items, &mut self.random).await;
+        let values = self.tagged(&items).as_of(position);
+        values.set(&key(&items), &shown).await.unwrap();
+    }
+
+    async fn look_up(&mut self) {
+        let items = self.some_items();
+        let acknowledged = self.acknowledged();
+        if let Some(shown) = self.values.get(&key(&items)).await.unwrap() {
+            self.check(&items, &shown, acknowledged);
+        }
+    }
+
+    async fn look_several_up(&mut self) {
+        let acknowledged = self.acknowledged();
+        let several = [vec![0], (0..ITEMS).collect(), vec![1]];
+        let keys = several.each_ref().map(|items| key(items));
+        let found = self.values.get_many(&keys).await.unwrap();
+        for (items, shown) in several.iter().zip(found) {
+            if let Some(shown) = shown {
+                self.check(items, &shown, acknowledged);
+            }
+        }
+    }
+
+    async fn ask(&mut self) {
+        let items = self.some_items();
+        let acknowledged = self.acknowledged();
+        let (patience, fails) = (self.random.below(10), self.random.below(10) == 0);
+        let mut random = Random::new(self.random.next());
+        let world = self.world.clone();
+        let read = async || {
+            hesitate(&mut random).await;
+            match fails {
+                true => Err("the database is gone"),
+                false => Ok(read(&world, &items, &mut random).await),
+            }
+        };
+        let (values, key) = (self.tagged(&items), key(&items));
+        let asked = values.get_or_insert_with(&key, read);
+        let asked = match patience {
+            0 => {
+                let patience = Duration::from_micros(self.random.below(60) as u64);
+                tokio::time::timeout(patience, asked).await.ok()
+            }
+            _ => Some(asked.await),
+        };
+        if let Some(Ok(shown)) = asked {
+            self.check(&items, &shown, acknowledged);
+        }
+    }
+
+    fn some_items(&mut self) -> Vec<usize> {
+        match self.random.below(ITEMS + 2) {
+            item if item < ITEMS => vec![item],
+            _ => (0..ITEMS).collect(),
+        }
+    }
+
+    /// Tags beforehand, or by the value itself.
+    fn tagged(&mut self, items: &[usize]) -> Values<Shown> {
+        match self.random.below(2) {
+            0 => self
+                .values
+                .tags(items.iter().map(|item| format!("item:{item}"))),
+            _ => self.values.tags_of(|shown| {
+                let tags = shown.iter().map(|(item, _)| format!("item:{item}"));
+                tags.collect::<Vec<_>>()
+            }),
+        }
+    }
+
+    fn acknowledged(&self) -> [u64; ITEMS] {
+        let acknowledged = &self.world.acknowledged;
+        acknowledged
+            .each_ref()
+            .map(|version| version.load(Ordering::SeqCst))
+    }
+
+    fn check(&self, items: &[usize], shown: &Shown, acknowledged: [u64; ITEMS]) {
+        self.world.reads.fetch_add(1, Ordering::SeqCst);
+        let shows: Vec<_> = shown.iter().map(|(item, _)| *item).collect();
+        assert_eq!(shows, items, "of another key");
+        for (item, version) in shown {
+            let least = acknowledged[*item];
+            assert!(
+                *version >= least,
+                "stale: item {item} in {shown:?}, not {least}"
+            );
+        }
+    }
+}
+
+fn key_of(item: usize) -> String {
+    format!("item:{item}")
+}
+
+fn key(items: &[usize]) -> String {
+    match items {
+        [item] => key_of(*item),
+        _ => "list:all".to_owned(),
+    }
+}
+
+/// Reads item by item, with time in between.
+async fn read(world: &World, items: &[usize], random: &mut Random) -> Shown {
+    let mut shown = Vec::new();
+    for item in items {
+        hesitate(random).await;
+        shown.push((*item, world.written[*item].load(Ordering::SeqCst)));
+    }
+    hesitate(random).await;
+    shown
+}
+
+/// Runs all actors to their end, and returns how many reads and joined calls there were, and the
+/// share of lookups that found something.
+async fn run(seed: u64, operations: usize) -> (usize, u64, f64) {
+    let (world, clock) = (Arc::new(World::default()), ManualClock::new());
+    let store = Hesitant {
+        memory: Arc::default(),
+        random: Mutex::new(Random::new(seed ^ 0x5eed)),
+    };
+    let handle = cache_with(store, &clock);
+    let values = handle.values("values").ttl(MINUTE);
+    let acting: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let actor = Actor {
+                world: world.clone(),
+                handle: handle.clone(),
+                values: values.clone(),
+                clock: clock.clone(),
+                random: Random::new(seed.wrapping_mul(1009).wrapping_add(task)),
+            };
+            tokio::spawn(actor.act(operations))
+        })
+        .collect();
+    for task in acting {
+        let ended = tokio::time::timeout(60 * MINUTE, task).await;
+        let ended = ended.unwrap_or_else(|_| panic!("seed {seed}: hung"));
+        ended.unwrap_or_else(|_| panic!("seed {seed}"));
+    }
+    let (reads, stats) = (world.reads.load(Ordering::SeqCst), values.stats());
+    assert!(stats.collapsed > 0, "seed {seed}: nobody joined a call");
+    assert!(stats.hit_ratio() > 0.1, "seed {seed}: {stats:?}");
+    (reads, stats.collapsed, stats.hit_ratio())
+}
+
+fn run_on_one_thread(seed: u64, operations: usize) -> (usize, u64, f64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
+    runtime.unwrap().block_on(run(seed, operations))
+}
+
+#[test]
+fn no_value_is_older_than_a_write_that_was_acknowledged_before_it_was_asked_for() {
+    let seeds = match std::env::var("ORACLE_SEED") {
+        Ok(seed) => vec![seed.parse().expect("a seed is a number")],
+        Err(_) => (1..=40).collect(),
+    };
+    for seed in seeds {
+        let (reads, joined, ratio) = run_on_one_thread(seed, 40);
+        println!("seed {seed}: {reads} reads, {joined} joined, hit ratio {ratio:.2}");
+    }
+}
+
+#[test]
+fn nor_is_one_on_several_threads() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build();
+    let (reads, joined, ratio) = runtime.unwrap().block_on(run(1, 300));
+    println!("{reads} reads, {joined} joined, hit ratio {ratio:.2}");
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    assert_eq!(run_on_one_thread(5, 20), run_on_one_thread(5, 20));
+}
