@@ -12,8 +12,9 @@ use crate::body::{Budget, EmptyBody};
 use crate::clock::Clock;
 use crate::entry::{PreparedList, VariantHints};
 use crate::error::Error;
-use crate::exchange::{self, EntryFilter, EntryPage, Explanation, Mount, WouldEvict};
+use crate::exchange::Mount;
 use crate::flight::Flights;
+use crate::inspect::{self, EntryFilter, EntryPage, Explanation, WouldEvict};
 use crate::invalidate::Invalidation;
 use crate::pattern::Pattern;
 use crate::policy::{FieldRules, Policy, Route, Routes};
@@ -439,7 +440,7 @@ impl CacheHandle {
         *asked.uri_mut() = request.uri().clone();
         *asked.headers_mut() = request.headers().clone();
         *asked.extensions_mut() = request.extensions().clone();
-        exchange::explain(&self.cache, &asked.into_parts().0).await
+        inspect::explain(&self.cache, &asked.into_parts().0).await
     }
 
     /// Tells what an invalidation would hit, without making it; `None` where the store cannot list
@@ -448,7 +449,7 @@ impl CacheHandle {
     /// It looks at every stored response: for use by hand, not on a request's path.
     #[must_use]
     pub fn would_evict(&self, what: impl Into<Invalidation>) -> Option<WouldEvict> {
-        self.cache.would_evict(&what.into())
+        inspect::would_evict(&self.cache, &what.into())
     }
 
     /// Lists stored responses, those that an invalidation has overtaken included; `None` where the
@@ -471,7 +472,7 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn entries(&self, filter: &EntryFilter) -> Option<EntryPage> {
-        self.cache.entries(filter)
+        inspect::entries(&self.cache, filter)
     }
 
     /// Returns a namespace of values of one type, as JSON, for five minutes each: see

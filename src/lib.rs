@@ -140,6 +140,7 @@ mod future;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hexadecimal;
+mod inspect;
 mod invalidate;
 mod key;
 mod layer;
@@ -167,10 +168,10 @@ pub use clock::Clock;
 pub use directive::{CacheDirective, Invalidate, OriginUnreachable};
 pub use entry::{StoredResponse, StoredValue, Variants};
 pub use error::{Error, ErrorKind};
-pub use exchange::{
+pub use future::ResponseFuture;
+pub use inspect::{
     EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, Explanation, KeyInfo, WouldEvict,
 };
-pub use future::ResponseFuture;
 pub use invalidate::{Invalidation, Log, Position};
 pub use key::{Key, KeyRef};
 pub use layer::{CacheHandle, CacheLayer, CacheLayerBuilder, Health, HealthStatus, WarmUp};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Json, Refusal};
 use super::fields::Fields;
 use super::state::Admitted;
-use crate::exchange::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
+use crate::inspect::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
 use crate::pattern::Pattern;
 
 /// The most entries on a page.

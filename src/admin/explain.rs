@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Json, Refusal};
 use super::fields::Fields;
 use super::state::Admitted;
-use crate::exchange::Explanation;
+use crate::inspect::Explanation;
 
 pub(super) async fn explain(State(shared): Admitted, RawQuery(query): RawQuery) -> Answer {
     let request = read(Fields::of_query(query.as_deref()))?;

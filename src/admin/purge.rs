@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Json, Refusal};
 use super::fields::Fields;
 use super::state::Admitted;
-use crate::exchange::WouldEvict;
+use crate::inspect::WouldEvict;
 use crate::invalidate::Invalidation;
 use crate::pattern::Pattern;
 
