@@ -1,131 +1,150 @@
 //! The trait of every store.
 
 use std::fmt;
-use std::time::Duration;
 
-use super::fill_lease::Claim;
+use super::counter_store::CounterStore;
+use super::fill_lease::FillLease;
 use super::health::StoreHealth;
 use super::maybe_ready::MaybeReady;
+use super::shared_log::SharedLog;
 use super::stored::Stored;
 use super::usage::Usage;
 use crate::entry::StoredResponse;
 use crate::error::Error;
-use crate::invalidate::{Invalidation, Log};
+use crate::invalidate::Log;
 use crate::key::{Key, KeyRef};
 
 /// A home for stored responses, and for the handlers' own values.
 ///
 /// A store is a map from [`Key`] to [`Stored`] beside a [`Log`] of invalidations. It decides what to
-/// keep and for how long at the most, but never whether a response is too old: that is judged by
-/// the layer, for every store alike, from the position each stored response carries and the log.
+/// keep and for how long at most. It never decides that a response is too old: the layer judges that
+/// for every store alike, from the log and the position that each stored response carries.
 ///
-/// What a store must keep to:
+/// Five methods are required. The others have defaults that are right for a store which no other
+/// process shares. A store that several nodes share also implements [`SharedLog`], and returns it
+/// from [`shared_log`](Self::shared_log). A store that counts returns a [`CounterStore`].
+///
+/// # Contract
 ///
 /// - [`get`](Self::get) answers with what was [`put`](Self::put) under exactly that key, or with
-///   nothing. Losing entries is always allowed; changing or mixing them never is.
-/// - When [`invalidate`](Self::invalidate) has answered `Ok`, the log that [`log`](Self::log)
-///   returns holds the invalidation, and so does the log of every other node once a `get` that
-///   began later has answered there.
-/// - No call blocks the thread. What takes time answers [`MaybeReady::Later`]. The layer bounds the
-///   time it waits for a store.
+///   nothing. Losing entries is always allowed. Changing or mixing them never is.
+/// - When [`SharedLog::invalidate`] has answered `Ok`, [`log`](Self::log) holds the invalidation. So
+///   does the log of every other node once a `get` that began later has answered there.
+/// - No call blocks the thread. A call that takes time answers [`MaybeReady::Later`]. The layer bounds
+///   the time it waits for a store.
+///
+/// `testing::store_contract` checks a store of your own against this.
+///
+/// # Errors
+///
+/// A store that fails never fails a request: the layer counts the error and calls the handler. Only
+/// calls by hand on a [`CacheHandle`](crate::CacheHandle) report it.
+///
+/// # Cancel safety
+///
+/// The layer drops a future when its deadline has passed or the request goes away, and a store must
+/// not be the worse for it. Futures of [`SharedLog::invalidate`], and of what the layer stores behind
+/// a response, run to their end.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Looks up what is stored under a key, and brings [`log`](Self::log) up to date with every
     /// invalidation that was acknowledged before the call.
+    ///
+    /// Every request that may be answered from the store makes this call, so its cost is the cost of a
+    /// hit.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it is unknown what is stored, or what was invalidated.
     fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>>;
 
     /// Stores a value under a key, in place of what was there.
+    ///
+    /// A store that does not keep the value must not keep the old one either, unless it cannot tell.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the value may not have been stored. A store that leaves a value out on purpose, for
+    /// capacity or because it is too large, answers `Ok`.
     fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>>;
 
     /// Removes what is stored under a key.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it may still be stored.
     fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>>;
 
-    /// Looks up several keys, and answers in their order.
+    /// Looks up several keys, and returns what is stored in their order.
     ///
-    /// The default looks all of them up at the same time, which is one turn for a store that sends what
-    /// it is asked together on one connection.
+    /// The default looks all of them up at the same time, which is one round trip for a store that
+    /// pipelines concurrent calls on one connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), for all of them together.
     fn get_many(&self, keys: &[KeyRef<'_>]) -> MaybeReady<Result<Vec<Option<Stored>>, Error>> {
         MaybeReady::all(keys.iter().map(|key| self.get(*key)))
     }
 
-    /// Stores several values. Where this fails, some of them may have been stored.
+    /// Stores several values.
     ///
     /// The default stores all of them at the same time.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put). Some of the values may have been stored.
     fn put_many(&self, entries: Vec<(Key, Stored)>) -> MaybeReady<Result<(), Error>> {
         let put = |(key, stored)| self.put(key, stored);
         MaybeReady::all(entries.into_iter().map(put)).done()
     }
 
-    /// Removes what is stored under several keys. Where this fails, some of them may be left.
+    /// Removes what is stored under several keys.
     ///
     /// The default removes all of them at the same time.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove). Some of the entries may be left.
     fn remove_many(&self, keys: &[KeyRef<'_>]) -> MaybeReady<Result<(), Error>> {
         MaybeReady::all(keys.iter().map(|key| self.remove(*key))).done()
     }
 
-    /// Adds to the counter of a key, in one step that no other can come between, and returns its new
-    /// count.
+    /// Returns this node's log of invalidations. Verdicts are read from it.
     ///
-    /// A counter that is not there, or has ended, counts from zero, and then ends after `ttl`, which
-    /// later additions do not prolong; [`Duration::MAX`] is for ever. Adding zero stores nothing: it
-    /// tells the count, or zero. The time is the store's own. A counter is no [`Stored`]:
-    /// [`get`](Self::get) does not find it, no invalidation ends it, [`remove`](Self::remove) removes
-    /// it, and like everything else it may be given up for lack of room.
-    ///
-    /// With Redis this is, under the name that the key's digest gives it, one script of `INCRBY` and,
-    /// for a counter that was not there before, `PEXPIRE`; and for zero a `GET`. What an answer did not
-    /// come for may have been added all the same.
-    ///
-    /// # Errors
-    ///
-    /// The default fails: this store does not count. So does what would not fit into 64 bits, and
-    /// leaves the counter as it was.
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
-        let _ = (key, by, ttl);
-        MaybeReady::Now(Err(Error::store("this store has no counters")))
-    }
-
-    /// Returns this node's copy of the log of invalidations.
+    /// It is the same log for as long as the store lives. Every hit asks for it, so it has to be at
+    /// hand.
     fn log(&self) -> &Log;
 
-    /// Brings [`log`](Self::log) up to date with every invalidation that was acknowledged before the
-    /// call, as [`get`](Self::get) does, without looking anything up.
+    /// Returns the log that all nodes share: invalidations are recorded through it.
     ///
-    /// The default is right for a store that no other process shares.
-    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
-        MaybeReady::Now(Ok(()))
+    /// The default is [`log`](Self::log), which is right for a store that no other process shares.
+    /// What is recorded in any other has to reach [`log`](Self::log) as well.
+    fn shared_log(&self) -> &dyn SharedLog {
+        self.log()
     }
 
-    /// Records invalidations: in the log of this node and, where the store is shared, in the log
-    /// that the other nodes read.
+    /// Returns the counters of this store, if it has any.
     ///
-    /// From this call on, and also if it fails in the end, nothing that they match is used on this
-    /// node: a store that takes its time has its [`log`](Self::log) record them first.
-    ///
-    /// The default is right for a store that no other process shares.
-    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
-        self.log().append(invalidations);
-        MaybeReady::Now(Ok(()))
+    /// The default has none, and making counters over such a store fails.
+    fn counters(&self) -> Option<&dyn CounterStore> {
+        None
     }
 
-    /// Returns how long [`invalidate`](Self::invalidate) takes its time on purpose, after all is
-    /// recorded: for so much longer than its deadline the layer waits for it. By default not at all.
-    fn ack_delay(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    /// Asks for the right to call the handler for a key, where several nodes agree on one that does.
+    /// Asks which node makes the fetch for a key, and waits for another one that is making it.
     ///
-    /// The layer asks once for each handler call that others may wait for. The default is right for a
-    /// store that no other process shares.
-    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<Claim> {
+    /// The layer asks once for each fetch that others may wait for. The default does not coordinate
+    /// nodes: each makes its own fetch. A store that cannot tell, because it fails or has waited for
+    /// long enough, answers [`FillLease::Unshared`].
+    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<FillLease> {
         let _ = key;
-        MaybeReady::Now(Claim::Granted(None))
+        MaybeReady::Now(FillLease::Unshared)
     }
 
-    /// Reclaims the room of stored responses that nothing may serve any more. The layer calls this
-    /// from a background task soon after an invalidation, and now and then besides.
+    /// Reclaims the room of stored responses that nothing may serve any more, and returns whether
+    /// there is more to do.
     ///
-    /// Does a bounded piece of work and returns whether there is more to do.
+    /// The layer calls this from a background task soon after an invalidation, and occasionally
+    /// besides. Each call does a bounded piece of work. The default does nothing.
     fn sweep(&self) -> bool {
         false
     }
@@ -133,19 +152,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Shows every stored response with its key to a visitor, and returns whether this store can do
     /// that.
     ///
-    /// For inspection by hand: it may take long, and what is stored or removed meanwhile may be shown
-    /// or not. The default shows nothing and returns `false`.
+    /// For inspection by hand. It may take long; what is stored or removed meanwhile may be shown or
+    /// not. The default shows nothing and returns `false`.
     fn visit(&self, visitor: &mut dyn FnMut(KeyRef<'_>, &StoredResponse)) -> bool {
         let _ = visitor;
         false
     }
 
     /// Returns how much is stored.
+    ///
+    /// A store that would have to count returns zeros instead.
     fn usage(&self) -> Usage;
 
-    /// Returns how this store is, at once: from what it knows already, without asking anybody.
+    /// Returns how well this store works, from what it knows already, without asking anybody.
     ///
-    /// The default is right for a store that cannot fail.
+    /// The default is that of a store that cannot fail.
     fn health(&self) -> StoreHealth {
         StoreHealth::default()
     }

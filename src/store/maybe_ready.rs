@@ -8,9 +8,11 @@ use futures_util::future::join_all;
 
 use crate::error::Error;
 
-/// A store's answer: at once, as memory's, or after some waiting.
+/// A store's answer: at once, as memory's, or later.
 ///
 /// A memory store answers without a future, so that a hit allocates nothing for it.
+///
+/// Exhaustive on purpose: an answer is there or is not, and whoever wraps a store has to handle both.
 pub enum MaybeReady<T> {
     /// The answer.
     Now(T),
@@ -20,6 +22,10 @@ pub enum MaybeReady<T> {
 
 impl<T> MaybeReady<T> {
     /// Waits for the answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// As the store's call: see [`Store`](crate::Store).
     pub async fn get(self) -> T {
         match self {
             Self::Now(answer) => answer,
@@ -40,7 +46,7 @@ impl<T: Send + 'static> MaybeReady<Result<T, Error>> {
             return MaybeReady::Now(now.collect());
         }
         MaybeReady::Later(Box::pin(async move {
-            // What comes behind a failure is done all the same.
+            // A failure does not keep the other calls from being carried out.
             let answers = join_all(answers.into_iter().map(Self::get)).await;
             answers.into_iter().collect()
         }))
@@ -48,6 +54,7 @@ impl<T: Send + 'static> MaybeReady<Result<T, Error>> {
 }
 
 impl MaybeReady<Result<Vec<()>, Error>> {
+    /// Reduces the answers of several changes to one.
     pub(super) fn done(self) -> MaybeReady<Result<(), Error>> {
         match self {
             Self::Now(done) => MaybeReady::Now(done.map(drop)),

@@ -8,8 +8,9 @@ use crate::entry::{StoredResponse, StoredValue, Variants};
 #[cfg(feature = "redis")]
 use crate::invalidate::{Log, Verdict};
 
-/// What a store keeps under one key.
+/// The content of one key in a store. Cheap to clone.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Stored {
     /// A response.
     Response(Arc<StoredResponse>),
@@ -33,7 +34,7 @@ impl Stored {
         }
     }
 
-    /// Whether no invalidation stands against this.
+    /// Returns whether this may be used as far as invalidations go.
     #[cfg(feature = "redis")]
     pub(super) fn is_valid(&self, log: &Log) -> bool {
         match self {
@@ -43,9 +44,10 @@ impl Stored {
         }
     }
 
-    /// Whether there is no need to look for a newer one, such as another node may have stored.
+    /// Returns whether this can be served as it is, so that there is no need to look for a newer one
+    /// that another node may have stored.
     #[cfg(feature = "redis")]
-    pub(super) fn is_of_use(&self, log: &Log, now: Instant) -> bool {
+    pub(super) fn is_servable(&self, log: &Log, now: Instant) -> bool {
         let fresh = match self {
             Self::Response(response) => response.stale_by(now).is_none(),
             Self::Value(value) => value.is_fresh(now),

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::memory::{MemoryStore, MemoryStoreBuilder};
 use super::redis::{Node, Place, RedisStore, RedisStoreBuilder};
-use super::{Claim, MaybeReady, Store, StoreHealth, StoreState, Stored, Usage};
+use super::{
+    CounterStore, FillLease, MaybeReady, SharedLog, Store, StoreHealth, StoreState, Stored, Usage,
+};
 use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
@@ -266,7 +268,7 @@ impl Store for TieredStore {
         let near = self.near(key);
         let of_use = near
             .as_ref()
-            .is_some_and(|stored| stored.is_of_use(self.log(), now.0));
+            .is_some_and(|stored| stored.is_servable(self.log(), now.0));
         if of_use && self.holds_a_lease(now) {
             return MaybeReady::Now(Ok(near));
         }
@@ -291,32 +293,20 @@ impl Store for TieredStore {
         self.far.remove(key)
     }
 
-    /// Adds in Redis alone: a count in memory would be one node's.
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
-        self.far.increment(key, by, ttl)
-    }
-
     fn log(&self) -> &Log {
         self.far.log()
     }
 
-    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
-        let alone = self.alone && self.far.node().is_down();
-        match alone || self.holds_a_lease(Node::times()) {
-            true => MaybeReady::Now(Ok(())),
-            false => self.far.catch_up(),
-        }
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
     }
 
-    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
-        self.far.invalidate(invalidations)
+    /// Counts in Redis alone: a count in memory would be one node's.
+    fn counters(&self) -> Option<&dyn CounterStore> {
+        self.far.counters()
     }
 
-    fn ack_delay(&self) -> Duration {
-        self.far.ack_delay()
-    }
-
-    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<Claim> {
+    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<FillLease> {
         self.far.claim(key)
     }
 
@@ -349,5 +339,23 @@ impl Store for TieredStore {
     /// Returns how much is in memory.
     fn usage(&self) -> Usage {
         self.near.usage()
+    }
+}
+
+impl SharedLog for TieredStore {
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        let alone = self.alone && self.far.node().is_down();
+        match alone || self.holds_a_lease(Node::times()) {
+            true => MaybeReady::Now(Ok(())),
+            false => self.far.catch_up(),
+        }
+    }
+
+    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        self.far.invalidate(invalidations)
+    }
+
+    fn ack_delay(&self) -> Duration {
+        self.far.ack_delay()
     }
 }

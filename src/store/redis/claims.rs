@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::backend::Name;
 use super::node::{Node, now};
 use crate::key::Key;
-use crate::store::{Claim, Granted, Stored};
+use crate::store::{FillLease, GrantedLease, Stored};
 
 /// What stands where a node is making the call.
 const CALLING: &[u8] = b"calling";
@@ -35,7 +35,7 @@ struct Right {
 impl Node {
     /// Asks for the right to make the call, or waits until another node has made it: for no longer
     /// than `most`. Whatever fails, the call is made.
-    pub(super) async fn claim(self: &Arc<Self>, key: Key, most: Duration) -> Claim {
+    pub(super) async fn claim(self: &Arc<Self>, key: Key, most: Duration) -> FillLease {
         let name = self.name(key.borrow(), 'f');
         let (began, mut pause) = (now(), FIRST_LOOK);
         loop {
@@ -45,26 +45,26 @@ impl Node {
                 Ok(true) => {
                     let right = self.granted(name);
                     return match self.has_fresh(&key).await {
-                        true => Claim::Elsewhere,
+                        true => FillLease::Elsewhere,
                         false => right,
                     };
                 }
                 Ok(false) => {}
-                Err(_) => return Claim::Granted(None),
+                Err(_) => return FillLease::Unshared,
             }
             match self.noted(self.backend.get(name.clone()).await) {
                 Ok(Some(found)) if found == CALLING => {}
                 // Given up between the two questions.
                 Ok(None) => continue,
-                Ok(Some(_)) | Err(_) => return Claim::Granted(None),
+                Ok(Some(_)) | Err(_) => return FillLease::Unshared,
             }
             if now().saturating_duration_since(began) >= most {
-                return Claim::Granted(None);
+                return FillLease::Unshared;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BETWEEN_LOOKS);
             if let Ok(Some(_)) = self.find(&key, false).await {
-                return Claim::Elsewhere;
+                return FillLease::Elsewhere;
             }
         }
     }
@@ -73,20 +73,20 @@ impl Node {
         match self.find(key, false).await {
             // Of variants it takes more to tell, and the right is not for one alone.
             Ok(Some(Stored::Variants(_)) | None) | Err(_) => false,
-            Ok(Some(found)) => found.is_of_use(self.log(), now()),
+            Ok(Some(found)) => found.is_servable(self.log(), now()),
         }
     }
 
-    fn granted(self: &Arc<Self>, name: Name) -> Claim {
-        Claim::Granted(Some(Box::new(Right {
+    fn granted(self: &Arc<Self>, name: Name) -> FillLease {
+        FillLease::Granted(Box::new(Right {
             node: self.clone(),
             name,
             not_for_others: AtomicBool::new(false),
-        })))
+        }))
     }
 }
 
-impl Granted for Right {
+impl GrantedLease for Right {
     fn not_for_others(&self) {
         // Relaxed: looked at when the last who has it drops it.
         self.not_for_others.store(true, Ordering::Relaxed);

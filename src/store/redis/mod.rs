@@ -20,7 +20,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Claim, MaybeReady, Store, StoreHealth, Stored, Usage};
+use super::{CounterStore, FillLease, MaybeReady, SharedLog, Store, StoreHealth, Stored, Usage};
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
@@ -181,28 +181,39 @@ impl Store for RedisStore {
         MaybeReady::Later(Box::pin(async move { Ok(node.remove(key).await?) }))
     }
 
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
-        if self.node.is_down() {
-            return MaybeReady::Now(Err(Failure::NotTried.into()));
-        }
-        let (node, key) = (self.node.clone(), key.to_owned());
-        MaybeReady::Later(Box::pin(
-            async move { Ok(node.increment(key, by, ttl).await?) },
-        ))
-    }
-
     fn log(&self) -> &Log {
         self.node.log()
     }
 
-    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
-        if self.node.is_down() {
-            return MaybeReady::Now(Err(Failure::NotTried.into()));
-        }
-        let node = self.node.clone();
-        MaybeReady::Later(Box::pin(async move { Ok(node.follow().await?) }))
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
     }
 
+    fn counters(&self) -> Option<&dyn CounterStore> {
+        Some(self)
+    }
+
+    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<FillLease> {
+        match self.collapse {
+            Some(most) if !self.node.is_down() => {
+                let (node, key) = (self.node.clone(), key.to_owned());
+                MaybeReady::Later(Box::pin(async move { node.claim(key, most).await }))
+            }
+            _ => MaybeReady::Now(FillLease::Unshared),
+        }
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.node.health(Duration::ZERO)
+    }
+
+    /// Returns nothing: counting what is in Redis would mean to look at all of it.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+impl SharedLog for RedisStore {
     /// Records invalidations in the log that all nodes share: one round trip, however many there
     /// are, and shared with whoever asks the log at the same time.
     ///
@@ -226,26 +237,31 @@ impl Store for RedisStore {
         }))
     }
 
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        if self.node.is_down() {
+            return MaybeReady::Now(Err(Failure::NotTried.into()));
+        }
+        let node = self.node.clone();
+        MaybeReady::Later(Box::pin(async move { Ok(node.follow().await?) }))
+    }
+
     fn ack_delay(&self) -> Duration {
         self.wait
     }
+}
 
-    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<Claim> {
-        match self.collapse {
-            Some(most) if !self.node.is_down() => {
-                let (node, key) = (self.node.clone(), key.to_owned());
-                MaybeReady::Later(Box::pin(async move { node.claim(key, most).await }))
-            }
-            _ => MaybeReady::Now(Claim::Granted(None)),
+impl CounterStore for RedisStore {
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
+        if self.node.is_down() {
+            return MaybeReady::Now(Err(Failure::NotTried.into()));
         }
+        let (node, key) = (self.node.clone(), key.to_owned());
+        MaybeReady::Later(Box::pin(
+            async move { Ok(node.increment(key, by, ttl).await?) },
+        ))
     }
 
-    fn health(&self) -> StoreHealth {
-        self.node.health(Duration::ZERO)
-    }
-
-    /// Returns nothing: counting what is in Redis would mean to look at all of it.
-    fn usage(&self) -> Usage {
-        Usage::default()
+    fn reset(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
+        self.remove(key)
     }
 }
