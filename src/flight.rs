@@ -14,7 +14,7 @@ use crate::entry::{PackedFields, StoredResponse};
 use crate::invalidate::Position;
 use crate::key::{Key, KeyHasher};
 use crate::status::Outcome;
-use crate::store::Granted;
+use crate::store::GrantedLease;
 use crate::sync::{Mutex, MutexGuard};
 
 /// For how long a key whose response could not be shared is remembered. Requests for it go alone
@@ -236,7 +236,7 @@ impl<L: Clone> Flights<L> {
             flights: self.clone(),
             key: key.clone(),
             flight,
-            right: OnceLock::new(),
+            lease: OnceLock::new(),
         }
     }
 
@@ -394,7 +394,7 @@ pub(crate) struct Leader<L: Clone = FlightResult> {
     key: Key,
     flight: Arc<Flight<L>>,
     /// To call the handler on behalf of other nodes.
-    right: OnceLock<Box<dyn Granted>>,
+    lease: OnceLock<Box<dyn GrantedLease>>,
 }
 
 impl<L: Clone> Leader<L> {
@@ -409,16 +409,16 @@ impl<L: Clone> Leader<L> {
         self.flight.end(Ok(result));
     }
 
-    /// Keeps the right to call the handler on behalf of other nodes until the flight is over.
-    pub(crate) fn holds(&self, right: Box<dyn Granted>) {
+    /// Keeps the lease to call the handler on behalf of other nodes until the flight is over.
+    pub(crate) fn holds(&self, lease: Box<dyn GrantedLease>) {
         // There is one claim for each flight.
-        let _ = self.right.set(right);
+        let _ = self.lease.set(lease);
     }
 
     /// Frees those who wait: each makes its own call.
     pub(crate) fn not_for_others(&self) {
-        if let Some(right) = self.right.get() {
-            right.not_for_others();
+        if let Some(lease) = self.lease.get() {
+            lease.not_for_others();
         }
         self.flight.end(Err(NoResult::NotForOthers));
     }

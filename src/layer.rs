@@ -26,7 +26,7 @@ use crate::telemetry::{Listener, Outlet, RouteId, Stats};
 #[cfg(feature = "values")]
 use crate::telemetry::{ValueRegistry, ValueStats};
 #[cfg(feature = "values")]
-use crate::values::Values;
+use crate::values::{Counters, Values};
 
 mod observe;
 mod warm_up;
@@ -485,6 +485,19 @@ impl CacheHandle {
     #[must_use]
     pub fn values<T>(&self, namespace: &str) -> Values<T> {
         Values::new(self.cache.clone(), namespace)
+    }
+
+    /// Returns a namespace of counters that end five minutes after they began: see
+    /// [`Counters`](crate::Counters).
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Config`](crate::ErrorKind::Config) where the cache's store has no
+    /// counters. [`MemoryStore`](crate::MemoryStore) and those in Redis have.
+    #[cfg(feature = "values")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
+    pub fn counters(&self, namespace: &str) -> Result<Counters, Error> {
+        Counters::new(self.cache.clone(), namespace)
     }
 
     /// Returns the counts of each namespace of values, by name. Of more than 1,024 namespaces the

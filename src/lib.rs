@@ -105,7 +105,7 @@
 //! | `otel` | no | the [`metrics`] through OpenTelemetry | the `opentelemetry` API; a hit nothing until a reader is attached, then some 10 % |
 //! | `redis` | no | `RedisStore` and `TieredStore`, see `running_redis` | `fred` and what it needs, about 60 crates |
 //! | `redis-tls` | no | `rediss://` URLs | `rustls` with `ring` |
-//! | `values` | no | `CacheHandle::values`: handlers' own values beside the stored responses, as JSON, with shared tags, collapsing and counters | the `serde` and `serde_json` crates |
+//! | `values` | no | `CacheHandle::values`: handlers' own values beside the stored responses, as JSON, with shared tags and collapsing; `CacheHandle::counters` | the `serde` and `serde_json` crates |
 //! | `testing` | no | `testing`: a manual clock, the store contract, a check of your own router | nothing at run time |
 //!
 //! Without `axum` a router that is nested under two prefixes must be wrapped outside of the nesting:
@@ -179,8 +179,8 @@ pub use pattern::Pattern;
 pub use policy::{Evict, Policy, Routes};
 pub use service::Cache;
 pub use store::{
-    Claim, Granted, MaybeReady, MemoryStore, MemoryStoreBuilder, NoStore, Store, StoreHealth,
-    StoreState, Stored, Usage,
+    CounterStore, FillLease, GrantedLease, MaybeReady, MemoryStore, MemoryStoreBuilder, NoStore,
+    SharedLog, Store, StoreHealth, StoreState, Stored, Usage,
 };
 #[cfg(feature = "redis")]
 pub use store::{NearCache, RedisStore, RedisStoreBuilder, TieredStore, TieredStoreBuilder};
@@ -188,4 +188,4 @@ pub use store::{NearCache, RedisStore, RedisStoreBuilder, TieredStore, TieredSto
 pub use telemetry::ValueStats;
 pub use telemetry::{CacheStats, HotKey, OutcomeStats, RouteStats};
 #[cfg(feature = "values")]
-pub use values::{Codec, Json, Values};
+pub use values::{Codec, Counters, Json, Values};

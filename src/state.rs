@@ -184,8 +184,9 @@ impl CacheState {
 
     /// Records invalidations, and has what they hit swept up.
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
-        let deadline = self.store_deadline.saturating_add(self.store.ack_delay());
-        let recording = kept_going(self.store.invalidate(what));
+        let log = self.store.shared_log();
+        let deadline = self.store_deadline.saturating_add(log.ack_delay());
+        let recording = kept_going(log.invalidate(what));
         let operation = Operation::Invalidate;
         let recorded = self.within(deadline, operation, recording).await;
         match &recorded {

@@ -25,7 +25,7 @@ use crate::flight::FlightResult;
 use crate::invalidate::{Position, Verdict};
 use crate::semantics::{preconditions, validation};
 use crate::status::{Miss, Outcome, StatusParameters};
-use crate::store::{Claim, Stored};
+use crate::store::{FillLease, Stored};
 use crate::telemetry::Operation;
 use crate::telemetry::trace::FillSpan;
 
@@ -112,13 +112,12 @@ async fn found_by_another_node<B>(fetch: &Fetch) -> Option<Response<CacheBody<B>
     let read = &fetch.read;
     let key = read.selected_key();
     match read.cache().store.claim(key.borrow()).get().await {
-        Claim::Granted(right) => {
-            if let Some(right) = right {
-                leader.holds(right);
-            }
+        FillLease::Unshared => None,
+        FillLease::Granted(lease) => {
+            leader.holds(lease);
             None
         }
-        Claim::Elsewhere => {
+        FillLease::Elsewhere => {
             let found = Arc::new(stored_elsewhere(read).await?);
             let parameters = StatusParameters::default();
             let response = replay_now(read, &found.stored, found.outcome, parameters);

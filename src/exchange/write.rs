@@ -280,7 +280,7 @@ impl Drop for Pending {
         if !self.done && !mutant::is(Mutant::WriteUnguarded) {
             let cache = &self.write.cache;
             self.write.hold();
-            cache.in_background(cache.store.invalidate(&self.write.evicted));
+            cache.in_background(cache.store.shared_log().invalidate(&self.write.evicted));
             cache.recorded(&self.write.evicted);
             cache.sweep_soon();
         }

@@ -7,7 +7,9 @@ use crate::entry::{StoredResponse, StoredValue};
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::{Key, KeyRef};
 use crate::store::Stored;
-use crate::store::redis::wire::{Received, Stamp, decode, encode, keep_for, key_of, resealed};
+use crate::store::redis::wire::{
+    DecodedEntry, EntryStamp, decode, encode, keep_for, key_of, resealed,
+};
 
 /// Takes the input for a stored value as it travels, with its checksum made right.
 ///
@@ -38,11 +40,11 @@ fn assert_damage_is_noticed(blob: &Bytes, key: KeyRef<'_>) {
     assert!(decode(longer.into(), key).is_err(), "repeated from {at}");
 }
 
-fn assert_usable(received: Received, blob: &Bytes, key: KeyRef<'_>) {
+fn assert_usable(received: DecodedEntry, blob: &Bytes, key: KeyRef<'_>) {
     let (now, stamp) = (Clock::default().instant(), *received.stamp());
     let position = Position::from(1);
     let stored = received.into_stored(position, now, stamp.made);
-    let stamp = Stamp::new(stamp.epoch, stamp.position, Duration::ZERO, stamp.made);
+    let stamp = EntryStamp::new(stamp.epoch, stamp.position, Duration::ZERO, stamp.made);
     let written = encode(key, &stored, &stamp);
     let is_exact = match &stored {
         Stored::Response(response) => {

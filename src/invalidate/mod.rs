@@ -53,6 +53,6 @@ pub use position::Position;
 pub(crate) use intent::Intent;
 pub(crate) use invalidation::InvalidationKind;
 #[cfg(feature = "redis")]
-pub(crate) use replica::{Delta, Epoch, Local, Replica, SharedPosition};
+pub(crate) use replica::{Delta, Epoch, LocalPosition, Replica, SharedPosition};
 pub(crate) use state::Verdict;
 pub(crate) use subject::{Subject, SubjectRef};

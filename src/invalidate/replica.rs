@@ -36,11 +36,11 @@ pub(crate) struct Delta {
 /// invalidation of everything: what was stored, or begun, in an earlier epoch is never used again.
 pub(crate) struct Replica {
     log: Log,
-    origin: Mutex<Option<Origin>>,
+    origin: Mutex<Option<ReplicaBase>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Origin {
+struct ReplicaBase {
     head: SharedPosition,
     base: u64,
     /// What was made before this number is not used.
@@ -49,7 +49,7 @@ struct Origin {
 
 /// What a shared position is on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Local {
+pub(crate) enum LocalPosition {
     /// This local position.
     At(Position),
     /// Behind all that this node has heard of: it has to ask again.
@@ -97,7 +97,7 @@ impl Replica {
     }
 
     /// Whether a delta of the same epoch changes nothing, as most do.
-    fn has_nothing_new(&self, known: Origin, delta: &Delta) -> bool {
+    fn has_nothing_new(&self, known: ReplicaBase, delta: &Delta) -> bool {
         let local = u64::from(self.log.shared().head().position);
         delta.recorded.is_empty()
             && delta.head.number <= known.head.number
@@ -106,7 +106,7 @@ impl Replica {
     }
 
     /// Records a delta; `before` is what was known of the same epoch.
-    fn record(&self, before: Option<Origin>, delta: &Delta) -> Origin {
+    fn record(&self, before: Option<ReplicaBase>, delta: &Delta) -> ReplicaBase {
         let shared = self.log.shared();
         let place = |(number, invalidation): &(u64, Invalidation)| {
             (*number, shared.place(std::slice::from_ref(invalidation)))
@@ -136,22 +136,22 @@ impl Replica {
             state.record(placed, Position::from(base + number));
         }
         shared.publish(Position::from(base + head.number), &state);
-        Origin { head, base, floor }
+        ReplicaBase { head, base, floor }
     }
 
     /// Returns what a position of the shared log is on this node.
-    pub(crate) fn local(&self, shared: SharedPosition) -> Local {
+    pub(crate) fn local(&self, shared: SharedPosition) -> LocalPosition {
         match self.origin() {
             Some(origin)
                 if origin.head.epoch != shared.epoch && !mutant::is(Mutant::EpochIgnored) =>
             {
-                Local::Lost
+                LocalPosition::Lost
             }
-            Some(origin) if shared.number > origin.head.number => Local::Ahead,
+            Some(origin) if shared.number > origin.head.number => LocalPosition::Ahead,
             Some(origin) if shared.number >= origin.floor => {
-                Local::At(Position::from(origin.base + shared.number))
+                LocalPosition::At(Position::from(origin.base + shared.number))
             }
-            _ => Local::Lost,
+            _ => LocalPosition::Lost,
         }
     }
 
@@ -166,11 +166,11 @@ impl Replica {
         })
     }
 
-    fn origin(&self) -> Option<Origin> {
+    fn origin(&self) -> Option<ReplicaBase> {
         *self.lock()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Origin>> {
+    fn lock(&self) -> MutexGuard<'_, Option<ReplicaBase>> {
         self.origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

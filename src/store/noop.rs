@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{MaybeReady, Store, Stored, Usage};
+use super::{CounterStore, MaybeReady, Store, Stored, Usage};
 use crate::error::Error;
 use crate::invalidate::Log;
 use crate::key::{Key, KeyRef};
@@ -35,16 +35,26 @@ impl Store for NoStore {
         MaybeReady::Now(Ok(()))
     }
 
-    /// Every counter is given up at once.
-    fn increment(&self, _: KeyRef<'_>, by: i64, _: Duration) -> MaybeReady<Result<i64, Error>> {
-        MaybeReady::Now(Ok(by))
-    }
-
     fn log(&self) -> &Log {
         &self.log
     }
 
+    fn counters(&self) -> Option<&dyn CounterStore> {
+        Some(self)
+    }
+
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+}
+
+/// Counters that are lost at once: each addition counts from zero.
+impl CounterStore for NoStore {
+    fn increment(&self, _: KeyRef<'_>, by: i64, _: Duration) -> MaybeReady<Result<i64, Error>> {
+        MaybeReady::Now(Ok(by))
+    }
+
+    fn reset(&self, _: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 }

@@ -1,27 +1,28 @@
 //! Memory over Redis.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use super::memory::{MemoryStore, MemoryStoreBuilder};
-use super::redis::{Node, Place, RedisStore, RedisStoreBuilder};
-use super::{Claim, MaybeReady, Store, StoreHealth, StoreState, Stored, Usage};
+use super::redis::{ClockReading, NearCacheNeeds, RedisStore, RedisStoreBuilder, Retention};
+use super::{
+    CounterStore, FillLease, MaybeReady, SharedLog, Store, StoreHealth, StoreState, Stored, Usage,
+};
 use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
 use crate::mutant::{self, Mutant};
 
-/// Memory over Redis: what this node has seen is answered from its own memory, without moving the
+/// Memory over Redis: this node answers from its own memory what it has seen before, without moving the
 /// body again.
 ///
-/// How far the near cache may lag behind what other nodes invalidate is the
-/// [`NearCache`] mode's to say; what this node itself invalidates, it holds to at once. By default
-/// that is [`NearCache::Lease`] with 100 ms.
+/// The [`NearCache`] mode bounds how far the near cache may lag behind what other nodes invalidate. What
+/// this node itself invalidates applies at once. The default is [`NearCache::Lease`] with 100 ms.
 ///
-/// # When Redis is not well
+/// # When Redis fails
 ///
-/// As with a [`RedisStore`]; and in the modes with a lease, memory goes on answering until the lease
+/// As with a [`RedisStore`]. In the modes with a lease, memory goes on answering until the lease
 /// ends. Then requests go to their handlers, unless
 /// [`serve_unsynchronised_while_redis_is_down`](TieredStoreBuilder::serve_unsynchronised_while_redis_is_down)
 /// is set.
@@ -59,13 +60,13 @@ pub enum NearCache {
     /// Not at all. Every hit asks Redis whether anything has been invalidated: one small round trip,
     /// shared by all requests that wait at the time.
     Strict,
-    /// At the most so long, whatever fails. A hit takes no round trip as long as an answer from Redis
-    /// is no older than this; from half of it on, the next question is asked in the background. A
-    /// node that is not used asks nothing.
+    /// At most this long, whatever fails. A hit takes no round trip as long as the latest answer from
+    /// Redis is no older than this. From half of it on, the next question is asked in the background.
+    /// A node that is not used asks nothing.
     Lease(Duration),
-    /// Not at all, like `Strict`, and hits are as cheap as with `Lease`: instead, every write waits
-    /// so long, until no node's lease can be from before it. All nodes that share a namespace must
-    /// have the same mode and duration.
+    /// Not at all, like `Strict`, with hits as cheap as with `Lease`. Instead every write waits this
+    /// long, until no node's lease can be from before it. All nodes that share a namespace must have
+    /// the same mode and duration.
     LeaseAndWait(Duration),
 }
 
@@ -83,8 +84,9 @@ impl NearCache {
         }
     }
 
-    /// How long a write waits: a hundredth more than the lease, for clocks that do not run alike.
-    fn wait(self) -> Duration {
+    /// Returns how long a write waits: a hundredth more than the lease, for clocks that run at
+    /// different rates.
+    fn ack_delay(self) -> Duration {
         match self {
             Self::LeaseAndWait(_) if mutant::is(Mutant::WritersDoNotWait) => Duration::ZERO,
             Self::LeaseAndWait(lease) => lease + lease / 100 + Duration::from_millis(1),
@@ -105,7 +107,7 @@ pub struct TieredStoreBuilder {
 }
 
 impl TieredStoreBuilder {
-    /// Sets up the memory. By default 64 MiB. Its log of invalidations is the one of the Redis store.
+    /// Sets up the memory. By default 64 MiB. It goes by the Redis store's log of invalidations.
     pub fn memory(mut self, memory: MemoryStoreBuilder) -> Self {
         self.memory = memory;
         self
@@ -126,21 +128,22 @@ impl TieredStoreBuilder {
     /// Sets whether memory goes on by itself while Redis is down. By default it does not: then every
     /// request goes to its handler.
     ///
-    /// With this, a node serves what it has and stores what its handlers answer. It holds to its own
-    /// writes, whose targets go to their handlers until Redis is back; but *knows nothing of the writes of other nodes* until Redis is back: for that long, what
-    /// it serves may be older than a write that another node has acknowledged, up to the lifetimes of
-    /// the routes. Right for one node, or where that is better than the load.
+    /// With this, a node serves what it has and stores what its handlers answer. It honours its own
+    /// writes, whose targets go to their handlers until Redis is back. But it *knows nothing of the
+    /// writes of other nodes* until then: what it serves may be older than a write that another node
+    /// has acknowledged, up to the lifetimes of the routes. Right for one node, or where that is better
+    /// than the load.
     pub fn serve_unsynchronised_while_redis_is_down(mut self, on: bool) -> Self {
         self.alone = on;
         self
     }
 
-    /// Makes the store, which connects in the background.
+    /// Makes the store, which connects in the background: Redis need not be there yet.
     ///
     /// # Errors
     ///
-    /// As [`RedisStoreBuilder::build`] and [`MemoryStoreBuilder::build`], and where a lease is longer
-    /// than a minute or shorter than a millisecond.
+    /// Fails as [`RedisStoreBuilder::build`] and [`MemoryStoreBuilder::build`] do, and where a lease
+    /// is longer than a minute or shorter than a millisecond.
     pub fn build(self) -> Result<TieredStore, Error> {
         let lease = self.mode.lease();
         if lease.is_some_and(|lease| lease < SHORTEST_LEASE || lease > LONGEST_LEASE) {
@@ -149,17 +152,19 @@ impl TieredStoreBuilder {
                 self.mode
             )));
         }
-        let far = self.redis.clone().start(&self.place())?;
+        let far = self.redis.clone().start(&self.needs())?;
         self.over(far)
     }
 
-    pub(in crate::store) fn place(&self) -> Place {
-        Place {
-            wait: self.mode.wait(),
+    /// Returns what the near cache asks of the store under it.
+    pub(in crate::store) fn needs(&self) -> NearCacheNeeds {
+        NearCacheNeeds {
+            ack_delay: self.mode.ack_delay(),
             listens: self.mode.lease().is_some(),
         }
     }
 
+    /// Makes the store over one in Redis, whose log the memory goes by.
     pub(in crate::store) fn over(self, far: RedisStore) -> Result<TieredStore, Error> {
         let near = self.memory.build_with(far.log().share())?;
         Ok(TieredStore {
@@ -194,53 +199,59 @@ impl TieredStore {
         self.far.ready().await;
     }
 
-    /// Whether what this node knows is so new that memory may answer by itself.
-    fn holds_a_lease(&self, now: (Instant, SystemTime)) -> bool {
+    /// Returns whether what this node knows is so new that memory may answer by itself. From half of
+    /// the lease on, asks the log in the background.
+    fn holds_a_lease(&self, now: ClockReading) -> bool {
         let Some(lease) = self.mode.lease() else {
             return false;
         };
-        let age = self.far.node().lease.age(now);
-        if age.is_some_and(|age| age > lease / 2) && !self.far.node().is_down() {
-            self.far.node().follow_soon();
+        let follower = self.far.follower();
+        let age = follower.lease().age(now);
+        if age.is_some_and(|age| age > lease / 2) && !follower.is_down() {
+            follower.follow_soon();
         }
         age.is_some_and(|age| age <= lease)
     }
 
-    fn near(&self, key: KeyRef<'_>) -> Option<Stored> {
-        near(&self.near, key)
+    /// Returns whether memory goes on by itself, because Redis is down.
+    fn is_alone(&self) -> bool {
+        self.alone && self.far.follower().is_down()
     }
 
-    /// Asks the log alone, and lets memory answer if nothing is held against what it has.
-    fn confirm(&self, key: KeyRef<'_>, stored: Stored) -> Found {
-        let permit = match self.far.permit_to_look_up() {
+    /// Asks the log alone, and answers from memory if what it has is still valid.
+    fn confirm(
+        &self,
+        key: KeyRef<'_>,
+        stored: Stored,
+    ) -> MaybeReady<Result<Option<Stored>, Error>> {
+        let permit = match self.far.entries().permit_lookup() {
             Ok(permit) => permit,
             Err(error) => return MaybeReady::Now(Err(error)),
         };
-        let (node, memory, key) = (self.far.node().clone(), self.near.clone(), key.to_owned());
+        let (entries, memory) = (self.far.entries().clone(), self.near.clone());
+        let key = key.to_owned();
         MaybeReady::Later(Box::pin(async move {
             let _until_it_is_found = permit;
-            node.follow().await?;
+            entries.follower().follow().await?;
             if stored.is_valid(memory.log()) {
                 return Ok(Some(stored));
             }
-            let found = node.find(&key, true).await?;
-            Ok(promoted(&memory, key, found))
+            let found = entries.find(&key, Retention::Long).await?;
+            Ok(promote(&memory, key, found))
         }))
     }
 
     /// Looks in Redis, and keeps what is found there in memory.
-    fn fetch(&self, key: KeyRef<'_>) -> Found {
+    fn get_far(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         let (memory, owned) = (self.near.clone(), key.to_owned());
-        match self.far.find(key, true) {
+        match self.far.entries().get(key, Retention::Long) {
             MaybeReady::Now(answer) => MaybeReady::Now(answer),
             MaybeReady::Later(found) => MaybeReady::Later(Box::pin(async move {
-                Ok(promoted(&memory, owned, found.await?))
+                Ok(promote(&memory, owned, found.await?))
             })),
         }
     }
 }
-
-type Found = MaybeReady<Result<Option<Stored>, Error>>;
 
 fn near(memory: &MemoryStore, key: KeyRef<'_>) -> Option<Stored> {
     match memory.get(key) {
@@ -249,74 +260,63 @@ fn near(memory: &MemoryStore, key: KeyRef<'_>) -> Option<Stored> {
     }
 }
 
-/// Keeps what was found in Redis; where nothing was, what memory has may be of use yet, to be
-/// validated.
-fn promoted(memory: &MemoryStore, key: Key, found: Option<Stored>) -> Option<Stored> {
+/// Keeps what was found in Redis in memory. Where nothing was found, what memory has may still be of
+/// use, to be validated.
+fn promote(memory: &MemoryStore, key: Key, found: Option<Stored>) -> Option<Stored> {
     let Some(found) = found else {
         return near(memory, key.borrow()).filter(|stored| stored.is_valid(memory.log()));
     };
-    // Memory answers at once, and has no error to tell of.
+    // Memory answers at once, and cannot fail.
     let _ = memory.put(key, found.clone());
     Some(found)
 }
 
 impl Store for TieredStore {
-    fn get(&self, key: KeyRef<'_>) -> Found {
-        let now = Node::times();
-        let near = self.near(key);
-        let of_use = near
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
+        let now = ClockReading::now();
+        let near = near(&self.near, key);
+        let servable = near
             .as_ref()
-            .is_some_and(|stored| stored.is_of_use(self.log(), now.0));
-        if of_use && self.holds_a_lease(now) {
+            .is_some_and(|stored| stored.is_servable(self.log(), now.monotonic));
+        if servable && self.holds_a_lease(now) {
             return MaybeReady::Now(Ok(near));
         }
-        if self.alone && self.far.node().is_down() {
+        if self.is_alone() {
             return MaybeReady::Now(Ok(near));
         }
         match near {
-            Some(stored) if of_use => self.confirm(key, stored),
-            _ => self.fetch(key),
+            Some(stored) if servable => self.confirm(key, stored),
+            _ => self.get_far(key),
         }
     }
 
     fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         let far = self.far.put(key.clone(), stored.clone());
-        // Memory answers at once, and has no error to tell of.
+        // Memory answers at once, and cannot fail.
         let _ = self.near.put(key, stored);
         far
     }
 
     fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
+        // As above.
         let _ = self.near.remove(key);
         self.far.remove(key)
-    }
-
-    /// Adds in Redis alone: a count in memory would be one node's.
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
-        self.far.increment(key, by, ttl)
     }
 
     fn log(&self) -> &Log {
         self.far.log()
     }
 
-    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
-        let alone = self.alone && self.far.node().is_down();
-        match alone || self.holds_a_lease(Node::times()) {
-            true => MaybeReady::Now(Ok(())),
-            false => self.far.catch_up(),
-        }
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
     }
 
-    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
-        self.far.invalidate(invalidations)
+    /// Counts in Redis alone: a count in memory would be one node's.
+    fn counters(&self) -> Option<&dyn CounterStore> {
+        self.far.counters()
     }
 
-    fn ack_delay(&self) -> Duration {
-        self.far.ack_delay()
-    }
-
-    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<Claim> {
+    fn claim(&self, key: KeyRef<'_>) -> MaybeReady<FillLease> {
         self.far.claim(key)
     }
 
@@ -334,7 +334,7 @@ impl Store for TieredStore {
             NearCache::Lease(lease) => lease,
             NearCache::Strict | NearCache::LeaseAndWait(_) => Duration::ZERO,
         };
-        let health = self.far.node().health(bound);
+        let health = self.far.health_within(bound);
         match (health.state, self.alone) {
             (StoreState::Down, true) => StoreHealth {
                 state: StoreState::Degraded,
@@ -349,5 +349,22 @@ impl Store for TieredStore {
     /// Returns how much is in memory.
     fn usage(&self) -> Usage {
         self.near.usage()
+    }
+}
+
+impl SharedLog for TieredStore {
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        match self.is_alone() || self.holds_a_lease(ClockReading::now()) {
+            true => MaybeReady::Now(Ok(())),
+            false => self.far.shared_log().catch_up(),
+        }
+    }
+
+    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        self.far.shared_log().invalidate(invalidations)
+    }
+
+    fn ack_delay(&self) -> Duration {
+        self.far.shared_log().ack_delay()
     }
 }

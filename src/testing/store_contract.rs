@@ -24,7 +24,7 @@ use crate::entry::{Reuse, StoredResponse, StoredValue, Times, Variant, Variants}
 use crate::invalidate::{Invalidation, Log, Position, Subject, Verdict};
 use crate::key::{Key, KeyBuilder, KeyRef};
 use crate::pattern::Namespace;
-use crate::store::{MaybeReady, Store, Stored};
+use crate::store::{CounterStore, MaybeReady, Store, Stored};
 
 /// What a store did while it was checked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -196,16 +196,17 @@ impl Run {
     }
 
     async fn counters_count(&mut self, store: &dyn Store) {
-        let key = counter_key("counter");
-        let Ok(count) = store.increment(key.borrow(), 0, FOREVER).get().await else {
+        let Some(counters) = store.counters() else {
             return;
         };
         self.0.counts = true;
+        let key = counter_key("counter");
+        let count = add(counters, &key, 0, FOREVER).await;
         assert_eq!(count, 0, "a counter that nothing was added to");
         let mut expected = 0;
         for by in [5, -7, i64::MAX, 1] {
-            expected = match store.increment(key.borrow(), by, FOREVER).get().await {
-                // It may have been given up.
+            expected = match counters.increment(key.borrow(), by, FOREVER).get().await {
+                // It may have been evicted.
                 Ok(count) if count == by => by,
                 Ok(count) => {
                     assert_eq!(Some(count), expected.checked_add(by), "{expected} and {by}");
@@ -214,41 +215,42 @@ impl Run {
                 Err(error) => panic!("{expected} and {by} could not be added: {error:?}"),
             };
         }
-        let too_much = store.increment(key.borrow(), i64::MAX, FOREVER).get().await;
-        let count = add(store, &key, 0, FOREVER).await;
+        let too_much = counters.increment(key.borrow(), i64::MAX, FOREVER);
+        let too_much = too_much.get().await;
+        let count = add(counters, &key, 0, FOREVER).await;
         assert!(
             too_much.is_err() && count == expected || [0, i64::MAX].contains(&count),
             "a count that does not fit became {too_much:?}, and then {count}"
         );
         let found = get(store, key.borrow()).await;
         assert!(found.is_none(), "a counter was found as {found:?}");
-        remove(store, key.borrow()).await;
-        let count = add(store, &key, 0, FOREVER).await;
-        assert_eq!(count, 0, "a counter that was removed");
+        answer(counters.reset(key.borrow())).await;
+        let count = add(counters, &key, 0, FOREVER).await;
+        assert_eq!(count, 0, "a counter that was reset");
+        Self::counters_end(store, counters, &key).await;
+    }
+
+    async fn counters_end(store: &dyn Store, counters: &dyn CounterStore, key: &Key) {
         for _ in 0..3 {
-            let count = add(store, &key, 1, Duration::ZERO).await;
+            let count = add(counters, key, 1, Duration::ZERO).await;
             assert_eq!(count, 1, "a counter that ends at once");
         }
-        add(store, &key, 4, FOREVER).await;
-        answer(store.invalidate(&[Invalidation::everything()])).await;
-        let count = add(store, &key, 1, Duration::ZERO).await;
+        add(counters, key, 4, FOREVER).await;
+        invalidate_everything(store).await;
+        let count = add(counters, key, 1, Duration::ZERO).await;
         assert!(
             [5, 1].contains(&count),
-            "what was invalidated has to do with no counter: {count}"
+            "an invalidation has nothing to do with counters: {count}"
         );
     }
 
     async fn concurrent_additions_add_up(store: Arc<dyn Store>) {
-        let key = counter_key("shared");
-        // So that whoever is told of a count of one afterwards knows that the counter was given up.
-        if store
-            .increment(key.borrow(), 1, FOREVER)
-            .get()
-            .await
-            .is_err()
-        {
+        let Some(counters) = store.counters() else {
             return;
-        }
+        };
+        let key = counter_key("shared");
+        // A count of one afterwards then means that the counter was evicted.
+        add(counters, &key, 1, FOREVER).await;
         let (each, workers) = (repetitions(&*store, 2_000), 4);
         let add_up = |_| tokio::spawn(count_up(store.clone(), key.clone(), each));
         let adding: Vec<_> = (0..workers).map(add_up).collect();
@@ -260,7 +262,7 @@ impl Run {
         let expected = 2..=(each * workers) as i64 + 1;
         assert!(
             counts.first() == Some(&1) || counts.into_iter().eq(expected),
-            "additions at the same time were lost, or told a count that was another's"
+            "additions at the same time were lost, or two got the same count"
         );
     }
 
@@ -362,12 +364,12 @@ impl Run {
             is_valid(store, before, &subject),
             "nothing was invalidated yet"
         );
-        answer(store.invalidate(&[Invalidation::everything()])).await;
+        invalidate_everything(store).await;
         assert!(
             !is_valid(store, before, &subject),
             "the log does not hold an invalidation that was acknowledged"
         );
-        answer(store.catch_up()).await;
+        answer(store.shared_log().catch_up()).await;
         let behind = store.log().position();
         assert!(behind > before, "an invalidation takes a position");
         assert!(
@@ -381,7 +383,7 @@ impl Run {
             let stored = Stored::Response(marked(store, n as usize, n));
             put(store, &key(&n.to_string()), &stored).await;
         }
-        answer(store.invalidate(&[Invalidation::everything()])).await;
+        invalidate_everything(store).await;
         let fresh = Stored::Response(response(store, "/", Bytes::from_static(b"made since")));
         put(store, &key("made since"), &fresh).await;
         let steps = (0..100_000).take_while(|_| store.sweep()).count();
@@ -432,8 +434,10 @@ async fn work(store: Arc<dyn Store>, mut random: Random) {
 /// Adds one, again and again, and returns the counts that came back.
 async fn count_up(store: Arc<dyn Store>, key: Key, times: u64) -> Vec<i64> {
     let mut counts = Vec::new();
-    for _ in 0..times {
-        counts.push(add(&*store, &key, 1, FOREVER).await);
+    if let Some(counters) = store.counters() {
+        for _ in 0..times {
+            counts.push(add(counters, &key, 1, FOREVER).await);
+        }
     }
     counts
 }
@@ -529,8 +533,13 @@ fn is_valid(store: &dyn Store, position: Position, subject: &Subject) -> bool {
     store.log().verdict(position, subject.borrow()) == Verdict::Valid
 }
 
-async fn add(store: &dyn Store, key: &Key, by: i64, ttl: Duration) -> i64 {
-    answer(store.increment(key.borrow(), by, ttl)).await
+async fn add(counters: &dyn CounterStore, key: &Key, by: i64, ttl: Duration) -> i64 {
+    answer(counters.increment(key.borrow(), by, ttl)).await
+}
+
+async fn invalidate_everything(store: &dyn Store) {
+    let everything = [Invalidation::everything()];
+    answer(store.shared_log().invalidate(&everything)).await;
 }
 
 async fn put(store: &dyn Store, key: &Key, stored: &Stored) {

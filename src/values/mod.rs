@@ -16,7 +16,7 @@ use crate::state::CacheState;
 use crate::telemetry::{ValueEvent, ValueStats};
 
 mod codec;
-mod counter;
+mod counters;
 mod fill;
 mod options;
 mod space;
@@ -24,6 +24,7 @@ mod space;
 use space::{Address, Space, TURN};
 
 pub use codec::{Codec, Json};
+pub use counters::Counters;
 
 /// How long a value may be used unless it is said otherwise. There is no request, and so no policy,
 /// that would say it; five minutes is what teams write down for what they have not thought about.

@@ -85,7 +85,7 @@ impl Space {
 
     /// Asks for what other nodes have invalidated, and returns the position behind it.
     pub(super) async fn latest_position(&self) -> Result<Position, Error> {
-        self.answer(Operation::Get, self.cache.store.catch_up())
+        self.answer(Operation::Get, self.cache.store.shared_log().catch_up())
             .await?;
         Ok(self.position())
     }

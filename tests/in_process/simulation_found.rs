@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tower_response_cache::{
     CacheDirective, CacheLayer, Error, Evict, Invalidation, Key, KeyRef, Log, MaybeReady,
-    MemoryStore, Policy, Routes, Store, Stored, Usage,
+    MemoryStore, Policy, Routes, SharedLog, Store, Stored, Usage,
 };
 
 use crate::support::{Bench, Gate, MINUTE, Origin, request, respond, seconds, sent, settle};
@@ -145,15 +145,25 @@ impl Store for Forgetful {
         self.store.log()
     }
 
-    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
-        match self.stuck.load(Ordering::SeqCst) {
-            true => MaybeReady::Later(Box::pin(std::future::pending())),
-            false => self.store.invalidate(what),
-        }
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
     }
 
     fn usage(&self) -> Usage {
         self.store.usage()
+    }
+}
+
+impl SharedLog for Forgetful {
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        match self.stuck.load(Ordering::SeqCst) {
+            true => MaybeReady::Later(Box::pin(std::future::pending())),
+            false => self.store.log().invalidate(what),
+        }
+    }
+
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tower_response_cache::testing::store_contract;
 use tower_response_cache::{
-    Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, NoStore, Store, Stored, Usage,
+    CounterStore, Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, NoStore,
+    SharedLog, Store, Stored, Usage,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,7 +182,6 @@ impl Store for Careless {
     fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         if self.fault != Fault::DoesNotRemove {
             self.shelf().remove(&self.name(key));
-            self.counters.lock().unwrap().remove(key.as_bytes());
         }
         MaybeReady::Now(Ok(()))
     }
@@ -198,6 +198,37 @@ impl Store for Careless {
         MaybeReady::Now(Ok(found))
     }
 
+    fn log(&self) -> &Log {
+        &self.log
+    }
+
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
+    }
+
+    fn counters(&self) -> Option<&dyn CounterStore> {
+        Some(self)
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+impl SharedLog for Careless {
+    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        if self.fault != Fault::ForgetsInvalidations {
+            self.log.append(invalidations);
+        }
+        MaybeReady::Now(Ok(()))
+    }
+
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
+    }
+}
+
+impl CounterStore for Careless {
     fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
         let (counters, key): (_, Box<[u8]>) = (self.counters.clone(), key.as_bytes().into());
         let mut held = self.counters.lock().unwrap();
@@ -220,18 +251,8 @@ impl Store for Careless {
         }))
     }
 
-    fn log(&self) -> &Log {
-        &self.log
-    }
-
-    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
-        if self.fault != Fault::ForgetsInvalidations {
-            self.log.append(invalidations);
-        }
+    fn reset(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
+        self.counters.lock().unwrap().remove(key.as_bytes());
         MaybeReady::Now(Ok(()))
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
     }
 }

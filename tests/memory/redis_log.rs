@@ -86,7 +86,8 @@ async fn neither_redis_nor_the_nodes_grow_with_what_is_invalidated() {
         tokio::time::sleep(PAUSE).await;
         // Each by an invalidation of its own, as writes would that come at the same time.
         let due = (began.elapsed().as_secs_f64() * f64::from(PATTERNS_A_SECOND)) as u32;
-        let recorded = (number..due).map(|number| writer.invalidate(&[pattern(number)]).get());
+        let recorded =
+            (number..due).map(|number| writer.shared_log().invalidate(&[pattern(number)]).get());
         for recorded in join_all(recorded).await {
             recorded.unwrap();
         }

@@ -245,7 +245,7 @@ async fn exercise(redis: &Redis, name: &str, rights: &[&str]) {
     let tiered = tiered.near_cache(NearCache::Strict).build().unwrap();
     let near = TieredStore::builder().redis(builder()).build().unwrap();
     let bench = bench(tiered);
-    let counters = bench.handle.values::<()>("counters").ttl(MINUTE);
+    let counters = bench.handle.counters("counters").unwrap().ttl(MINUTE);
     for round in 0..10 {
         bench.get(&format!("/{round}")).await;
         let _ = counters.increment(&round.to_string(), 1).await;
@@ -362,6 +362,7 @@ async fn the_log_costs_what_the_page_says() {
     for first in (0..10_000).step_by(500) {
         let some = (first..first + 500).map(|number| Invalidation::uri(uri(number)));
         store
+            .shared_log()
             .invalidate(&some.collect::<Vec<_>>())
             .get()
             .await

@@ -96,7 +96,7 @@ async fn a_full_log_forgets_the_oldest_and_what_was_stored_before() {
     node.get_until("/old", "HIT").await;
     for number in 0..200 {
         let what = [Invalidation::uri(format!("/things/{number}"))];
-        store.invalidate(&what).get().await.unwrap();
+        store.shared_log().invalidate(&what).get().await.unwrap();
     }
     let members = redis.ask("ZCARD {tower-response-cache}:L").number();
     assert!((60..=68).contains(&members), "{members}");
@@ -159,6 +159,7 @@ async fn where_what_expires_goes_first_the_log_stays() {
     let origin = Origin::new(|_, _| async { respond(200, &[], vec![b'x'; 20_000]) });
     let node = Node::with_origin(store.clone(), origin);
     store
+        .shared_log()
         .invalidate(&[Invalidation::tag("old")])
         .get()
         .await

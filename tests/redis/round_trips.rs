@@ -22,7 +22,7 @@ async fn a_lookup_and_an_invalidation_are_one_round_trip_each() {
     let many: Vec<_> = (0..100)
         .map(|number| Invalidation::uri(format!("/things/{number}")))
         .collect();
-    store.invalidate(&many).get().await.unwrap();
+    store.shared_log().invalidate(&many).get().await.unwrap();
     let calls = |command: &str| redis.info(&format!("cmdstat_{command}"));
     assert!(calls("get").starts_with("calls=10,"), "{}", calls("get"));
     assert!(

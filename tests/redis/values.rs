@@ -116,7 +116,7 @@ async fn counters_add_up_over_nodes_and_end_when_they_were_first_to() {
         Node::tiered(&redis, NearCache::default()).await,
     ];
     let logins = nodes.each_ref().map(|node| {
-        let logins = node.bench.handle.values::<()>("logins");
+        let logins = node.bench.handle.counters("logins").unwrap();
         logins.ttl(Duration::from_secs(600))
     });
     logins[0].increment("n", 0).await.unwrap();
@@ -150,8 +150,8 @@ async fn counters_add_up_over_nodes_and_end_when_they_were_first_to() {
     assert_eq!(logins[0].increment("n", 1).await.unwrap(), 801);
     assert!((1..=60_000).contains(&left()), "{}", left());
     logins[1].reset("n").await.unwrap();
-    let for_ever = logins[0].ttl(Duration::MAX);
-    assert_eq!(for_ever.increment("n", i64::MAX).await.unwrap(), i64::MAX);
+    let forever = logins[0].ttl(Duration::MAX);
+    assert_eq!(forever.increment("n", i64::MAX).await.unwrap(), i64::MAX);
     assert_eq!(left(), -1);
     assert!(logins[0].increment("n", 1).await.is_err());
     assert_eq!(logins[0].increment("n", -1).await.unwrap(), i64::MAX - 1);
@@ -163,12 +163,13 @@ async fn without_redis_closures_are_called_and_nothing_waits() {
     let mut redis = Redis::start();
     let node = Node::on(&redis).await;
     let numbers = node.bench.handle.values::<u32>("numbers");
+    let counters = node.bench.handle.counters("numbers").unwrap();
     redis.kill();
     for number in 0..20 {
         let made = numbers.get_or_insert_with("n", async || Ok::<_, ()>(number));
         assert_eq!(made.await, Ok(number));
     }
     assert!(numbers.get("n").await.is_err());
-    assert!(numbers.increment("n", 1).await.is_err());
+    assert!(counters.increment("n", 1).await.is_err());
     assert!(numbers.remove("n").await.is_err());
 }

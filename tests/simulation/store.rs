@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tower_response_cache::{
-    Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, Store, Stored, Usage,
+    Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, SharedLog, Store, Stored, Usage,
 };
 
 use crate::world::World;
@@ -68,9 +68,8 @@ impl Store for FickleStore {
         self.memory.log()
     }
 
-    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
-        let invalidations = invalidations.to_vec();
-        self.later(move |memory| memory.invalidate(&invalidations))
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
     }
 
     fn sweep(&self) -> bool {
@@ -79,5 +78,16 @@ impl Store for FickleStore {
 
     fn usage(&self) -> Usage {
         self.memory.usage()
+    }
+}
+
+impl SharedLog for FickleStore {
+    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        let invalidations = invalidations.to_vec();
+        self.later(move |memory| memory.log().invalidate(&invalidations))
+    }
+
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 }

@@ -26,11 +26,11 @@ fn replica() -> Replica {
 
 fn verdict(replica: &Replica, shared: SharedPosition, path: &str) -> Option<Verdict> {
     match replica.local(shared) {
-        Local::At(position) => {
+        LocalPosition::At(position) => {
             let subject = Subject::new(path, None, []);
             Some(replica.log().verdict(position, subject.borrow()))
         }
-        Local::Ahead | Local::Lost => None,
+        LocalPosition::Ahead | LocalPosition::Lost => None,
     }
 }
 
@@ -67,7 +67,7 @@ fn a_local_position_is_sent_out_as_the_number_that_was_known_then() {
     replica.catch_up(replica.head(), &delta(A, 9, 0, &[]));
     assert_eq!(replica.shared(three), Some(at(A, 3)));
     assert_eq!(replica.shared(replica.log().position()), Some(at(A, 9)));
-    assert_eq!(replica.local(at(A, 3)), Local::At(three));
+    assert_eq!(replica.local(at(A, 3)), LocalPosition::At(three));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_new_epoch_ends_all_that_was_made_before_it() {
     assert_eq!(now(old), Verdict::Invalid);
     assert_eq!(replica.shared(old), None);
     assert_eq!(now(replica.log().position()), Verdict::Valid);
-    assert_eq!(replica.local(at(A, 9)), Local::Lost);
+    assert_eq!(replica.local(at(A, 9)), LocalPosition::Lost);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use self::shard::Shard;
 use self::sweep::{Sweep, Swept};
-use super::{MaybeReady, Store, Stored, Usage};
+use super::{CounterStore, MaybeReady, Store, Stored, Usage};
 use crate::clock::Clock;
 use crate::entry::StoredResponse;
 use crate::error::Error;
@@ -22,6 +22,7 @@ use crate::key::{Key, KeyRef};
 use crate::{
     invalidate::{Invalidation, Verdict},
     mutant,
+    store::SharedLog,
 };
 
 mod shard;
@@ -243,29 +244,17 @@ impl Store for MemoryStore {
         MaybeReady::Now(Ok(()))
     }
 
-    /// Adds under the lock of the counter's shard. Counters take room as entries do, and end by the
-    /// store's own [`clock`](MemoryStoreBuilder::clock).
-    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
-        let (shard, now) = (self.shard(key), self.clock.instant());
-        if by == 0 {
-            return MaybeReady::Now(Ok(shard.count(key, now)));
-        }
-        let (count, evicted) = shard.increment(key, by, now.checked_add(ttl), now);
-        self.evictions.fetch_add(evicted, Ordering::Relaxed);
-        MaybeReady::Now(count.ok_or_else(|| Error::store("the count would not fit into 64 bits")))
-    }
-
     fn log(&self) -> &Log {
         &self.log
     }
 
     #[cfg(mutants)]
-    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
-        match mutant::is(mutant::Mutant::DeleteOnly) {
-            true => self.delete(what),
-            false => drop(self.log.append(what)),
-        }
-        MaybeReady::Now(Ok(()))
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
+    }
+
+    fn counters(&self) -> Option<&dyn CounterStore> {
+        Some(self)
     }
 
     /// Looks at no more than 256 entries, which takes some 50 µs, or 150 when something has been
@@ -304,6 +293,40 @@ impl Store for MemoryStore {
             swept_invalidated: self.swept.invalidated.load(Ordering::Relaxed),
             swept_expired: self.swept.expired.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Counters take room as entries do, and end by the store's own
+/// [`clock`](MemoryStoreBuilder::clock).
+impl CounterStore for MemoryStore {
+    /// Adds under the lock of the counter's shard.
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
+        let (shard, now) = (self.shard(key), self.clock.instant());
+        if by == 0 {
+            return MaybeReady::Now(Ok(shard.count(key, now)));
+        }
+        let (count, evicted) = shard.increment(key, by, now.checked_add(ttl), now);
+        self.evictions.fetch_add(evicted, Ordering::Relaxed);
+        MaybeReady::Now(count.ok_or_else(|| Error::store("the count would not fit into 64 bits")))
+    }
+
+    fn reset(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
+        self.remove(key)
+    }
+}
+
+#[cfg(mutants)]
+impl SharedLog for MemoryStore {
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        match mutant::is(mutant::Mutant::DeleteOnly) {
+            true => self.delete(what),
+            false => drop(self.log.append(what)),
+        }
+        MaybeReady::Now(Ok(()))
+    }
+
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the store asks of Redis: a handful of operations, each of which may fail.
+//! The seam to Redis: a handful of operations, each of which may fail.
 
 use std::fmt;
 use std::future::Future;
@@ -7,39 +7,38 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::names::Name;
 use crate::error::Error;
 use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 
-/// A server, or several, that speak Redis. Nothing here waits longer than the store's deadline.
+/// A server, or several, that speak Redis. No operation takes longer than the store's deadline.
 pub(super) trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Records invalidations in the shared log, and asks what it holds behind a known position.
-    fn follow(&self, ask: Question) -> Pending<Followed>;
+    fn follow(&self, question: Question) -> Operation<Followed>;
 
     /// Reads a value.
-    fn get(&self, name: Name) -> Pending<Option<Bytes>>;
+    fn get(&self, name: Name) -> Operation<Option<Bytes>>;
 
-    /// Writes a value, for a limited time.
-    fn set(&self, name: Name, value: Bytes, keep: Duration) -> Pending<()>;
+    /// Writes a value that expires after `ttl`.
+    fn set(&self, name: Name, value: Bytes, ttl: Duration) -> Operation<()>;
 
     /// Removes a value.
-    fn remove(&self, name: Name) -> Pending<()>;
+    fn remove(&self, name: Name) -> Operation<()>;
 
-    /// Adds to a counter, which is kept for so long if it was not there before, and returns its count.
-    fn increment(&self, name: Name, by: i64, keep: Duration) -> Pending<i64>;
+    /// Adds to a counter, and returns its count. A counter that is new expires after `ttl`.
+    fn increment(&self, name: Name, by: i64, ttl: Duration) -> Operation<i64>;
 
     /// Writes a value if there is none, and returns whether it did.
-    fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Pending<bool>;
+    fn claim(&self, name: Name, value: Bytes, ttl: Duration) -> Operation<bool>;
 
-    /// Gives up connections that seem to be dead.
+    /// Replaces connections that seem to be dead.
     fn reconnect(&self);
 }
 
-pub(super) type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+/// An operation under way.
+pub(super) type Operation<T> = Pin<Box<dyn Future<Output = Result<T, RedisFailure>> + Send>>;
 
-/// The name of a value in Redis. Made of digests alone: no bytes of a user's get into it.
-pub(super) type Name = Box<str>;
-
-/// What is asked of the shared log.
+/// A question to the shared log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Question {
     /// What this node knows.
@@ -52,7 +51,7 @@ pub(super) struct Question {
     pub(super) new_epoch: Epoch,
 }
 
-/// What the shared log answers.
+/// The shared log's answer.
 #[derive(Clone, Debug)]
 pub(super) struct Followed {
     pub(super) delta: Delta,
@@ -62,7 +61,7 @@ pub(super) struct Followed {
 
 /// Why an operation failed.
 #[derive(Clone, Debug)]
-pub(in crate::store) enum Failure {
+pub(in crate::store) enum RedisFailure {
     /// No answer in time.
     Timeout,
     /// No connection, or one that broke.
@@ -73,7 +72,7 @@ pub(in crate::store) enum Failure {
     NotTried,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RedisFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout => f.write_str("Redis did not answer in time"),
@@ -84,10 +83,10 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<RedisFailure> for Error {
+    fn from(failure: RedisFailure) -> Self {
         match failure {
-            Failure::NotTried => Self::unavailable(failure.to_string()),
+            RedisFailure::NotTried => Self::unavailable(failure.to_string()),
             _ => Self::store(failure.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! Questions to the shared log, each asked for all who wait at that time.
+//! Questions to the shared log, each sent for everyone who waits at that time.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -6,99 +6,99 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::backend::Failure;
+use super::backend::RedisFailure;
 use crate::invalidate::{Intent, Invalidation, Log};
 use crate::mutant::{self, Mutant};
 
-/// So many questions are under way at a time. Whoever comes meanwhile shares the next one: Redis
-/// has no more to do than this for each of its round trips, whatever the traffic.
+/// How many questions are under way at a time. Callers that come meanwhile share the next one, so
+/// Redis answers at most this many per round trip, whatever the traffic.
 const MOST_RUNNING: usize = 4;
 
-/// Above this, invalidations that could not be recorded become one, of everything.
+/// Above this number, invalidations that could not be recorded become one of everything.
 const MOST_PENDING: usize = 4096;
 
 /// The questions of one node.
 ///
-/// Whoever needs to know what was recorded before he asked joins the next question to be *sent*:
+/// A caller that has to know what was recorded before it asked joins the next question to be *sent*:
 /// one that is under way may have been answered before. Invalidations ride along with the next
-/// question, and with the one after it until they are known to be recorded. So whatever a node has
-/// not been able to record goes out before anything else is believed.
+/// question, and with each one after it until they are known to be recorded. So nothing that the
+/// server answers is believed before it has what this node could not record.
 #[derive(Debug, Default)]
-pub(super) struct Batches(Mutex<State>);
+pub(super) struct Batches(Mutex<BatchQueue>);
 
 #[derive(Debug, Default)]
-struct State {
+struct BatchQueue {
     running: usize,
     next: Option<Arc<Batch>>,
-    pending: VecDeque<Group>,
+    pending: VecDeque<PendingGroup>,
     #[cfg(mutants)]
     latest: std::sync::Weak<Batch>,
 }
 
-/// Invalidations that were asked for together.
+/// Invalidations that were asked for together, and are not known to be recorded.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct PendingGroup {
     pub(super) what: Box<[Invalidation]>,
-    /// Keeps what they match out of use on this node until they are recorded.
+    /// Keeps this node from using what they match until they are recorded.
     intent: Option<Intent>,
 }
 
 /// One question, not sent yet or under way.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    end: OnceLock<Result<(), Failure>>,
+    end: OnceLock<Result<(), RedisFailure>>,
     ended: Notify,
 }
 
 impl Batches {
     /// Joins the next question, which records `group` too. Returns it, and whether the caller has to
-    /// have it [run](Self::take).
-    pub(super) fn join(&self, group: Option<Group>) -> (Arc<Batch>, bool) {
-        let mut state = self.lock();
+    /// start a task that [takes](Self::take) and sends questions.
+    pub(super) fn join(&self, group: Option<PendingGroup>) -> (Arc<Batch>, bool) {
+        let mut queue = self.lock();
         #[cfg(mutants)]
-        if let Some(running) = state.joined(group.is_none()) {
+        if let Some(running) = queue.joined(group.is_none()) {
             return (running, false);
         }
-        state.pending.extend(group);
-        if let Some(next) = &state.next {
+        queue.pending.extend(group);
+        if let Some(next) = &queue.next {
             return (next.clone(), false);
         }
         let batch = Arc::new(Batch::default());
         #[cfg(mutants)]
-        state.latest.clone_from(&Arc::downgrade(&batch));
-        state.next = Some(batch.clone());
-        let runs = state.running < MOST_RUNNING;
-        state.running += usize::from(runs);
+        queue.latest.clone_from(&Arc::downgrade(&batch));
+        queue.next = Some(batch.clone());
+        let runs = queue.running < MOST_RUNNING;
+        queue.running += usize::from(runs);
         (batch, runs)
     }
 
-    /// Takes the next question, for one who runs them; `None` ends the run.
-    pub(super) fn take(&self) -> Option<(Arc<Batch>, VecDeque<Group>)> {
-        let mut state = self.lock();
-        match state.next.take() {
-            Some(batch) => Some((batch, mem::take(&mut state.pending))),
+    /// Takes the next question, for a task that sends them; `None` ends the task.
+    pub(super) fn take(&self) -> Option<(Arc<Batch>, VecDeque<PendingGroup>)> {
+        let mut queue = self.lock();
+        match queue.next.take() {
+            Some(batch) => Some((batch, mem::take(&mut queue.pending))),
             None => {
-                state.running -= 1;
+                queue.running -= 1;
                 None
             }
         }
     }
 
-    /// Takes what waits to be recorded.
-    pub(super) fn take_pending(&self) -> VecDeque<Group> {
+    /// Takes the invalidations that wait to be recorded.
+    pub(super) fn take_pending(&self) -> VecDeque<PendingGroup> {
         mem::take(&mut self.lock().pending)
     }
 
-    /// Keeps groups to be recorded later, before those that came since.
-    pub(super) fn give_back(&self, groups: VecDeque<Group>, log: &Log) {
+    /// Puts groups back to be recorded later, before those that came since.
+    pub(super) fn put_back(&self, groups: VecDeque<PendingGroup>, log: &Log) {
         if mutant::is(Mutant::PendingNotSentAgain) {
             return;
         }
-        let mut state = self.lock();
+        let mut queue = self.lock();
         for group in groups.into_iter().rev() {
-            state.pending.push_front(group);
+            queue.pending.push_front(group);
         }
-        state.bound(log);
+        queue.bound(log);
     }
 
     /// Returns how many invalidations wait to be recorded.
@@ -106,17 +106,17 @@ impl Batches {
         self.lock().pending()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BatchQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl BatchQueue {
     fn pending(&self) -> usize {
         self.pending.iter().map(|group| group.what.len()).sum()
     }
 
-    /// What must not be joined: a question that has been sent.
+    /// Returns what must not be joined: a question that has been sent.
     #[cfg(mutants)]
     fn joined(&self, asks_only: bool) -> Option<Arc<Batch>> {
         let is_missing = mutant::is(Mutant::RunningRoundJoined) && asks_only;
@@ -126,8 +126,8 @@ impl State {
 
     fn bound(&mut self, log: &Log) {
         if self.pending() > MOST_PENDING {
-            let everything = Group::held(&[Invalidation::everything()], log);
-            // Replaced first and dropped then: there is no moment at which nothing is held.
+            let everything = PendingGroup::held(&[Invalidation::everything()], log);
+            // Replaced first and dropped then: at no moment is anything unheld.
             let replaced = mem::replace(&mut self.pending, VecDeque::from([everything]));
             for group in replaced {
                 group.recorded();
@@ -136,8 +136,8 @@ impl State {
     }
 }
 
-impl Group {
-    /// Keeps what these match out of use on this node from now on.
+impl PendingGroup {
+    /// Keeps this node from using what these match from now on.
     pub(super) fn held(what: &[Invalidation], log: &Log) -> Self {
         let held = !mutant::is(Mutant::PendingNotHeld);
         Self {
@@ -146,7 +146,7 @@ impl Group {
         }
     }
 
-    /// Ends the hold: the log has recorded these.
+    /// Ends that: the log has recorded these.
     pub(super) fn recorded(self) {
         if let Some(intent) = self.intent {
             intent.abandon();
@@ -155,7 +155,7 @@ impl Group {
 }
 
 impl Batch {
-    pub(super) fn end(&self, end: Result<(), Failure>) {
+    pub(super) fn end(&self, end: Result<(), RedisFailure>) {
         if self.end.set(end).is_ok() {
             self.ended.notify_waiters();
         }
@@ -166,13 +166,16 @@ impl Batch {
     /// # Cancel safety
     ///
     /// May be dropped at any time.
-    pub(super) async fn ended(&self) -> Result<(), Failure> {
-        // Before the look at the end: a notification in between is not missed.
+    pub(super) async fn ended(&self) -> Result<(), RedisFailure> {
+        // Registered before the end is looked at, so that no notification is missed.
         let ended = self.ended.notified();
         if self.end.get().is_none() {
             ended.await;
         }
         // Nobody is notified before the end is set.
-        self.end.get().cloned().unwrap_or(Err(Failure::NotTried))
+        self.end
+            .get()
+            .cloned()
+            .unwrap_or(Err(RedisFailure::NotTried))
     }
 }

@@ -1,30 +1,30 @@
-//! When to stop asking Redis.
+//! A circuit breaker: when to stop asking Redis.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many failures in a row open the breaker,
+/// This many failures in a row open the breaker,
 const IN_A_ROW: u32 = 5;
 
-/// or so many within a second, if they are half of all.
+/// or this many within a second, if they are half of all operations.
 const IN_A_SECOND: u32 = 10;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Counts failures, and says when requests had better not wait for Redis at all.
+/// OperationCounts failures, and says when requests had better not wait for Redis at all.
 ///
 /// While it is open only probes in the background go to Redis; the first that succeeds closes it.
 #[derive(Debug)]
 pub(super) struct Breaker {
     open: AtomicBool,
-    counts: Mutex<Counts>,
+    counts: Mutex<OperationCounts>,
 }
 
 #[derive(Debug)]
-struct Counts {
+struct OperationCounts {
     in_a_row: u32,
-    /// The second that the two below are counted in.
+    /// The beginning of the second that the two below are counted in.
     since: Instant,
     succeeded: u32,
     failed: u32,
@@ -37,7 +37,7 @@ impl Breaker {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             open: AtomicBool::new(true),
-            counts: Mutex::new(Counts {
+            counts: Mutex::new(OperationCounts {
                 in_a_row: 0,
                 since: now,
                 succeeded: 0,
@@ -48,7 +48,7 @@ impl Breaker {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        // Acquire: who sees it closed sees what the successful probe brought.
+        // Acquire: a thread that sees it closed sees what the successful probe brought.
         self.open.load(Ordering::Acquire)
     }
 
@@ -88,12 +88,12 @@ impl Breaker {
         self.open.store(false, Ordering::Release);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, OperationCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Counts {
+impl OperationCounts {
     fn turn(&mut self, now: Instant) {
         if now.saturating_duration_since(self.since) >= SECOND {
             (self.since, self.succeeded, self.failed) = (now, 0, 0);

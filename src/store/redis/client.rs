@@ -1,4 +1,6 @@
-//! Redis through fred. No other module knows of fred, but the builder that configures it.
+//! The backend through fred, which the other modules know only as a [`Backend`].
+//!
+//! Only this module, `connect`, `reconnect` and `notifications` name fred's types.
 
 use std::fmt;
 use std::pin::pin;
@@ -14,15 +16,18 @@ use fred::types::config::Options;
 use fred::types::scripts::Script;
 use fred::types::{ClusterHash, CustomCommand, Expiration, SetOptions, Value};
 
-use super::backend::{Backend, Failure, Followed, Name, Pending, Question};
-use super::reconnect::Connected;
+use super::backend::{Backend, Followed, Operation, Question, RedisFailure};
+use super::connect::Connections;
+use super::names::{Name, Names};
+use super::reconnect::Reconnector;
 use crate::hexadecimal::hexadecimal;
 use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 
-/// See the script.
+/// The script that records in the log and asks it. Its head describes it.
 const FOLLOW: &str = include_str!("follow.lua");
 
-/// Adds to a counter. Numbers of Lua's are exact up to 2^53 only, so that the count is told as text.
+/// The script that adds to a counter. Lua's numbers are exact up to 2^53 only, so the count is returned
+/// as text.
 const INCREMENT: &str = "
 local new = redis.call('EXISTS', KEYS[1]) == 0
 redis.call('INCRBY', KEYS[1], ARGV[1])
@@ -30,42 +35,42 @@ local count = redis.call('GET', KEYS[1])
 if new and ARGV[2] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return count";
 
-/// A node that has more to catch up with than this starts anew instead.
-const MOST_TOLD: usize = 8192;
+/// A node that has more invalidations to catch up with than this starts anew instead.
+const MOST_REPORTED: usize = 8192;
 
 /// Operations on connections that are open already.
-pub(super) struct Fred {
+pub(super) struct FredBackend {
     clients: Vec<WithOptions<Client>>,
-    _connected: Vec<Connected>,
-    /// Whose turn it is.
+    /// Keep the clients connected for as long as this lives.
+    _reconnectors: Vec<Reconnector>,
+    /// The client whose turn it is.
     next: AtomicUsize,
     deadline: Duration,
-    log: Arc<Log>,
-    increment: Arc<Lua>,
+    log: Arc<LogScript>,
+    increment: Arc<CachedScript>,
 }
 
 /// The log on the server, and the script that asks it.
-struct Log {
-    follow: Lua,
+struct LogScript {
+    follow: CachedScript,
     key: Str,
     slot: ClusterHash,
     channel: Str,
-    /// How many invalidations it tells apart.
+    /// How many different invalidations it tells apart.
     capacity: usize,
 }
 
 /// A script, and the name that a server which has run it once knows it by.
-struct Lua {
+struct CachedScript {
     text: &'static str,
     hash: Str,
 }
 
-impl Fred {
+impl FredBackend {
     pub(super) fn new(
-        clients: &[Client],
-        connected: Vec<Connected>,
+        connections: Connections,
         deadline: Duration,
-        namespace: &str,
+        names: &Names,
         capacity: usize,
     ) -> Self {
         let options = Options {
@@ -77,18 +82,18 @@ impl Fred {
         };
         let with_options = |client: &Client| client.with_options(&options);
         Self {
-            clients: clients.iter().map(with_options).collect(),
-            _connected: connected,
+            clients: connections.clients.iter().map(with_options).collect(),
+            _reconnectors: connections.reconnectors,
             next: AtomicUsize::new(0),
             deadline,
-            log: Arc::new(Log {
-                follow: Lua::new(FOLLOW),
-                slot: ClusterHash::from(log_key(namespace).as_bytes()),
-                key: log_key(namespace).into(),
-                channel: channel(namespace).into(),
+            log: Arc::new(LogScript {
+                follow: CachedScript::new(FOLLOW),
+                slot: ClusterHash::from(names.log().as_bytes()),
+                key: names.log().into(),
+                channel: names.channel().into(),
                 capacity,
             }),
-            increment: Arc::new(Lua::new(INCREMENT)),
+            increment: Arc::new(CachedScript::new(INCREMENT)),
         }
     }
 
@@ -100,8 +105,9 @@ impl Fred {
 
     /// Bounds an operation. fred bounds it as well, but not while it is about to reconnect.
     ///
-    /// Progress where it stays: fred's futures are of many KiB, and would be moved with all of them.
-    fn bounded<T, F>(&self, operation: impl FnOnce() -> F + Send + 'static) -> Pending<T>
+    /// The operation is made where it stays: fred's futures are of many KiB, and would be moved with
+    /// all of them.
+    fn bounded<T, F>(&self, operation: impl FnOnce() -> F + Send + 'static) -> Operation<T>
     where
         F: Future<Output = Result<T, fred::error::Error>> + Send,
     {
@@ -109,75 +115,66 @@ impl Fred {
         Box::pin(async move {
             let operation = pin!(operation());
             match tokio::time::timeout(deadline, operation).await {
-                Ok(answer) => answer.map_err(Failure::from),
-                Err(_) => Err(Failure::Timeout),
+                Ok(answer) => answer.map_err(RedisFailure::from),
+                Err(_) => Err(RedisFailure::Timeout),
             }
         })
     }
 }
 
-/// The key of a namespace's log.
-pub(super) fn log_key(namespace: &str) -> String {
-    format!("{{{namespace}}}:L")
-}
-
-/// The channel on which new invalidations are announced.
-pub(super) fn channel(namespace: &str) -> String {
-    format!("{{{namespace}}}:P")
-}
-
-impl Backend for Fred {
-    fn follow(&self, ask: Question) -> Pending<Followed> {
+impl Backend for FredBackend {
+    fn follow(&self, question: Question) -> Operation<Followed> {
         let (client, log) = (self.client(), self.log.clone());
-        let known = ask.known;
+        let known = question.known;
         let asked = self.bounded(async move || {
-            let only_asks = ask.known.is_some() && ask.end.is_none() && ask.groups.is_empty();
+            let only_asks =
+                question.known.is_some() && question.end.is_none() && question.groups.is_empty();
             if only_asks {
-                let answer = log.run(&client, log.question(&ask)).await?;
+                let answer = log.run(&client, log.short_arguments(&question)).await?;
                 if !wants_a_name(&answer) {
                     return Ok(answer);
                 }
             }
-            log.run(&client, log.order(&ask)).await
+            log.run(&client, log.arguments(&question)).await
         });
         Box::pin(async move { read(asked.await?, known) })
     }
 
-    fn get(&self, name: Name) -> Pending<Option<Bytes>> {
+    fn get(&self, name: Name) -> Operation<Option<Bytes>> {
         let client = self.client();
         self.bounded(async move || {
             match client.get(&*name).await {
-                // Something else than we store: told apart by the form it does not have.
+                // Nothing that this crate stores: the caller refuses it, for it lacks the form.
                 Err(error) if error.details().starts_with("WRONGTYPE") => Ok(Some(Bytes::new())),
                 answer => answer,
             }
         })
     }
 
-    fn set(&self, name: Name, value: Bytes, keep: Duration) -> Pending<()> {
+    fn set(&self, name: Name, value: Bytes, ttl: Duration) -> Operation<()> {
         let client = self.client();
-        self.bounded(async move || client.set(&*name, value, expiry(keep), None, false).await)
+        self.bounded(async move || client.set(&*name, value, expiry(ttl), None, false).await)
     }
 
-    fn remove(&self, name: Name) -> Pending<()> {
+    fn remove(&self, name: Name) -> Operation<()> {
         let client = self.client();
         self.bounded(async move || client.unlink::<Value, _>(&*name).await.map(drop))
     }
 
-    fn increment(&self, name: Name, by: i64, keep: Duration) -> Pending<i64> {
+    fn increment(&self, name: Name, by: i64, ttl: Duration) -> Operation<i64> {
         let counted = match by {
             0 => {
                 let client = self.client();
                 self.bounded(async move || client.get::<Value, _>(&*name).await)
             }
             by => {
-                let keep = match i64::try_from(keep.as_millis()) {
+                let ttl = match i64::try_from(ttl.as_millis()) {
                     Ok(milliseconds) if milliseconds <= LONGEST => milliseconds.into(),
                     _ => Value::from(""),
                 };
                 let (client, script) = (self.client(), self.increment.clone());
                 let slot = ClusterHash::from(name.as_bytes());
-                let arguments = vec![Value::from(&*name), by.into(), keep];
+                let arguments = vec![Value::from(&*name), by.into(), ttl];
                 self.bounded(async move || script.run(&client, slot, arguments).await)
             }
         };
@@ -185,18 +182,18 @@ impl Backend for Fred {
             match counted.await? {
                 Value::Null => Ok(0),
                 count => count.as_i64().ok_or_else(|| {
-                    Failure::Refused("there is something else than a counter".into())
+                    RedisFailure::Refused("there is something other than a counter".into())
                 }),
             }
         })
     }
 
-    fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Pending<bool> {
+    fn claim(&self, name: Name, value: Bytes, ttl: Duration) -> Operation<bool> {
         let client = self.client();
         self.bounded(async move || {
             let options = Some(SetOptions::NX);
             let set: Value = client
-                .set(&*name, value, expiry(keep), options, false)
+                .set(&*name, value, expiry(ttl), options, false)
                 .await?;
             Ok(!set.is_null())
         })
@@ -206,23 +203,23 @@ impl Backend for Fred {
         for client in &self.clients {
             let client = client.clone();
             tokio::spawn(async move {
-                // Of a client that is connecting already nothing more can be asked.
+                // A client that is connecting already reports an error, and goes on connecting.
                 let _ = client.force_reconnection().await;
             });
         }
     }
 }
 
-/// What is to be kept for longer, in milliseconds, is kept for ever: a thousand years, at which Redis
+/// A counter with a longer time to live, in milliseconds, lives forever: a thousand years, which Redis
 /// can still count from now.
 const LONGEST: i64 = 1_000 * 366 * 86_400 * 1_000;
 
-fn expiry(keep: Duration) -> Option<Expiration> {
-    let milliseconds = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+fn expiry(ttl: Duration) -> Option<Expiration> {
+    let milliseconds = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
     Some(Expiration::PX(milliseconds.max(1)))
 }
 
-impl Lua {
+impl CachedScript {
     fn new(text: &'static str) -> Self {
         Self {
             text,
@@ -252,7 +249,7 @@ impl Lua {
     }
 }
 
-impl Log {
+impl LogScript {
     async fn run(
         &self,
         client: &WithOptions<Client>,
@@ -261,10 +258,10 @@ impl Log {
         self.follow.run(client, self.slot.clone(), arguments).await
     }
 
-    /// What is said when there is nothing to record: as little as there can be, for each lookup
-    /// says it.
-    fn question(&self, ask: &Question) -> Vec<Value> {
-        let (epoch, number) = match ask.known {
+    /// Returns the arguments of a question that records nothing: as few as possible, for each lookup
+    /// sends them.
+    fn short_arguments(&self, question: &Question) -> Vec<Value> {
+        let (epoch, number) = match question.known {
             Some(known) => (hexadecimal(&known.epoch), known.number),
             None => (String::new(), 0),
         };
@@ -272,21 +269,21 @@ impl Log {
             self.key.clone().into(),
             epoch.into(),
             integer(number),
-            integer(MOST_TOLD as u64),
+            integer(MOST_REPORTED as u64),
         ]
     }
 
-    /// The question, and what to do.
-    fn order(&self, ask: &Question) -> Vec<Value> {
-        let end = ask.end.map(|epoch| hexadecimal(&epoch));
-        let mut arguments = self.question(ask);
+    /// Returns all arguments.
+    fn arguments(&self, question: &Question) -> Vec<Value> {
+        let end = question.end.map(|epoch| hexadecimal(&epoch));
+        let mut arguments = self.short_arguments(question);
         arguments.extend([
-            hexadecimal(&ask.new_epoch).into(),
+            hexadecimal(&question.new_epoch).into(),
             integer(self.capacity as u64),
             end.unwrap_or_default().into(),
             self.channel.clone().into(),
         ]);
-        for group in ask.groups.iter().filter(|group| !group.is_empty()) {
+        for group in question.groups.iter().filter(|group| !group.is_empty()) {
             arguments.push(integer(group.len() as u64));
             let members = group.iter().map(|it| Bytes::from(it.to_member()).into());
             arguments.extend(members);
@@ -296,7 +293,7 @@ impl Log {
 }
 
 fn integer(number: u64) -> Value {
-    // Of positions the script's own arithmetic is good for 2^53.
+    // Positions stay far below: the script's own arithmetic is exact up to 2^53.
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
@@ -311,7 +308,7 @@ fn unhex(text: &str) -> Option<Epoch> {
     Some(epoch)
 }
 
-/// Whether a question alone cannot be answered, since a new epoch has to begin.
+/// Returns whether a question without a name for a new epoch was refused, since one has to begin.
 fn wants_a_name(answer: &Value) -> bool {
     let Value::Array(words) = answer else {
         return false;
@@ -321,7 +318,7 @@ fn wants_a_name(answer: &Value) -> bool {
 }
 
 /// Reads the script's answer.
-fn read(answer: Value, known: Option<SharedPosition>) -> Result<Followed, Failure> {
+fn read(answer: Value, known: Option<SharedPosition>) -> Result<Followed, RedisFailure> {
     if let (Value::Integer(now_ms), Some(head)) = (&answer, known) {
         let delta = Delta {
             head,
@@ -337,12 +334,12 @@ fn read(answer: Value, known: Option<SharedPosition>) -> Result<Followed, Failur
     let status = answer.next().and_then(Value::into_string);
     if status.as_deref() == Some("NO") {
         let reason = answer.next().and_then(Value::into_string);
-        return Err(Failure::Refused(reason.unwrap_or_default().into()));
+        return Err(RedisFailure::Refused(reason.unwrap_or_default().into()));
     }
     let followed = (status.as_deref() == Some("OK")).then(|| read_log(answer));
     followed
         .flatten()
-        .ok_or_else(|| Failure::Refused("the log answered in words unknown here".into()))
+        .ok_or_else(|| RedisFailure::Refused("the log answered in words unknown here".into()))
 }
 
 fn read_log(mut answer: impl Iterator<Item = Value>) -> Option<Followed> {
@@ -377,7 +374,7 @@ fn count(value: &Value) -> Option<u64> {
     }
 }
 
-impl From<fred::error::Error> for Failure {
+impl From<fred::error::Error> for RedisFailure {
     fn from(error: fred::error::Error) -> Self {
         use fred::error::ErrorKind;
         match error.kind() {
@@ -390,9 +387,9 @@ impl From<fred::error::Error> for Failure {
     }
 }
 
-impl fmt::Debug for Fred {
+impl fmt::Debug for FredBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fred")
+        f.debug_struct("FredBackend")
             .field("connections", &self.clients.len())
             .field("deadline", &self.deadline)
             .field("log", &&*self.log.key)
@@ -432,7 +429,10 @@ mod tests {
         assert!(read(Value::Integer(5), None).is_err());
         for answer in answers {
             let refused = read(Value::Array(answer.clone()), None);
-            assert!(matches!(refused, Err(Failure::Refused(_))), "{answer:?}");
+            assert!(
+                matches!(refused, Err(RedisFailure::Refused(_))),
+                "{answer:?}"
+            );
         }
     }
 }

@@ -1,121 +1,166 @@
-//! Stored responses on their way to Redis and back.
+//! Stored responses, values and counters in Redis.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::backend::{Failure, Name};
-use super::node::{Counts, Node, now};
-use super::wire::{self, Received, Stamp, Unfit};
-use crate::hexadecimal::push_hexadecimal;
-use crate::invalidate::{Local, Position, SharedPosition};
+use super::backend::RedisFailure;
+use super::clocks::now;
+use super::follower::Follower;
+use super::in_flight::{InFlight, InFlightPermit};
+use super::names::{Name, Names};
+use super::wire::{self, DecodedEntry, EntryStamp, Unfit};
+use crate::error::Error;
+use crate::invalidate::{LocalPosition, Position, SharedPosition};
 use crate::key::{Key, KeyRef};
-use crate::store::Stored;
-
-/// Lookups under way at a time. One more would wait for what is not going to come soon.
-const MOST_LOOKUPS: usize = 4096;
-
-/// Responses on their way to Redis at a time. Those that come meanwhile are left out.
-const MOST_STORED: usize = 256;
+use crate::store::{CounterStore, MaybeReady, StoreHealth, Stored};
 
 /// A value of this size has about all of a read buffer to itself.
 const FILLS_A_BUFFER: usize = 32 << 10;
 
-/// How much a node is asking of Redis.
-#[derive(Debug, Default)]
-pub(super) struct UnderWay {
-    lookups: AtomicUsize,
-    stored: AtomicUsize,
+/// The entries of a namespace, as one node reads and writes them.
+#[derive(Debug)]
+pub(in crate::store) struct Entries {
+    follower: Arc<Follower>,
+    names: Names,
+    in_flight: Arc<InFlight>,
+    /// Values found in Redis that could not be used, and were removed.
+    refused: AtomicU64,
+    /// Responses that were not sent, because too many were on their way.
+    left_out: AtomicU64,
 }
 
-/// A place among those under way, until it is dropped.
-pub(in crate::store) struct InFlightPermit {
-    node: Arc<Node>,
-    of: fn(&UnderWay) -> &AtomicUsize,
+/// For how long a stored value that was looked up stays in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Retention {
+    /// For one request. It is a slice of a connection's read buffer.
+    Brief,
+    /// In a near cache. It gets memory of its own, for the read buffer would stay for as long.
+    Long,
 }
 
-impl InFlightPermit {
-    pub(super) fn to_look_up(node: &Arc<Node>) -> Option<Self> {
-        Self::within(node, |under_way| &under_way.lookups, MOST_LOOKUPS)
+/// A value on its way to Redis.
+#[derive(Debug)]
+struct EncodedEntry {
+    name: Name,
+    blob: Bytes,
+    ttl: Duration,
+}
+
+impl Entries {
+    pub(super) fn new(follower: Arc<Follower>, names: Names) -> Self {
+        Self {
+            follower,
+            names,
+            in_flight: Arc::default(),
+            refused: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
+        }
     }
 
-    pub(super) fn to_store(node: &Arc<Node>) -> Option<Self> {
-        Self::within(node, |under_way| &under_way.stored, MOST_STORED)
+    pub(in crate::store) fn follower(&self) -> &Arc<Follower> {
+        &self.follower
     }
 
-    fn within(node: &Arc<Node>, of: fn(&UnderWay) -> &AtomicUsize, most: usize) -> Option<Self> {
-        // Relaxed: a count. Made before it is looked at, so that dropping it takes one off again.
-        let permit = Self {
-            node: node.clone(),
-            of,
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Adds what happened to entries to what the follower reports.
+    pub(super) fn add_to(&self, health: StoreHealth) -> StoreHealth {
+        StoreHealth {
+            values_refused: self.refused.load(Ordering::Relaxed),
+            values_left_out: self.left_out.load(Ordering::Relaxed),
+            ..health
+        }
+    }
+
+    /// Returns a permit for one lookup; fails while Redis is down, and when too many are under way.
+    pub(in crate::store) fn permit_lookup(&self) -> Result<InFlightPermit, Error> {
+        self.follower.check()?;
+        InFlightPermit::to_look_up(&self.in_flight)
+            .ok_or_else(|| Error::unavailable("too many lookups in Redis are under way"))
+    }
+
+    /// Looks a key up under a permit.
+    pub(in crate::store) fn get(
+        self: &Arc<Self>,
+        key: KeyRef<'_>,
+        retention: Retention,
+    ) -> MaybeReady<Result<Option<Stored>, Error>> {
+        let permit = match self.permit_lookup() {
+            Ok(permit) => permit,
+            Err(error) => return MaybeReady::Now(Err(error)),
         };
-        let before = of(&node.under_way).fetch_add(1, Ordering::Relaxed);
-        (before < most).then_some(permit)
+        let (entries, key) = (self.clone(), key.to_owned());
+        MaybeReady::Later(Box::pin(async move {
+            let _until_it_is_found = permit;
+            Ok(entries.find(&key, retention).await?)
+        }))
     }
-}
 
-impl Drop for InFlightPermit {
-    fn drop(&mut self) {
-        (self.of)(&self.node.under_way).fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What was found under a key, and may be judged by this node's log.
-type Found = Result<Option<Stored>, Failure>;
-
-impl Node {
-    /// Looks a key up, and brings this node's log up to date meanwhile: one round trip.
-    ///
-    /// What is `kept` gets memory of its own: what comes from a connection is a slice of its read
-    /// buffer, which would stay for as long.
-    pub(in crate::store) async fn find(self: &Arc<Self>, key: &Key, kept: bool) -> Found {
-        let name = self.name(key.borrow(), 'e');
-        let (followed, blob) = tokio::join!(self.follow(), self.backend.get(name.clone()));
-        let blob = self.noted(blob)?;
+    /// Looks a key up, and brings this node's log up to date meanwhile: one round trip. What is found
+    /// may be judged by that log.
+    pub(in crate::store) async fn find(
+        self: &Arc<Self>,
+        key: &Key,
+        retention: Retention,
+    ) -> Result<Option<Stored>, RedisFailure> {
+        let name = self.names.entry(key.borrow());
+        let (followed, blob) = tokio::join!(
+            self.follower.follow(),
+            self.follower.backend().get(name.clone())
+        );
+        let blob = self.follower.noted(blob)?;
         followed?;
         match blob {
-            Some(blob) if kept && blob.len() < FILLS_A_BUFFER => {
-                self.open(key, name, Bytes::copy_from_slice(&blob)).await
+            Some(blob) if retention == Retention::Long && blob.len() < FILLS_A_BUFFER => {
+                self.decode(key, name, Bytes::copy_from_slice(&blob)).await
             }
-            Some(blob) => self.open(key, name, blob).await,
+            Some(blob) => self.decode(key, name, blob).await,
             None => Ok(None),
         }
     }
 
-    async fn open(self: &Arc<Self>, key: &Key, name: Name, blob: Bytes) -> Found {
-        let received = match wire::decode(blob, key.borrow()) {
-            Ok(received) => received,
+    async fn decode(
+        self: &Arc<Self>,
+        key: &Key,
+        name: Name,
+        blob: Bytes,
+    ) -> Result<Option<Stored>, RedisFailure> {
+        let decoded = match wire::decode(blob, key.borrow()) {
+            Ok(decoded) => decoded,
             Err(unfit) => {
-                self.throw_out(name, unfit);
+                self.discard(name, unfit);
                 return Ok(None);
             }
         };
-        let stamp = received.stamp();
+        let stamp = decoded.stamp();
         let made = SharedPosition {
             epoch: stamp.epoch,
             number: stamp.position,
         };
-        let local = match self.replica.local(made) {
+        let local = match self.follower.replica().local(made) {
             // It came to Redis after the log had been asked.
-            Local::Ahead => {
-                self.follow().await?;
-                self.replica.local(made)
+            LocalPosition::Ahead => {
+                self.follower.follow().await?;
+                self.follower.replica().local(made)
             }
             local => local,
         };
-        Ok(self.restore(received, local))
+        Ok(self.restore(decoded, local))
     }
 
-    fn restore(&self, received: Received, local: Local) -> Option<Stored> {
+    fn restore(&self, decoded: DecodedEntry, local: LocalPosition) -> Option<Stored> {
         let at = now();
-        let shared_ms = self.shared_ms(at)?;
-        let place = |position| received.into_stored(position, at, shared_ms);
+        let shared_ms = self.follower.server_clock().at(at)?;
+        let place = |position| decoded.into_stored(position, at, shared_ms);
         match local {
-            Local::At(position) => Some(place(position)),
-            Local::Ahead | Local::Lost => match place(Position::default()) {
-                // Names and keys do not get old.
+            LocalPosition::At(position) => Some(place(position)),
+            LocalPosition::Ahead | LocalPosition::Lost => match place(Position::default()) {
+                // Names and keys do not become stale.
                 variants @ Stored::Variants(_) => Some(variants),
                 Stored::Response(_) | Stored::Value(_) => None,
             },
@@ -123,74 +168,89 @@ impl Node {
     }
 
     /// Removes what cannot be used. Whatever it is, it would be found again and again.
-    fn throw_out(self: &Arc<Self>, name: Name, unfit: Unfit) {
-        Counts::add(&self.counts.unfit);
+    fn discard(self: &Arc<Self>, name: Name, unfit: Unfit) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(?unfit, %name, "what is stored in Redis is of no use and is removed");
-        let node = self.clone();
-        self.runtime.spawn(async move {
-            // It may go by itself, in time.
-            let _ = node.noted(node.backend.remove(name).await);
+        let entries = self.clone();
+        self.follower.runtime().spawn(async move {
+            // Redis may expire or evict it first.
+            let _ = entries.unlink(name).await;
         });
+    }
+
+    /// Stores a value. It is left out while Redis is down, and when too many are on their way.
+    pub(super) fn put(
+        self: &Arc<Self>,
+        key: KeyRef<'_>,
+        stored: &Stored,
+    ) -> MaybeReady<Result<(), Error>> {
+        if self.follower.is_down() {
+            return MaybeReady::Now(Ok(()));
+        }
+        let Some(permit) = InFlightPermit::to_put(&self.in_flight) else {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            return MaybeReady::Now(Ok(()));
+        };
+        let Some(entry) = self.encode(key, stored) else {
+            return MaybeReady::Now(Ok(()));
+        };
+        let follower = self.follower.clone();
+        MaybeReady::Later(Box::pin(async move {
+            let _until_it_is_there = permit;
+            let EncodedEntry { name, blob, ttl } = entry;
+            Ok(follower.noted(follower.backend().set(name, blob, ttl).await)?)
+        }))
     }
 
     /// Returns what to send to store a value, and under which name; `None` where no node could use
     /// it any more.
-    pub(super) fn parcel(&self, key: KeyRef<'_>, stored: &Stored) -> Option<EncodedEntry> {
-        let at = now();
+    fn encode(&self, key: KeyRef<'_>, stored: &Stored) -> Option<EncodedEntry> {
+        let (at, replica) = (now(), self.follower.replica());
         let made = match stored {
-            Stored::Response(response) => self.replica.shared(response.position)?,
-            Stored::Value(value) => self.replica.shared(value.position())?,
-            Stored::Variants(_) => self.replica.head()?,
+            Stored::Response(response) => replica.shared(response.position)?,
+            Stored::Value(value) => replica.shared(value.position())?,
+            Stored::Variants(_) => replica.head()?,
         };
         let age = age(stored, at);
-        let stamp = Stamp::new(made.epoch, made.number, age, self.shared_ms(at)?);
+        let shared_ms = self.follower.server_clock().at(at)?;
+        let stamp = EntryStamp::new(made.epoch, made.number, age, shared_ms);
         Some(EncodedEntry {
-            name: self.name(key, 'e'),
+            name: self.names.entry(key),
             blob: wire::encode(key, stored, &stamp),
-            keep: wire::keep_for(stored, age),
+            ttl: wire::keep_for(stored, age),
         })
     }
 
-    pub(super) async fn send(self: &Arc<Self>, parcel: EncodedEntry) -> Result<(), Failure> {
-        let EncodedEntry { name, blob, keep } = parcel;
-        self.noted(self.backend.set(name, blob, keep).await)
+    /// Removes what is stored under a key. While Redis is down nothing is removed: what is there is
+    /// judged when it is found.
+    pub(super) fn remove(self: &Arc<Self>, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
+        if self.follower.is_down() {
+            return MaybeReady::Now(Ok(()));
+        }
+        let (entries, name) = (self.clone(), self.names.entry(key));
+        MaybeReady::Later(Box::pin(async move { Ok(entries.unlink(name).await?) }))
     }
 
-    pub(super) async fn increment(
-        self: &Arc<Self>,
-        key: Key,
-        by: i64,
-        ttl: Duration,
-    ) -> Result<i64, Failure> {
-        let name = self.name(key.borrow(), 'e');
-        self.noted(self.backend.increment(name, by, ttl).await)
-    }
-
-    pub(super) async fn remove(self: &Arc<Self>, key: Key) -> Result<(), Failure> {
-        let name = self.name(key.borrow(), 'e');
-        self.noted(self.backend.remove(name).await)
-    }
-
-    /// Names a key outside this process: by 128 bits of its digest, so that nothing a user sends can
-    /// form a name. The key itself is in the value, and is compared.
-    pub(super) fn name(&self, key: KeyRef<'_>, kind: char) -> Name {
-        let digest = key.digest();
-        let mut name = String::with_capacity(self.namespace.len() + 3 + 32);
-        name.push_str(&self.namespace);
-        name.push(':');
-        name.push(kind);
-        name.push(':');
-        push_hexadecimal(&mut name, &digest[..16]);
-        name.into()
+    async fn unlink(&self, name: Name) -> Result<(), RedisFailure> {
+        let removed = self.follower.backend().remove(name).await;
+        self.follower.noted(removed)
     }
 }
 
-/// A value on its way to Redis.
-#[derive(Debug)]
-pub(super) struct EncodedEntry {
-    name: Name,
-    blob: Bytes,
-    keep: Duration,
+impl CounterStore for Arc<Entries> {
+    fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
+        if let Err(failure) = self.follower.check() {
+            return MaybeReady::Now(Err(failure.into()));
+        }
+        let (follower, name) = (self.follower.clone(), self.names.entry(key));
+        MaybeReady::Later(Box::pin(async move {
+            Ok(follower.noted(follower.backend().increment(name, by, ttl).await)?)
+        }))
+    }
+
+    fn reset(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
+        self.remove(key)
+    }
 }
 
 fn age(stored: &Stored, at: Instant) -> Duration {

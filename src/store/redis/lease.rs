@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::clocks::ClockReading;
 use crate::clock;
 
-/// When the latest question to the shared log that was answered had been sent, by two clocks.
+/// The time at which the latest answered question to the shared log was sent, by two clocks.
 ///
-/// The greater of the two times since then counts: the monotonic clock stands still while a virtual
-/// machine is suspended, and the wall clock can be set back. One written in two steps may be read
-/// with one step missing, and counts as older for it.
+/// The longer of the two spans since then counts: the monotonic clock stands still while a virtual
+/// machine is suspended, and the wall clock can be set back. A time is written in two steps. A reader
+/// that sees only one of them takes the lease for older than it is.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Lease {
     /// Microseconds since the clock's origin; zero before the first answer.
@@ -19,23 +20,23 @@ pub(in crate::store) struct Lease {
 }
 
 impl Lease {
-    /// Takes note that a question sent at this time was answered.
-    pub(super) fn renew(&self, sent: (Instant, SystemTime)) {
-        let monotonic = monotonic(sent.0);
-        // Relaxed: what the answer brought is found by the log's own order.
+    /// Renews the lease: a question sent at this time was answered.
+    pub(super) fn renew(&self, sent: ClockReading) {
+        let monotonic = monotonic(sent.monotonic);
+        // Relaxed: the log's own order makes the answer visible.
         if self.monotonic.fetch_max(monotonic, Ordering::Relaxed) < monotonic {
-            self.wall.store(wall(sent.1), Ordering::Relaxed);
+            self.wall.store(wall(sent.wall), Ordering::Relaxed);
         }
     }
 
-    /// Returns how old this node's knowledge is at the most; `None` if it never had any.
-    pub(in crate::store) fn age(&self, now: (Instant, SystemTime)) -> Option<Duration> {
+    /// Returns how old this node's knowledge is at most; `None` if it never had any.
+    pub(in crate::store) fn age(&self, now: ClockReading) -> Option<Duration> {
         let sent = self.monotonic.load(Ordering::Relaxed);
         if sent == 0 {
             return None;
         }
-        let by_monotonic = monotonic(now.0).saturating_sub(sent);
-        let by_wall = wall(now.1).saturating_sub(self.wall.load(Ordering::Relaxed));
+        let by_monotonic = monotonic(now.monotonic).saturating_sub(sent);
+        let by_wall = wall(now.wall).saturating_sub(self.wall.load(Ordering::Relaxed));
         Some(Duration::from_micros(by_monotonic.max(by_wall)))
     }
 }
@@ -56,28 +57,38 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn reading(monotonic: Instant, wall: SystemTime) -> ClockReading {
+        ClockReading { monotonic, wall }
+    }
+
     #[test]
     fn a_lease_is_as_old_as_the_later_of_two_clocks_says() {
         let lease = Lease::default();
         let (instant, wall) = (clock::origin() + SECOND, UNIX_EPOCH + 1000 * SECOND);
-        assert_eq!(lease.age((instant, wall)), None);
-        lease.renew((instant, wall));
-        assert_eq!(lease.age((instant, wall)), Some(Duration::ZERO));
-        assert_eq!(lease.age((instant + SECOND, wall)), Some(SECOND));
+        assert_eq!(lease.age(reading(instant, wall)), None);
+        lease.renew(reading(instant, wall));
+        assert_eq!(lease.age(reading(instant, wall)), Some(Duration::ZERO));
+        assert_eq!(lease.age(reading(instant + SECOND, wall)), Some(SECOND));
         assert_eq!(
-            lease.age((instant, wall + SECOND)),
+            lease.age(reading(instant, wall + SECOND)),
             Some(SECOND),
             "suspended"
         );
-        assert_eq!(lease.age((instant, wall - SECOND)), Some(Duration::ZERO));
+        assert_eq!(
+            lease.age(reading(instant, wall - SECOND)),
+            Some(Duration::ZERO)
+        );
     }
 
     #[test]
     fn an_answer_to_an_earlier_question_does_not_renew_it() {
         let lease = Lease::default();
         let (instant, wall) = (clock::origin() + 9 * SECOND, UNIX_EPOCH + 1000 * SECOND);
-        lease.renew((instant, wall));
-        lease.renew((instant - SECOND, wall - SECOND));
-        assert_eq!(lease.age((instant + SECOND, wall + SECOND)), Some(SECOND));
+        lease.renew(reading(instant, wall));
+        lease.renew(reading(instant - SECOND, wall - SECOND));
+        assert_eq!(
+            lease.age(reading(instant + SECOND, wall + SECOND)),
+            Some(SECOND)
+        );
     }
 }

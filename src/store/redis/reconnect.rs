@@ -1,8 +1,8 @@
 //! Clients of fred's that stay connected.
 //!
-//! The task that drives a client's connections is to go on for ever, and ends all the same when it
-//! meets certain errors: in a cluster, a redirection (`ASK`) of a command without an attempt left is
-//! one. From then on the client would wait for an answer to everything, and never get one.
+//! The task that drives a client's connections should never end, but does when it meets certain
+//! errors: in a cluster, a redirection (`ASK`) of a command without an attempt left is one. From then
+//! on no command of that client would ever be answered.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use fred::interfaces::ClientLike;
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
 
-/// Before a client whose task has ended is connected again.
+/// The pause before a client whose task has ended is connected again.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Keeps a client connected until it is dropped, and ends its connections then.
 #[derive(Debug)]
-pub(super) struct Connected(AbortHandle);
+pub(super) struct Reconnector(AbortHandle);
 
-impl Connected {
+impl Reconnector {
     pub(super) fn keep<C: ClientLike + 'static>(client: C, runtime: &Handle) -> Self {
         let keeping = async move {
             loop {
-                let mut driving = Ending(client.connect());
+                let mut driving = AbortOnDrop(client.connect());
                 let ended = (&mut driving.0).await;
-                tracing::debug!(?ended, "the connection to Redis is made anew");
+                tracing::debug!(?ended, "connecting to Redis again");
                 tokio::time::sleep(PAUSE).await;
             }
         };
@@ -31,16 +31,16 @@ impl Connected {
     }
 }
 
-impl Drop for Connected {
+impl Drop for Reconnector {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// A task of fred's that holds the client itself, and would not end with it.
-pub(super) struct Ending<T>(pub(super) JoinHandle<T>);
+/// A task of fred's that holds the client itself, and would outlive it.
+pub(super) struct AbortOnDrop<T>(pub(super) JoinHandle<T>);
 
-impl<T> Drop for Ending<T> {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -61,14 +61,14 @@ mod tests {
         let url = format!("redis://{}", listener.local_addr().unwrap());
         // Without a policy for it, a client does not connect again by itself.
         let client = Client::new(Config::from_url(&url).unwrap(), None, None, None);
-        let connected = Connected::keep(client, &Handle::current());
+        let reconnector = Reconnector::keep(client, &Handle::current());
         for _ in 0..3 {
             drop(listener.accept().await.unwrap());
         }
         let (mut last, _) = listener.accept().await.unwrap();
-        drop(connected);
-        let mut said = Vec::new();
-        last.read_to_end(&mut said).await.unwrap();
+        drop(reconnector);
+        let mut received = Vec::new();
+        last.read_to_end(&mut received).await.unwrap();
         let again = tokio::time::timeout(3 * PAUSE, listener.accept());
         assert!(again.await.is_err(), "dropped, and connected again");
     }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tower_response_cache::{
-    Error, Key, KeyRef, Log, MaybeReady, MemoryStore, NoStore, Policy, Store, Stored, Usage,
+    Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, NoStore, Policy, SharedLog,
+    Store, Stored, Usage,
 };
 
 use super::{builder, is_stored};
@@ -69,16 +70,30 @@ impl Store for Troubled {
         self.trouble(|| self.store.remove(key))
     }
 
-    fn ack_delay(&self) -> Duration {
-        self.ack_delay
-    }
-
     fn log(&self) -> &Log {
         self.store.log()
     }
 
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
+    }
+
     fn usage(&self) -> Usage {
         self.store.usage()
+    }
+}
+
+impl SharedLog for Troubled {
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        self.store.log().invalidate(what)
+    }
+
+    fn ack_delay(&self) -> Duration {
+        self.ack_delay
+    }
+
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tower_response_cache::{
-    CacheLayer, Error, Invalidate, Invalidation, Key, KeyRef, Log, MemoryStore, Policy, Routes,
-    Store, Stored, Usage,
+    CacheLayer, Error, Invalidate, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, Policy,
+    Routes, SharedLog, Store, Stored, Usage,
 };
 
 use super::{Data, get, policy, put, warm};
@@ -19,18 +19,15 @@ struct Slow {
 }
 
 impl Store for Slow {
-    fn get(
-        &self,
-        key: KeyRef<'_>,
-    ) -> tower_response_cache::MaybeReady<Result<Option<Stored>, Error>> {
+    fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         self.memory.get(key)
     }
 
-    fn put(&self, key: Key, stored: Stored) -> tower_response_cache::MaybeReady<Result<(), Error>> {
+    fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         self.memory.put(key, stored)
     }
 
-    fn remove(&self, key: KeyRef<'_>) -> tower_response_cache::MaybeReady<Result<(), Error>> {
+    fn remove(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         self.memory.remove(key)
     }
 
@@ -38,20 +35,27 @@ impl Store for Slow {
         self.memory.log()
     }
 
-    fn invalidate(
-        &self,
-        invalidations: &[Invalidation],
-    ) -> tower_response_cache::MaybeReady<Result<(), Error>> {
-        let (memory, gate) = (self.memory.clone(), self.gate.clone());
-        let invalidations = invalidations.to_vec();
-        tower_response_cache::MaybeReady::Later(Box::pin(async move {
-            gate.wait().await;
-            memory.invalidate(&invalidations).get().await
-        }))
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
     }
 
     fn usage(&self) -> Usage {
         self.memory.usage()
+    }
+}
+
+impl SharedLog for Slow {
+    fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        let (memory, gate) = (self.memory.clone(), self.gate.clone());
+        let invalidations = invalidations.to_vec();
+        MaybeReady::Later(Box::pin(async move {
+            gate.wait().await;
+            memory.log().invalidate(&invalidations).get().await
+        }))
+    }
+
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tower_response_cache::{
-    Error, HealthStatus, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, Store,
+    Error, HealthStatus, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, SharedLog, Store,
     StoreHealth, StoreState, Stored, Usage,
 };
 
@@ -64,8 +64,8 @@ impl Store for Slow {
         self.store.log()
     }
 
-    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
-        self.later(self.store.invalidate(what))
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
     }
 
     fn usage(&self) -> Usage {
@@ -74,6 +74,16 @@ impl Store for Slow {
 
     fn health(&self) -> StoreHealth {
         self.controls.health.lock().unwrap().clone()
+    }
+}
+
+impl SharedLog for Slow {
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        self.later(self.store.log().invalidate(what))
+    }
+
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_response_cache::{
-    CacheHandle, CacheLayer, Error, ErrorKind, Invalidation, Key, KeyRef, Log, MaybeReady,
-    MemoryStore, Store, Stored, Usage,
+    CacheHandle, CacheLayer, CounterStore, Error, ErrorKind, Invalidation, Key, KeyRef, Log,
+    MaybeReady, MemoryStore, SharedLog, Store, Stored, Usage,
 };
 
 use super::found;
@@ -87,22 +87,43 @@ impl Store for Moody {
         self.answer(move |memory| memory.remove(key.borrow()))
     }
 
+    fn log(&self) -> &Log {
+        self.memory.log()
+    }
+
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
+    }
+
+    fn counters(&self) -> Option<&dyn CounterStore> {
+        Some(self)
+    }
+
+    fn usage(&self) -> Usage {
+        self.memory.usage()
+    }
+}
+
+impl CounterStore for Moody {
     fn increment(&self, key: KeyRef<'_>, by: i64, ttl: Duration) -> MaybeReady<Result<i64, Error>> {
         let key = key.to_owned();
         self.answer(move |memory| memory.increment(key.borrow(), by, ttl))
     }
 
-    fn log(&self) -> &Log {
-        self.memory.log()
+    fn reset(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
+        let key = key.to_owned();
+        self.answer(move |memory| memory.reset(key.borrow()))
     }
+}
 
+impl SharedLog for Moody {
     fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         let what = what.to_vec();
-        self.answer(move |memory| memory.invalidate(&what))
+        self.answer(move |memory| memory.log().invalidate(&what))
     }
 
-    fn usage(&self) -> Usage {
-        self.memory.usage()
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 }
 
@@ -143,6 +164,7 @@ async fn a_store_that_fails_or_stalls_makes_no_closure_fail() {
 async fn all_else_says_that_the_store_failed_and_says_so_in_time() {
     let (handle, store) = cache();
     let numbers = handle.values::<u32>("numbers");
+    let counters = handle.counters("numbers").unwrap();
     for mood in [Mood::Failing, Mood::FailingLater, Mood::Stalled] {
         store.set(mood);
         let began = Instant::now();
@@ -153,8 +175,8 @@ async fn all_else_says_that_the_store_failed_and_says_so_in_time() {
             numbers.set_many([("n", 1), ("m", 2)]).await.unwrap_err(),
             numbers.remove("n").await.unwrap_err(),
             numbers.remove_matching("n*").await.unwrap_err(),
-            numbers.increment("n", 1).await.unwrap_err(),
-            numbers.reset("n").await.unwrap_err(),
+            counters.increment("n", 1).await.unwrap_err(),
+            counters.reset("n").await.unwrap_err(),
         ];
         let most = DEADLINE * errors.len() as u32 + Duration::from_millis(10);
         assert!(began.elapsed() <= most, "{mood:?}: {:?}", began.elapsed());
@@ -177,8 +199,9 @@ async fn a_store_that_takes_its_time_keeps_values_all_the_same() {
     assert_eq!(found(&numbers, "a").await, Some(1));
     numbers.remove("a").await.unwrap();
     assert_eq!(found(&numbers, "a").await, None);
-    assert_eq!(numbers.increment("n", 2).await.unwrap(), 2);
-    assert_eq!(numbers.increment("n", 0).await.unwrap(), 2);
+    let counters = handle.counters("numbers").unwrap();
+    assert_eq!(counters.increment("n", 2).await.unwrap(), 2);
+    assert_eq!(counters.increment("n", 0).await.unwrap(), 2);
     let made = numbers
         .get_or_insert_with("c", async || Ok::<_, ()>(3))
         .await;
@@ -261,12 +284,12 @@ impl Store for Plain {
 }
 
 #[tokio::test]
-async fn a_store_without_counters_says_so() {
+async fn a_store_without_counters_says_so_when_they_are_made() {
     let layer = CacheLayer::builder().store(Plain::default());
     let handle = layer.build().unwrap().handle();
     let numbers = handle.values::<u32>("numbers");
-    let refused = numbers.increment("n", 1).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Store);
+    let refused = handle.counters("numbers").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Config);
     assert_eq!(refused.to_string(), "this store has no counters");
     numbers.set_many([("a", 1), ("b", 2)]).await.unwrap();
     let got = numbers.get_many(["a", "b"]).await.unwrap();

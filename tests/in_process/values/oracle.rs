@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tower_response_cache::testing::ManualClock;
 use tower_response_cache::{
-    CacheHandle, Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, Store, Stored,
-    Usage, Values,
+    CacheHandle, Error, Invalidation, Key, KeyRef, Log, MaybeReady, MemoryStore, SharedLog, Store,
+    Stored, Usage, Values,
 };
 
 use super::cache_with;
@@ -88,13 +88,23 @@ impl Store for Hesitant {
         self.memory.log()
     }
 
-    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
-        let what = what.to_vec();
-        self.answer(move |memory| memory.invalidate(&what))
+    fn shared_log(&self) -> &dyn SharedLog {
+        self
     }
 
     fn usage(&self) -> Usage {
         self.memory.usage()
+    }
+}
+
+impl SharedLog for Hesitant {
+    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
+        let what = what.to_vec();
+        self.answer(move |memory| memory.log().invalidate(&what))
+    }
+
+    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
+        MaybeReady::Now(Ok(()))
     }
 }
 

@@ -41,14 +41,14 @@ mod script;
 mod server;
 mod world;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use world::Tally;
 
-use super::node::Node;
+use super::follower::Follower;
 use crate::invalidate::{Invalidation, Log};
 
 /// In an unoptimized build a schedule takes some 20 ms of one core.
@@ -67,17 +67,17 @@ async fn what_comes_while_the_last_probe_is_under_way_is_recorded_without_being_
         };
         let network = network::Network::new(2, dice::Dice::new(seed));
         let start = |number| {
-            let line = Box::new(network.line(number, limits));
-            Node::start(line, "n", Log::default(), Handle::current())
+            let line = Arc::new(network.line(number, limits));
+            Follower::start(line, Log::default(), Duration::ZERO, Handle::current())
         };
         let (one, other) = (start(0), start(1));
         // The first probe is sent, and on its way.
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let recorded = one.invalidate(&[Invalidation::tag("t")]);
+        let recorded = one.record(&[Invalidation::tag("t")]);
         tokio::time::sleep(Duration::from_secs(1)).await;
         if recorded.is_none() {
             other.follow().await.unwrap();
-            assert_eq!(other.replica.head().unwrap().number, 1, "seed {seed}");
+            assert_eq!(other.replica().head().unwrap().number, 1, "seed {seed}");
         }
     }
 }

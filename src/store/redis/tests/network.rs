@@ -10,8 +10,9 @@ use tokio::time::{sleep, timeout};
 
 use super::dice::Dice;
 use super::server::{Limits, Server};
-use crate::store::redis::backend::{Backend, Failure, Followed, Name, Pending, Question};
-use crate::store::redis::node::now;
+use crate::store::redis::backend::{Backend, Followed, Operation, Question, RedisFailure};
+use crate::store::redis::clocks::now;
+use crate::store::redis::names::Name;
 
 pub(super) const DEADLINE: Duration = Duration::from_millis(50);
 
@@ -192,8 +193,8 @@ impl Line {
     /// Sends a message. Once sent it may be carried out whether or not anybody waits for it.
     fn send<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&mut State, Instant) -> Result<T, Failure> + Send + 'static,
-    ) -> Pending<T> {
+        act: impl FnOnce(&mut State, Instant) -> Result<T, RedisFailure> + Send + 'static,
+    ) -> Operation<T> {
         let (network, node) = (self.network.clone(), self.node);
         Box::pin(async move {
             let fate = network.lock().fate(node);
@@ -215,8 +216,8 @@ impl Line {
             });
             match timeout(DEADLINE, answered).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(Failure::Unreachable("the connection broke".into())),
-                Err(_) => Err(Failure::Timeout),
+                Ok(Err(_)) => Err(RedisFailure::Unreachable("the connection broke".into())),
+                Err(_) => Err(RedisFailure::Timeout),
             }
         })
     }
@@ -229,7 +230,7 @@ async fn pass(time: Duration) {
 }
 
 impl Backend for Line {
-    fn follow(&self, ask: Question) -> Pending<Followed> {
+    fn follow(&self, ask: Question) -> Operation<Followed> {
         let (limits, began) = (self.limits, self.network.began);
         self.send(move |state, now| {
             let now_ms = state.clock_ms + (now - began).as_millis() as i64;
@@ -237,23 +238,23 @@ impl Backend for Line {
         })
     }
 
-    fn get(&self, name: Name) -> Pending<Option<Bytes>> {
+    fn get(&self, name: Name) -> Operation<Option<Bytes>> {
         self.send(move |state, now| Ok(state.server.get(&name, now)))
     }
 
-    fn set(&self, name: Name, value: Bytes, keep: Duration) -> Pending<()> {
+    fn set(&self, name: Name, value: Bytes, keep: Duration) -> Operation<()> {
         self.send(move |state, now| state.server.set(name, value, now, keep))
     }
 
-    fn remove(&self, name: Name) -> Pending<()> {
+    fn remove(&self, name: Name) -> Operation<()> {
         self.send(move |state, _| state.server.remove(&name))
     }
 
-    fn increment(&self, name: Name, by: i64, keep: Duration) -> Pending<i64> {
+    fn increment(&self, name: Name, by: i64, keep: Duration) -> Operation<i64> {
         self.send(move |state, now| state.server.increment(name, by, now, keep))
     }
 
-    fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Pending<bool> {
+    fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Operation<bool> {
         self.send(move |state, now| match state.server.get(&name, now) {
             Some(_) => Ok(false),
             None => state.server.set(name, value, now, keep).map(|()| true),

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,7 +20,8 @@ use super::network::{DEADLINE, Network, Weather};
 use super::server::Limits;
 use super::world::{Tally, Version, World};
 use crate::invalidate::{Invalidation, Log};
-use crate::store::redis::node::Node;
+use crate::store::redis::follower::Follower;
+use crate::store::redis::names::Names;
 use crate::store::{MemoryStore, NearCache, RedisStore, Store, TieredStore};
 use crate::{CacheHandle, CacheLayer, Evict, Policy, Routes};
 
@@ -60,7 +60,7 @@ struct Site {
     number: usize,
     cache: crate::Cache<Handler>,
     handle: CacheHandle,
-    node: Arc<Node>,
+    follower: Arc<Follower>,
     /// By how much it may lag behind the writes of others.
     lag: Duration,
     alone: bool,
@@ -156,7 +156,7 @@ impl Schedule {
                 });
             }
             86..89 => self.give_up_one(),
-            89..92 => site.node.follow_soon(),
+            89..92 => site.follower.follow_soon(),
             92..95 => {
                 let what = self.network.lock().strike();
                 self.world.note(|| what.to_owned());
@@ -217,7 +217,7 @@ impl Schedule {
         // A probe every 200 ms at the least, what is pending, and the longest lease.
         sleep(Duration::from_secs(1)).await;
         for site in self.sites.clone() {
-            if site.node.is_down() {
+            if site.follower.is_down() {
                 self.world
                     .violated(format!("node {} does not come back", site.number));
             }
@@ -234,8 +234,8 @@ impl Schedule {
         }
         let mut tally = self.world.lock().tally;
         for site in &self.sites {
-            tally.outages += site.node.counts.outages.load(Ordering::Relaxed);
-            tally.epochs += site.node.counts.epochs.load(Ordering::Relaxed);
+            tally.outages += site.follower.outages();
+            tally.epochs += site.follower.health(Duration::ZERO).epoch_changes;
         }
         let violation = self.world.lock().violation.take();
         match violation {
@@ -264,18 +264,13 @@ impl Settings {
             .memory(MemoryStore::builder().max_bytes(1 << 20))
             .near_cache(mode)
             .serve_unsynchronised_while_redis_is_down(self.alone);
-        let node = Node::start(
-            Box::new(network.line(number, self.limits)),
-            "sim",
+        let follower = Follower::start(
+            Arc::new(network.line(number, self.limits)),
             Log::with_capacity(2 * self.limits.capacity),
+            tiered.needs().ack_delay,
             tokio::runtime::Handle::current(),
         );
-        let redis = RedisStore {
-            node: node.clone(),
-            wait: tiered.place().wait,
-            collapse: self.collapse,
-            _listener: None,
-        };
+        let redis = RedisStore::over(follower.clone(), Names::new("sim"), self.collapse, None);
         let store: Arc<dyn Store> = match self.mode {
             Some(_) => Arc::new(tiered.over(redis).unwrap()),
             None => Arc::new(redis),
@@ -294,7 +289,7 @@ impl Settings {
             number,
             handle: layer.handle(),
             cache: layer.layer(handler),
-            node,
+            follower,
             lag: match mode {
                 NearCache::Lease(lease) => lease,
                 NearCache::Strict | NearCache::LeaseAndWait(_) => Duration::ZERO,
@@ -318,14 +313,13 @@ impl Site {
     /// A request that may be given up, and what it must not be given.
     async fn read(self, world: Arc<World>, target: usize) {
         // Alone, a node does not know of the others' writes.
-        let outages = || self.node.counts.outages.load(Ordering::Relaxed);
-        let (was_down, outages_before) = (self.node.is_down(), outages());
+        let (was_down, outages_before) = (self.follower.is_down(), self.follower.outages());
         let (owed, own) = (
             world.owed(self.number, target, Some(self.lag)),
             world.owed(self.number, target, None),
         );
         let (version, hit) = self.get(target).await;
-        let is_alone = self.alone && (was_down || outages() != outages_before);
+        let is_alone = self.alone && (was_down || self.follower.outages() != outages_before);
         let owed = match is_alone {
             true => own,
             false => owed,

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 use crate::mutant::{self, Mutant};
-use crate::store::redis::backend::{Failure, Followed, Name, Question};
+use crate::store::redis::backend::{Followed, Question, RedisFailure};
+use crate::store::redis::names::Name;
 
 /// What `follow.lua` is told of the node's settings.
 #[derive(Clone, Copy, Debug)]
@@ -119,9 +120,9 @@ impl Server {
         ask: &Question,
         limits: Limits,
         now_ms: i64,
-    ) -> Result<Followed, Failure> {
+    ) -> Result<Followed, RedisFailure> {
         if let Some(why) = self.refuses {
-            return Err(Failure::Refused(why.into()));
+            return Err(RedisFailure::Refused(why.into()));
         }
         let kept = self.log.take().filter(|log| self.is_of_use(log, ask));
         let log = kept.unwrap_or_else(|| SortedSet::new(ask.new_epoch, self.history));
@@ -153,9 +154,9 @@ impl Server {
         value: Bytes,
         now: Instant,
         keep: Duration,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RedisFailure> {
         if let Some(why) = self.refuses {
-            return Err(Failure::Refused(why.into()));
+            return Err(RedisFailure::Refused(why.into()));
         }
         self.values.insert(name, (value, now + keep));
         Ok(())
@@ -167,8 +168,8 @@ impl Server {
         by: i64,
         now: Instant,
         keep: Duration,
-    ) -> Result<i64, Failure> {
-        let refused = |why: &str| Failure::Refused(why.into());
+    ) -> Result<i64, RedisFailure> {
+        let refused = |why: &str| RedisFailure::Refused(why.into());
         let known = self.get(&name, now);
         let count = known.as_deref().map_or(Ok(0), |text| {
             let count = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
@@ -186,9 +187,9 @@ impl Server {
         Ok(count)
     }
 
-    pub(super) fn remove(&mut self, name: &Name) -> Result<(), Failure> {
+    pub(super) fn remove(&mut self, name: &Name) -> Result<(), RedisFailure> {
         match self.refuses {
-            Some(why) => Err(Failure::Refused(why.into())),
+            Some(why) => Err(RedisFailure::Refused(why.into())),
             None => {
                 self.values.remove(name);
                 Ok(())

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::store::redis::node::now;
+use crate::store::redis::clocks::now;
 
 pub(super) type Version = u64;
 

@@ -35,7 +35,7 @@ mod resealed;
 mod tests;
 mod write;
 
-pub(crate) use read::{Received, decode};
+pub(crate) use read::{DecodedEntry, decode};
 #[cfg(any(fuzzing, test))]
 pub(crate) use resealed::{key_of, resealed};
 pub(crate) use write::encode;
@@ -59,7 +59,7 @@ const VALUE: u8 = 3;
 
 /// What a value was made under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct EntryStamp {
     /// The epoch of the log of invalidations.
     pub(crate) epoch: [u8; 16],
     /// The position in that log that was known before the handler was called.
@@ -83,7 +83,7 @@ pub(crate) enum Unfit {
     Malformed,
 }
 
-impl Stamp {
+impl EntryStamp {
     /// Makes the stamp of a value that has this age when the shared clock shows `now_ms`.
     ///
     /// The age is rounded up, so that no response gets younger by travelling.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{FIXED, MAGIC, RESPONSE, SUM, Stamp, Unfit, VALUE, VARIANTS, VERSION};
+use super::{EntryStamp, FIXED, MAGIC, RESPONSE, SUM, Unfit, VALUE, VARIANTS, VERSION};
 use crate::entry::{
     Layout, MOST_NAMES, Parts, Reuse, StoredValue, Unplaced, Variant, Variants, field_name,
     take_field, take_length,
@@ -24,30 +24,30 @@ const MOST_TAGS: usize = 16 * 1024;
 
 /// What was received, and found to be whole, of this version, and of the key that was asked for.
 #[derive(Debug)]
-pub(crate) struct Received {
-    stamp: Stamp,
-    content: Content,
+pub(crate) struct DecodedEntry {
+    stamp: EntryStamp,
+    content: DecodedContent,
 }
 
 #[derive(Debug)]
-enum Content {
+enum DecodedContent {
     Response(Box<Unplaced>),
     Variants(Variants),
-    Value(Value),
+    Value(DecodedValue),
 }
 
 /// A handler's own value.
 #[derive(Debug)]
-struct Value {
+struct DecodedValue {
     subject: Subject,
     lifetime: Duration,
     /// A slice of the blob, until it has a place in our log.
     bytes: Bytes,
 }
 
-impl Received {
+impl DecodedEntry {
     /// Returns what it was made under.
-    pub(crate) fn stamp(&self) -> &Stamp {
+    pub(crate) fn stamp(&self) -> &EntryStamp {
         &self.stamp
     }
 
@@ -56,16 +56,18 @@ impl Received {
     pub(crate) fn into_stored(self, position: Position, now: Instant, now_ms: i64) -> Stored {
         let age = self.stamp.age(now_ms);
         match self.content {
-            Content::Response(response) => {
+            DecodedContent::Response(response) => {
                 Stored::Response(Arc::new(response.place(position, now, age)))
             }
-            Content::Variants(variants) => Stored::Variants(Arc::new(variants)),
-            Content::Value(value) => Stored::Value(Arc::new(value.place(position, now, age))),
+            DecodedContent::Variants(variants) => Stored::Variants(Arc::new(variants)),
+            DecodedContent::Value(value) => {
+                Stored::Value(Arc::new(value.place(position, now, age)))
+            }
         }
     }
 }
 
-impl Value {
+impl DecodedValue {
     fn place(&self, position: Position, now: Instant, age: Duration) -> StoredValue {
         let Self {
             subject,
@@ -86,21 +88,24 @@ impl Value {
 /// # Errors
 ///
 /// [`Unfit`], which says why: the caller counts it, and has missed.
-pub(crate) fn decode(blob: Bytes, key: KeyRef<'_>) -> Result<Received, Unfit> {
+pub(crate) fn decode(blob: Bytes, key: KeyRef<'_>) -> Result<DecodedEntry, Unfit> {
     let sealed = unseal(&blob)?;
-    let mut reader = Reader(&sealed[MAGIC.len() + 1..]);
+    let mut reader = WireReader(&sealed[MAGIC.len() + 1..]);
     let header = reader.header().ok_or(Unfit::Malformed)?;
     let found = reader.text().ok_or(Unfit::Malformed)?;
     if found != key.as_bytes() {
         return Err(Unfit::Key);
     }
     let content = match header.kind {
-        RESPONSE => reader.response(&blob).map(Box::new).map(Content::Response),
-        VARIANTS => reader.variants(key).map(Content::Variants),
-        VALUE => reader.value(key, &blob).map(Content::Value),
+        RESPONSE => reader
+            .response(&blob)
+            .map(Box::new)
+            .map(DecodedContent::Response),
+        VARIANTS => reader.variants(key).map(DecodedContent::Variants),
+        VALUE => reader.value(key, &blob).map(DecodedContent::Value),
         _ => None,
     };
-    Ok(Received {
+    Ok(DecodedEntry {
         stamp: header.stamp,
         content: content.ok_or(Unfit::Malformed)?,
     })
@@ -122,24 +127,24 @@ fn unseal(blob: &[u8]) -> Result<&[u8], Unfit> {
     }
 }
 
-struct Header {
+struct WireHeader {
     kind: u8,
-    stamp: Stamp,
+    stamp: EntryStamp,
 }
 
 /// What is left to read. `None` from any of its methods: this is nothing that was written.
-struct Reader<'a>(&'a [u8]);
+struct WireReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
-    fn header(&mut self) -> Option<Header> {
+impl<'a> WireReader<'a> {
+    fn header(&mut self) -> Option<WireHeader> {
         let [kind] = self.number()?;
-        let stamp = Stamp {
+        let stamp = EntryStamp {
             epoch: self.number()?,
             position: u64::from_le_bytes(self.number()?),
             made: i64::from_le_bytes(self.number()?),
         };
         let [..] = self.number::<8>()?;
-        Some(Header { kind, stamp })
+        Some(WireHeader { kind, stamp })
     }
 
     fn response(&mut self, blob: &Bytes) -> Option<Unplaced> {
@@ -174,11 +179,11 @@ impl<'a> Reader<'a> {
         parts.join()
     }
 
-    fn value(&mut self, key: KeyRef<'_>, blob: &Bytes) -> Option<Value> {
+    fn value(&mut self, key: KeyRef<'_>, blob: &Bytes) -> Option<DecodedValue> {
         let lifetime = self.duration()?;
         let tags = self.tags()?;
         let end = blob.len() - SUM;
-        Some(Value {
+        Some(DecodedValue {
             subject: Subject::of_value_key(key, tags)?,
             lifetime,
             bytes: blob.slice(end - self.0.len()..end),

@@ -22,8 +22,8 @@ fn key(path: &str) -> Key {
     key.key().to_owned()
 }
 
-fn stamp() -> Stamp {
-    Stamp {
+fn stamp() -> EntryStamp {
+    EntryStamp {
         epoch: *b"an epoch of 16 B",
         position: 7,
         made: 1_700_000_000_000,
@@ -316,7 +316,7 @@ fn no_response_gets_younger_by_travelling() {
     ];
     for (age, later, expected) in cases {
         for now in [0, 1_700_000_000_000] {
-            let stamp = Stamp::new([0; 16], 0, age, now);
+            let stamp = EntryStamp::new([0; 16], 0, age, now);
             assert_eq!(stamp.age(now + later), expected, "{age:?} {later}");
         }
     }
@@ -325,9 +325,9 @@ fn no_response_gets_younger_by_travelling() {
 #[test]
 fn no_clock_makes_an_age_panic() {
     let most = Duration::from_millis(i64::MAX as u64);
-    assert_eq!(Stamp::new([0; 16], 0, Duration::MAX, 0).age(0), most);
+    assert_eq!(EntryStamp::new([0; 16], 0, Duration::MAX, 0).age(0), most);
     for now in [i64::MIN, 0, i64::MAX] {
-        let stamp = Stamp::new([0; 16], 0, Duration::MAX, now);
+        let stamp = EntryStamp::new([0; 16], 0, Duration::MAX, now);
         assert!(stamp.age(i64::MAX) >= most);
         assert!(stamp.age(i64::MIN) <= most);
         let (key, put) = (key("/a"), Made::default().stored());

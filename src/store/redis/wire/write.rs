@@ -24,7 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
-use super::{MAGIC, RESPONSE, SUM, Stamp, VALUE, VARIANTS, VERSION};
+use super::{EntryStamp, MAGIC, RESPONSE, SUM, VALUE, VARIANTS, VERSION};
 use crate::entry::{Reuse, StoredResponse, StoredValue, Variants, length_size, push_length};
 use crate::key::{Key, KeyRef};
 use crate::store::Stored;
@@ -33,7 +33,7 @@ use crate::store::Stored;
 ///
 /// A response of more header fields, trailer fields or tags than [`decode`](super::decode) takes is
 /// written too, and found unfit by whoever reads it. No server lets as many through.
-pub(crate) fn encode(key: KeyRef<'_>, stored: &Stored, stamp: &Stamp) -> Bytes {
+pub(crate) fn encode(key: KeyRef<'_>, stored: &Stored, stamp: &EntryStamp) -> Bytes {
     let mut size = Size(SUM);
     write(&mut size, key, stored, stamp, 0);
     let mut blob = Vec::with_capacity(size.0);
@@ -91,7 +91,7 @@ impl Sink for Size {
     }
 }
 
-fn write(sink: &mut impl Sink, key: KeyRef<'_>, stored: &Stored, stamp: &Stamp, size: usize) {
+fn write(sink: &mut impl Sink, key: KeyRef<'_>, stored: &Stored, stamp: &EntryStamp, size: usize) {
     let kind = match stored {
         Stored::Response(_) => RESPONSE,
         Stored::Variants(_) => VARIANTS,

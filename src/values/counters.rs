@@ -1,0 +1,108 @@
+//! Counters.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::TTL;
+use super::space::Space;
+use crate::error::Error;
+use crate::state::CacheState;
+use crate::store::CounterStore;
+
+/// A namespace of counters, numbers that many callers add to at the same time; made by
+/// [`CacheHandle::counters`](crate::CacheHandle::counters).
+///
+/// A counter ends five minutes after it was first added to, or after its [`ttl`](Self::ttl), by the
+/// store's clock. No invalidation ends it, but the store may evict it for capacity. So counters are
+/// right for rates and limits, and wrong for what has to add up.
+///
+/// Cheap to clone. Clones, and all counters of a namespace of the same name, count together. A
+/// counter and a [value](crate::Values) of the same namespace and key have nothing to do with each
+/// other; their store errors are counted together.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_response_cache::Error> {
+/// # use std::time::Duration;
+/// # use tower_response_cache::CacheLayer;
+/// # let handle = CacheLayer::builder().build()?.handle();
+/// let logins = handle.counters("logins")?.ttl(Duration::from_secs(60));
+/// assert_eq!(logins.increment("203.0.113.7", 1).await?, 1);
+/// assert_eq!(logins.increment("203.0.113.7", 1).await?, 2);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "values")))]
+#[derive(Clone)]
+pub struct Counters {
+    space: Arc<Space>,
+    ttl: Duration,
+}
+
+impl Counters {
+    /// Makes the counters of a namespace, where the store has any.
+    pub(crate) fn new(cache: Arc<CacheState>, namespace: &str) -> Result<Self, Error> {
+        let space = Space::new(cache, namespace);
+        counter_store(&space)?;
+        Ok(Self {
+            space: Arc::new(space),
+            ttl: TTL,
+        })
+    }
+
+    /// Returns the same namespace, whose counters end this long after their first addition. Default:
+    /// five minutes.
+    ///
+    /// [`Duration::MAX`] is forever. Counters that have begun keep the end they were given.
+    #[must_use]
+    pub fn ttl(&self, ttl: Duration) -> Self {
+        Self {
+            ttl,
+            ..self.clone()
+        }
+    }
+
+    /// Adds to the counter of a key in one atomic step, and returns its new count.
+    ///
+    /// A counter that is missing counts from zero. Adding zero returns the count and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the store did. Fails where the count would not fit into 64 bits, and leaves it as
+    /// it was. Where no answer came in time, the addition may have been made.
+    pub async fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
+        let key = self.space.counter_key(key);
+        let counters = counter_store(&self.space)?;
+        self.space
+            .change(counters.increment(key.borrow(), by, self.ttl))
+            .await
+    }
+
+    /// Ends the counter of a key. The next addition counts from zero.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the store did.
+    pub async fn reset(&self, key: &str) -> Result<(), Error> {
+        let key = self.space.counter_key(key);
+        let counters = counter_store(&self.space)?;
+        self.space.change(counters.reset(key.borrow())).await
+    }
+}
+
+fn counter_store(space: &Space) -> Result<&dyn CounterStore, Error> {
+    let counters = space.cache.store.counters();
+    counters.ok_or_else(|| Error::config("this store has no counters"))
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counters")
+            .field("namespace", &self.space.name)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
