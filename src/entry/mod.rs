@@ -16,7 +16,7 @@ pub(crate) use packed::{FieldWriter, PackedFields};
 #[cfg(feature = "redis")]
 pub(crate) use packed::{Layout, field_name, length_size, push_length, take_field, take_length};
 #[cfg(feature = "redis")]
-pub(crate) use parts::{Parts, Unplaced};
+pub(crate) use parts::{ForeignParts, Unplaced};
 pub(crate) use prepared::{Kept, ReplayStamp};
 pub(crate) use prepared_list::PreparedList;
 pub(crate) use response::Reuse;

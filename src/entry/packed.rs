@@ -60,8 +60,8 @@ impl Packed {
         self.bytes.len() + usize::from(self.around)
     }
 
-    pub(super) fn head(&self) -> Head<'_> {
-        Head {
+    pub(super) fn head(&self) -> StoredHead<'_> {
+        StoredHead {
             bytes: &self.bytes,
             fields: self.fields,
         }
@@ -168,8 +168,8 @@ pub(crate) struct FieldWriter {
 }
 
 impl PackedFields {
-    pub(crate) fn head(&self) -> Head<'_> {
-        Head {
+    pub(crate) fn head(&self) -> StoredHead<'_> {
+        StoredHead {
             bytes: &self.bytes,
             fields: self.fields,
         }
@@ -251,12 +251,12 @@ fn read_length(bytes: &[u8], at: &mut usize) -> usize {
 
 /// The header section of a stored response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Head<'a> {
+pub(crate) struct StoredHead<'a> {
     bytes: &'a Bytes,
     fields: u16,
 }
 
-impl<'a> Head<'a> {
+impl<'a> StoredHead<'a> {
     /// Returns the first value of a field.
     pub(crate) fn get(self, name: &HeaderName) -> Option<&'a [u8]> {
         let wanted = name.as_str().as_bytes();
@@ -320,13 +320,13 @@ impl<'a> Head<'a> {
     }
 }
 
-impl PartialEq for Head<'_> {
+impl PartialEq for StoredHead<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl Eq for Head<'_> {}
+impl Eq for StoredHead<'_> {}
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,7 @@ use crate::sync::AtomicU64;
 
 /// The parts of a stored response from elsewhere, which may be anything.
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct ForeignParts {
     pub(crate) status: StatusCode,
     pub(crate) reuse: Reuse,
     pub(crate) lifetime: Duration,
@@ -34,7 +34,7 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct Unplaced(StoredResponse);
 
-impl Parts {
+impl ForeignParts {
     /// Puts the parts together, without a copy of text or body. `None` where they are no response
     /// that could have been stored.
     pub(crate) fn join(self) -> Option<Unplaced> {

@@ -17,13 +17,13 @@ use http::HeaderMap;
 /// The place in a stored response for a header section that is ready to be sent.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    state: RwLock<State>,
+    state: RwLock<Preparation>,
     /// Whether the response is in a list of those that may keep one.
     listed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum Preparation {
     #[default]
     Empty,
     /// A replay was made for this moment, and may remain the only one.
@@ -88,8 +88,10 @@ impl Prepared {
     pub(crate) fn get(&self, stamp: ReplayStamp) -> Kept {
         // Whoever holds the lock is about to replace what is there. Nothing waits for that.
         match self.state.try_read().as_deref() {
-            Ok(State::Ready(ready)) if ready.stamp == stamp => Kept::Right(ready.headers.clone()),
-            Ok(State::Ready(ready)) if ready.stamp.list == stamp.list => {
+            Ok(Preparation::Ready(ready)) if ready.stamp == stamp => {
+                Kept::Right(ready.headers.clone())
+            }
+            Ok(Preparation::Ready(ready)) if ready.stamp.list == stamp.list => {
                 Kept::Earlier(ready.headers.clone())
             }
             _ => Kept::Nothing,
@@ -102,15 +104,15 @@ impl Prepared {
             return false;
         };
         match &mut *state {
-            State::Once(latest) if *latest == stamp => true,
-            State::Refused(latest) if *latest == stamp => false,
-            State::Ready(ready) if ready.stamp.list == stamp.list => {
+            Preparation::Once(latest) if *latest == stamp => true,
+            Preparation::Refused(latest) if *latest == stamp => false,
+            Preparation::Ready(ready) if ready.stamp.list == stamp.list => {
                 let again = ready.latest == stamp;
                 ready.latest = stamp;
                 again
             }
             other => {
-                *other = State::Once(stamp);
+                *other = Preparation::Once(stamp);
                 false
             }
         }
@@ -118,7 +120,7 @@ impl Prepared {
 
     pub(super) fn refuse(&self, stamp: ReplayStamp) {
         if let Ok(mut state) = self.state.try_write() {
-            *state = State::Refused(stamp);
+            *state = Preparation::Refused(stamp);
         }
     }
 
@@ -126,7 +128,7 @@ impl Prepared {
     /// that is of this age.
     pub(super) fn is_in_use(&self, age: Duration) -> bool {
         match self.state.try_read().as_deref() {
-            Ok(State::Ready(ready)) => age.as_secs() <= ready.stamp.age() + IN_USE,
+            Ok(Preparation::Ready(ready)) => age.as_secs() <= ready.stamp.age() + IN_USE,
             Ok(_) => false,
             // Somebody is at it.
             Err(_) => true,
@@ -135,7 +137,7 @@ impl Prepared {
 
     pub(super) fn keep(&self, stamp: ReplayStamp, headers: HeaderMap) {
         if let Ok(mut state) = self.state.try_write() {
-            *state = State::Ready(Box::new(Ready {
+            *state = Preparation::Ready(Box::new(Ready {
                 headers,
                 stamp,
                 latest: stamp,
@@ -160,7 +162,7 @@ impl Prepared {
             // Nothing under the lock leaves a state half made.
             Err(poisoned) => poisoned.into_inner(),
         };
-        *state = State::Empty;
+        *state = Preparation::Empty;
         // Relaxed: who misses it keeps no map this time.
         self.listed.store(false, Ordering::Relaxed);
     }

@@ -10,7 +10,7 @@ use http::{Response, StatusCode, response};
 
 #[cfg(feature = "redis")]
 use super::packed::Layout;
-use super::packed::{Head, Packed, PackedFields};
+use super::packed::{Packed, PackedFields, StoredHead};
 use super::prepared::Prepared;
 use super::times::{PackedTimes, Times};
 use super::verdict::verdict;
@@ -153,7 +153,7 @@ impl StoredResponse {
     }
 
     /// Returns the header section.
-    pub(crate) fn head(&self) -> Head<'_> {
+    pub(crate) fn head(&self) -> StoredHead<'_> {
         self.packed.head()
     }
 

@@ -18,7 +18,7 @@ use crate::directive::{CacheDirective, KeptLifetime};
 use crate::entry::{FieldWriter, PackedFields, Reuse, StoredResponse, Times};
 use crate::invalidate::{Position, Subject};
 use crate::mutant::{self, Mutant};
-use crate::policy::{Identity, OriginSays, SetCookie};
+use crate::policy::{Identity, SetCookie, TtlPrecedence};
 use crate::semantics::freshness::{self, Lifetime};
 use crate::semantics::partial::{self, ContentRange, Partial};
 use crate::semantics::storable::{self, Grants, RequestFacts, Storable, Unstorable};
@@ -227,7 +227,7 @@ fn is_single_part(headers: &HeaderMap) -> bool {
 fn with_cookie(read: &ReadContext, storable: &Storable, directives: &Directives) -> bool {
     let control = &directives.cache_control;
     let shared = control.public || control.s_maxage.is_some();
-    shared || storable.stated && read.route.policy.ttl.origin == OriginSays::Everything
+    shared || storable.stated && read.route.policy.ttl.origin == TtlPrecedence::OriginOnly
 }
 
 /// What the handler says of the lifetime beside the header section.
@@ -264,13 +264,13 @@ fn times(
     let by_handler = lifetime_by_handler(head);
     let lifetime = match (&by_handler, policy.ttl.origin, stated) {
         (Some(ByHandler::Says(ttl) | ByHandler::Said(ttl)), _, _) => Some(*ttl),
-        (None, OriginSays::OnlyWhether, stated) => by_route.or(explicit(stated)),
-        (None, OriginSays::First, stated) => explicit(stated).or(by_route),
-        (None, OriginSays::Everything, Lifetime::Explicit(lifetime)) => Some(lifetime),
-        (None, OriginSays::Everything, Lifetime::Heuristic(lifetime)) => {
+        (None, TtlPrecedence::RouteFirst, stated) => by_route.or(explicit(stated)),
+        (None, TtlPrecedence::OriginFirst, stated) => explicit(stated).or(by_route),
+        (None, TtlPrecedence::OriginOnly, Lifetime::Explicit(lifetime)) => Some(lifetime),
+        (None, TtlPrecedence::OriginOnly, Lifetime::Heuristic(lifetime)) => {
             by_route.or(Some(lifetime))
         }
-        (None, OriginSays::Everything, Lifetime::Unstated) => by_route,
+        (None, TtlPrecedence::OriginOnly, Lifetime::Unstated) => by_route,
     };
     let can_be_validated =
         head.headers.contains_key(header::ETAG) || head.headers.contains_key(header::LAST_MODIFIED);

@@ -25,7 +25,7 @@ use crate::mutant::{self, Mutant};
 use crate::semantics::cache_control::Scope;
 use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{invalidation, reuse, storable};
-use crate::status::{Outcome, Staleness, StatusParameters};
+use crate::status::{Outcome, StaleReason, StatusParameters};
 
 /// A verdict on what is stored, from the inner service's answer.
 pub(super) enum Validated<B> {
@@ -217,7 +217,7 @@ pub(super) fn stale_in_place_of_error<B>(
     if !permits_stale(read, stale) {
         return None;
     }
-    let outcome = Outcome::Stale(Staleness::IfError);
+    let outcome = Outcome::Stale(StaleReason::IfError);
     if let Some(leader) = &fetch.leader {
         // Those who wait select the same variant: the names were known before the flight.
         let published = stored_result(read, stale.clone(), Vec::new(), outcome);
