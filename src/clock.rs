@@ -30,10 +30,10 @@ pub(crate) fn origin() -> Instant {
 /// The system's monotonic clock is tokio's, so under `tokio::time::pause()` stored responses age
 /// with the paused time.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Source);
+pub struct Clock(TimeSource);
 
 #[derive(Clone, Debug, Default)]
-enum Source {
+enum TimeSource {
     #[default]
     System,
     #[cfg(any(feature = "testing", test))]
@@ -43,29 +43,29 @@ enum Source {
 impl Clock {
     pub(crate) fn now(&self) -> Now {
         match &self.0 {
-            Source::System => Now {
+            TimeSource::System => Now {
                 instant: tokio::time::Instant::now().into_std(),
                 wall: SystemTime::now(),
             },
             #[cfg(any(feature = "testing", test))]
-            Source::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            TimeSource::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
     /// Returns what the wall clock shows: for the few requests that bring dates of their own.
     pub(crate) fn wall_now(&self) -> SystemTime {
         match &self.0 {
-            Source::System => SystemTime::now(),
+            TimeSource::System => SystemTime::now(),
             #[cfg(any(feature = "testing", test))]
-            Source::Manual(_) => self.now().wall,
+            TimeSource::Manual(_) => self.now().wall,
         }
     }
 
     pub(crate) fn instant(&self) -> Instant {
         match &self.0 {
-            Source::System => tokio::time::Instant::now().into_std(),
+            TimeSource::System => tokio::time::Instant::now().into_std(),
             #[cfg(any(feature = "testing", test))]
-            Source::Manual(_) => self.now().instant,
+            TimeSource::Manual(_) => self.now().instant,
         }
     }
 }
@@ -108,7 +108,7 @@ impl ManualClock {
     /// Returns the clock to give to [`CacheLayerBuilder::clock`](crate::CacheLayerBuilder::clock).
     #[must_use]
     pub fn clock(&self) -> Clock {
-        Clock(Source::Manual(self.0.clone()))
+        Clock(TimeSource::Manual(self.0.clone()))
     }
 }
 

@@ -39,7 +39,7 @@ mod tests;
 
 use backlog::Backlog;
 use bell::Bell;
-use budget::Share;
+use budget::BudgetShare;
 
 pub(crate) use budget::Budget;
 
@@ -73,23 +73,23 @@ pub(crate) struct Captured {
 /// What becomes of a complete body. Dropped unused, it means that nothing will be stored.
 pub(crate) type Commit = Box<dyn FnOnce(Captured) + Send>;
 
-type Source = UnsyncBoxBody<Bytes, BoxError>;
+type SourceBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// See the module's documentation.
 pub(crate) struct Fill {
-    shared: Mutex<Shared>,
+    shared: Mutex<FillState>,
     bell: Arc<Bell>,
     /// Rings the bell.
     waker: Waker,
     limits: Limits,
 }
 
-struct Shared {
+struct FillState {
     source: SourceState,
     backlog: Backlog,
     received: u64,
     trailers: Option<HeaderMap>,
-    end: Option<End>,
+    end: Option<FillEnd>,
     /// `Some` for as long as the body may be stored.
     storing: Option<Storing>,
     /// How often the bell had been rung when the inner body had nothing yet.
@@ -100,20 +100,20 @@ struct Shared {
 
 /// Where the inner body is: nobody holds the lock while it is polled.
 enum SourceState {
-    Here(Source),
+    Here(SourceBody),
     BeingPolled,
     Gone,
 }
 
 #[derive(Clone)]
-enum End {
+enum FillEnd {
     Clean,
     Failed(Arc<dyn StdError + Send + Sync>),
 }
 
 struct Storing {
     commit: Commit,
-    share: Share,
+    share: BudgetShare,
 }
 
 impl Fill {
@@ -129,7 +129,7 @@ impl Fill {
         let ended = body.is_end_stream();
         let source = body.map_frame(into_bytes).map_err(Into::into);
         let fill = Self {
-            shared: Mutex::new(Shared {
+            shared: Mutex::new(FillState {
                 source: SourceState::Here(source.boxed_unsync()),
                 backlog: Backlog::default(),
                 received: 0,
@@ -137,7 +137,7 @@ impl Fill {
                 end: None,
                 storing: Some(Storing {
                     commit,
-                    share: Share::of(&limits.budget),
+                    share: BudgetShare::of(&limits.budget),
                 }),
                 pending_since: None,
                 contended: false,
@@ -147,19 +147,24 @@ impl Fill {
             limits,
         };
         if ended {
-            fill.finish(fill.lock(), End::Clean);
+            fill.finish(fill.lock(), FillEnd::Clean);
         }
         Arc::new(fill)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    fn lock(&self) -> MutexGuard<'_, FillState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Polls the inner body once, unless it would be in vain: it has been pending since the bell's
     /// count was `rung`. Ready when there is something new to look at; then the bell has been rung
     /// for all but the reader in `slot`.
-    fn pull(&self, mut shared: MutexGuard<'_, Shared>, rung: u64, slot: Option<usize>) -> Poll<()> {
+    fn pull(
+        &self,
+        mut shared: MutexGuard<'_, FillState>,
+        rung: u64,
+        slot: Option<usize>,
+    ) -> Poll<()> {
         if shared.pending_since == Some(rung) {
             return Poll::Pending;
         }
@@ -215,12 +220,12 @@ impl Fill {
 
     fn accept(
         &self,
-        mut shared: MutexGuard<'_, Shared>,
+        mut shared: MutexGuard<'_, FillState>,
         frame: Option<Result<Frame<Bytes>, BoxError>>,
     ) {
         match frame {
-            None => self.finish(shared, End::Clean),
-            Some(Err(error)) => self.finish(shared, End::Failed(error.into())),
+            None => self.finish(shared, FillEnd::Clean),
+            Some(Err(error)) => self.finish(shared, FillEnd::Failed(error.into())),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => self.take_data(shared, data),
                 Err(frame) => {
@@ -232,7 +237,7 @@ impl Fill {
         }
     }
 
-    fn take_data(&self, mut shared: MutexGuard<'_, Shared>, data: Bytes) {
+    fn take_data(&self, mut shared: MutexGuard<'_, FillState>, data: Bytes) {
         if data.is_empty() {
             return;
         }
@@ -247,7 +252,7 @@ impl Fill {
         if matches!(&shared.source, SourceState::Here(source) if source.is_end_stream()) {
             // Now: with an exact Content-Length hyper may never poll again after the last frame,
             // and the response would go unstored.
-            self.finish(shared, End::Clean);
+            self.finish(shared, FillEnd::Clean);
         } else {
             drop(shared);
         }
@@ -256,12 +261,12 @@ impl Fill {
     }
 
     /// Ends the body for all readers, and stores it if it is whole.
-    fn finish(&self, mut shared: MutexGuard<'_, Shared>, end: End) {
+    fn finish(&self, mut shared: MutexGuard<'_, FillState>, end: FillEnd) {
         if shared.end.is_some() {
             return;
         }
         let expected = self.limits.expected;
-        let whole = matches!(end, End::Clean)
+        let whole = matches!(end, FillEnd::Clean)
             && expected.is_none_or(|expected| expected == shared.received);
         shared.end = Some(end);
         let source = std::mem::replace(&mut shared.source, SourceState::Gone);
@@ -293,7 +298,7 @@ impl Fill {
         }
         let shared = self.lock();
         if shared.backlog.readers() == 0 {
-            self.finish(shared, End::Clean);
+            self.finish(shared, FillEnd::Clean);
         }
     }
 
@@ -315,7 +320,7 @@ impl Fill {
     }
 }
 
-impl Shared {
+impl FillState {
     /// Whether so many bytes more can still be stored; received and not yet held.
     fn fits(&mut self, bytes: usize, limits: &Limits) -> bool {
         let held = self.backlog.held() + bytes;
@@ -360,7 +365,7 @@ impl Drop for Ringing<'_> {
 /// Holds the inner body while it is polled, and ends the fill if that panics.
 struct Polling<'a> {
     fill: &'a Fill,
-    source: Option<Source>,
+    source: Option<SourceBody>,
 }
 
 impl Polling<'_> {
@@ -377,7 +382,7 @@ impl Drop for Polling<'_> {
         if self.source.is_some() {
             let error: BoxError = "the response body panicked".into();
             self.fill
-                .finish(self.fill.lock(), End::Failed(error.into()));
+                .finish(self.fill.lock(), FillEnd::Failed(error.into()));
             self.fill.bell.ring();
         }
     }

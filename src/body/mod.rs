@@ -34,13 +34,13 @@ pin_project! {
     #[project = BodyProjection]
     pub struct CacheBody<B> {
         #[pin]
-        kind: Kind<B>,
+        kind: BodyKind<B>,
     }
 }
 
 pin_project! {
-    #[project = KindProjection]
-    enum Kind<B> {
+    #[project = BodyKindProjection]
+    enum BodyKind<B> {
         Pass { #[pin] body: B },
         Filling { reader: FillReader },
         Stored { chunks: Chunks, trailers: Option<Box<HeaderMap>> },
@@ -53,13 +53,13 @@ pub(crate) type Chunks = SmallVec<[Bytes; 1]>;
 impl<B> CacheBody<B> {
     pub(crate) fn pass(body: B) -> Self {
         Self {
-            kind: Kind::Pass { body },
+            kind: BodyKind::Pass { body },
         }
     }
 
     pub(crate) fn filling(reader: FillReader) -> Self {
         Self {
-            kind: Kind::Filling { reader },
+            kind: BodyKind::Filling { reader },
         }
     }
 
@@ -69,7 +69,7 @@ impl<B> CacheBody<B> {
             chunks.push(body);
         }
         Self {
-            kind: Kind::Stored { chunks, trailers },
+            kind: BodyKind::Stored { chunks, trailers },
         }
     }
 
@@ -84,8 +84,8 @@ impl<B> CacheBody<B> {
     /// Returns the reader of a body that is on its way into the store.
     pub(crate) fn into_reader(self) -> Option<FillReader> {
         match self.kind {
-            Kind::Filling { reader } => Some(reader),
-            Kind::Pass { .. } | Kind::Stored { .. } => None,
+            BodyKind::Filling { reader } => Some(reader),
+            BodyKind::Pass { .. } | BodyKind::Stored { .. } => None,
         }
     }
 
@@ -93,7 +93,7 @@ impl<B> CacheBody<B> {
         // Taken from the end, so that taking the next one moves nothing.
         chunks.reverse();
         Self {
-            kind: Kind::Stored {
+            kind: BodyKind::Stored {
                 chunks,
                 trailers: None,
             },
@@ -126,11 +126,11 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
-            KindProjection::Pass { body } => body
+            BodyKindProjection::Pass { body } => body
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map(into_bytes).map_err(Into::into))),
-            KindProjection::Filling { reader } => reader.poll_frame(cx),
-            KindProjection::Stored { chunks, trailers } => Poll::Ready(match chunks.pop() {
+            BodyKindProjection::Filling { reader } => reader.poll_frame(cx),
+            BodyKindProjection::Stored { chunks, trailers } => Poll::Ready(match chunks.pop() {
                 Some(chunk) => Some(Ok(Frame::data(chunk))),
                 None => trailers
                     .take()
@@ -141,17 +141,17 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Pass { body } => body.is_end_stream(),
-            Kind::Filling { reader } => reader.is_end_stream(),
-            Kind::Stored { chunks, trailers } => chunks.is_empty() && trailers.is_none(),
+            BodyKind::Pass { body } => body.is_end_stream(),
+            BodyKind::Filling { reader } => reader.is_end_stream(),
+            BodyKind::Stored { chunks, trailers } => chunks.is_empty() && trailers.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Pass { body } => body.size_hint(),
-            Kind::Filling { reader } => reader.size_hint(),
-            Kind::Stored { chunks, .. } => {
+            BodyKind::Pass { body } => body.size_hint(),
+            BodyKind::Filling { reader } => reader.size_hint(),
+            BodyKind::Stored { chunks, .. } => {
                 SizeHint::with_exact(chunks.iter().map(|chunk| chunk.len() as u64).sum())
             }
         }
@@ -161,9 +161,9 @@ where
 impl<B> fmt::Debug for CacheBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.kind {
-            Kind::Pass { .. } => "CacheBody(Pass)",
-            Kind::Filling { .. } => "CacheBody(Filling)",
-            Kind::Stored { .. } => "CacheBody(Stored)",
+            BodyKind::Pass { .. } => "CacheBody(Pass)",
+            BodyKind::Filling { .. } => "CacheBody(Filling)",
+            BodyKind::Stored { .. } => "CacheBody(Stored)",
         })
     }
 }

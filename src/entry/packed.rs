@@ -60,8 +60,8 @@ impl Packed {
         self.bytes.len() + usize::from(self.around)
     }
 
-    pub(super) fn head(&self) -> Head<'_> {
-        Head {
+    pub(super) fn head(&self) -> StoredHead<'_> {
+        StoredHead {
             bytes: &self.bytes,
             fields: self.fields,
         }
@@ -97,6 +97,61 @@ impl Packed {
     }
 }
 
+#[cfg(feature = "redis")]
+impl Packed {
+    /// Takes text that was laid out by another process, with or without a body behind it. `around`
+    /// is what else is kept in memory for it. Copies nothing.
+    ///
+    /// `None` if it is not what [`Packed::new`] makes: of field names in lower case and values that
+    /// can be sent, a path and a query in canonical form, and lengths in their shortest form.
+    pub(super) fn checked(bytes: Bytes, layout: Layout, around: usize) -> Option<Self> {
+        let text_end = layout.text().filter(|end| *end <= bytes.len())?;
+        let position = |at: usize| u32::try_from(at).ok().filter(|at| *at != NONE);
+        if layout.fields > layout::MOST_FIELDS
+            || !layout::is_head(bytes.get(..layout.head)?, layout.fields)
+        {
+            return None;
+        }
+        let packed = Self {
+            fields: u16::try_from(layout.fields).ok()?,
+            around: u16::try_from(around).unwrap_or(u16::MAX),
+            head_end: position(layout.head)?,
+            path_end: position(layout.head + layout.path)?,
+            query_end: match layout.query {
+                Some(_) => position(text_end)?,
+                None => NONE,
+            },
+            bytes,
+        };
+        packed.has_canonical_text(layout).then_some(packed)
+    }
+
+    /// Returns how this is laid out.
+    pub(super) fn layout(&self) -> Layout {
+        let path_end = self.path_end as usize;
+        Layout {
+            fields: self.fields.into(),
+            head: self.head_end as usize,
+            path: path_end - self.head_end as usize,
+            query: (self.query_end != NONE).then(|| self.query_end as usize - path_end),
+        }
+    }
+
+    /// Returns all of it, as it is laid out.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn has_canonical_text(&self, layout: Layout) -> bool {
+        let (path, query) = self.bytes[layout.head..].split_at(layout.path);
+        let query = layout.query.map(|length| &query[..length]);
+        let path = str::from_utf8(path).ok();
+        let query = query.map(str::from_utf8).transpose().ok();
+        path.zip(query)
+            .is_some_and(|(path, query)| SubjectRef::new(path, query, &[]).is_canonical())
+    }
+}
+
 /// A header section on its way into a [`Packed`], in the form it has there: a header map of the same
 /// would cost most of what storing a response does. Clones share their bytes.
 #[derive(Clone, Debug, Default)]
@@ -113,8 +168,8 @@ pub(crate) struct FieldWriter {
 }
 
 impl PackedFields {
-    pub(crate) fn head(&self) -> Head<'_> {
-        Head {
+    pub(crate) fn head(&self) -> StoredHead<'_> {
+        StoredHead {
             bytes: &self.bytes,
             fields: self.fields,
         }
@@ -196,12 +251,12 @@ fn read_length(bytes: &[u8], at: &mut usize) -> usize {
 
 /// The header section of a stored response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Head<'a> {
+pub(crate) struct StoredHead<'a> {
     bytes: &'a Bytes,
     fields: u16,
 }
 
-impl<'a> Head<'a> {
+impl<'a> StoredHead<'a> {
     /// Returns the first value of a field.
     pub(crate) fn get(self, name: &HeaderName) -> Option<&'a [u8]> {
         let wanted = name.as_str().as_bytes();
@@ -265,13 +320,13 @@ impl<'a> Head<'a> {
     }
 }
 
-impl PartialEq for Head<'_> {
+impl PartialEq for StoredHead<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl Eq for Head<'_> {}
+impl Eq for StoredHead<'_> {}
 
 #[cfg(test)]
 mod tests {

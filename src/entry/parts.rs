@@ -3,16 +3,19 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 
 use super::packed::{Layout, Packed};
-use super::{AtomicU64, Prepared, Rare, Reuse, StoredResponse, Times};
+use super::prepared::Prepared;
+use super::response::{Rare, Reuse, StoredResponse};
+use super::times::Times;
 use crate::clock;
 use crate::invalidate::Position;
+use crate::sync::AtomicU64;
 
 /// The parts of a stored response from elsewhere, which may be anything.
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct ForeignParts {
     pub(crate) status: StatusCode,
     pub(crate) reuse: Reuse,
     pub(crate) lifetime: Duration,
@@ -31,7 +34,7 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct Unplaced(StoredResponse);
 
-impl Parts {
+impl ForeignParts {
     /// Puts the parts together, without a copy of text or body. `None` where they are no response
     /// that could have been stored.
     pub(crate) fn join(self) -> Option<Unplaced> {
@@ -88,31 +91,4 @@ impl Unplaced {
             ..response
         }
     }
-}
-
-impl StoredResponse {
-    /// Returns how [`bytes`](Self::bytes) are laid out.
-    pub(crate) fn layout(&self) -> Layout {
-        self.packed.layout()
-    }
-
-    /// Returns the text and the body, in two pieces of which the second may be empty.
-    pub(crate) fn bytes(&self) -> (&[u8], &[u8]) {
-        let long = self.long_body().map_or(&[][..], |body| body);
-        (self.packed.bytes(), long)
-    }
-
-    /// Whether this is a final response, of just the length that it states. Another would take the
-    /// next response on its connection for its own body, or the other way round.
-    fn can_be_sent(&self) -> bool {
-        let length = self.body_len();
-        let states_length = |(name, value): (&[u8], &[u8])| {
-            name != header::CONTENT_LENGTH.as_str().as_bytes() || is_decimal(value, length)
-        };
-        !self.status.is_informational() && self.head().iter().all(states_length)
-    }
-}
-
-fn is_decimal(text: &[u8], number: usize) -> bool {
-    itoa::Buffer::new().format(number).as_bytes() == text
 }

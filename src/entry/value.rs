@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::packed::{Packed, PackedFields};
 use super::times::{PackedTimes, Times};
-use super::verdict;
+use super::verdict::verdict;
 use crate::invalidate::{Log, Position, Subject, SubjectRef, Verdict};
 use crate::sync::AtomicU64;
 

@@ -12,14 +12,13 @@ use http_body::SizeHint;
 use super::call::Interval;
 use super::candidate::Candidate;
 use super::context::ReadContext;
-use super::respond;
 use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::{CacheDirective, KeptLifetime};
 use crate::entry::{FieldWriter, PackedFields, Reuse, StoredResponse, Times};
 use crate::invalidate::{Position, Subject};
 use crate::mutant::{self, Mutant};
-use crate::policy::{Identity, OriginSays, SetCookie};
+use crate::policy::{Identity, SetCookie, TtlPrecedence};
 use crate::semantics::freshness::{self, Lifetime};
 use crate::semantics::partial::{self, ContentRange, Partial};
 use crate::semantics::storable::{self, Grants, RequestFacts, Storable, Unstorable};
@@ -91,15 +90,6 @@ impl NotStorable {
     }
 }
 
-/// A header section of more fields is not worth storing, and room for a few more could not be added: a
-/// header map holds 24,576.
-const MOST_FIELDS: usize = 4096;
-
-/// Whether a header section has so many fields that it is not even looked at for what to update.
-pub(super) fn is_too_long(headers: &HeaderMap) -> bool {
-    headers.len() > MOST_FIELDS
-}
-
 /// Decides whether a response to `asked` is stored.
 pub(super) fn admit(
     read: &ReadContext,
@@ -121,7 +111,7 @@ pub(super) fn admit(
     if policy.set_cookie == SetCookie::NotStored && head.headers.contains_key(header::SET_COOKIE) {
         return Err(NotStorable::SetCookie);
     }
-    if is_too_long(&head.headers) {
+    if storable::has_too_many_fields(&head.headers) {
         return Err(NotStorable::TooLarge);
     }
     let nominated = match Vary::of(&head.headers) {
@@ -237,7 +227,7 @@ fn is_single_part(headers: &HeaderMap) -> bool {
 fn with_cookie(read: &ReadContext, storable: &Storable, directives: &Directives) -> bool {
     let control = &directives.cache_control;
     let shared = control.public || control.s_maxage.is_some();
-    shared || storable.stated && read.route.policy.ttl.origin == OriginSays::Everything
+    shared || storable.stated && read.route.policy.ttl.origin == TtlPrecedence::OriginOnly
 }
 
 /// What the handler says of the lifetime beside the header section.
@@ -274,13 +264,13 @@ fn times(
     let by_handler = lifetime_by_handler(head);
     let lifetime = match (&by_handler, policy.ttl.origin, stated) {
         (Some(ByHandler::Says(ttl) | ByHandler::Said(ttl)), _, _) => Some(*ttl),
-        (None, OriginSays::OnlyWhether, stated) => by_route.or(explicit(stated)),
-        (None, OriginSays::First, stated) => explicit(stated).or(by_route),
-        (None, OriginSays::Everything, Lifetime::Explicit(lifetime)) => Some(lifetime),
-        (None, OriginSays::Everything, Lifetime::Heuristic(lifetime)) => {
+        (None, TtlPrecedence::RouteFirst, stated) => by_route.or(explicit(stated)),
+        (None, TtlPrecedence::OriginFirst, stated) => explicit(stated).or(by_route),
+        (None, TtlPrecedence::OriginOnly, Lifetime::Explicit(lifetime)) => Some(lifetime),
+        (None, TtlPrecedence::OriginOnly, Lifetime::Heuristic(lifetime)) => {
             by_route.or(Some(lifetime))
         }
-        (None, OriginSays::Everything, Lifetime::Unstated) => by_route,
+        (None, TtlPrecedence::OriginOnly, Lifetime::Unstated) => by_route,
     };
     let can_be_validated =
         head.headers.contains_key(header::ETAG) || head.headers.contains_key(header::LAST_MODIFIED);
@@ -345,7 +335,7 @@ fn stored_fields(
     let mut fields = FieldWriter::with_room_for(&head.headers);
     let mut dated = false;
     for (name, value) in storable::stored_fields(&head.headers, no_cache) {
-        if respond::is_stripped(name) || (*name == header::SET_COOKIE && !set_cookie) {
+        if invalidation::is_for_this_cache(name) || (*name == header::SET_COOKIE && !set_cookie) {
             continue;
         }
         dated |= *name == header::DATE;
@@ -471,7 +461,7 @@ impl Plan {
                 part = joined;
                 // An answer to `If-Range` leaves out what its client knows (RFC 9110 §15.3.7).
                 headers = validation::freshen(&stored.head().to_map(0), &headers);
-                if is_too_long(&headers) {
+                if storable::has_too_many_fields(&headers) {
                     return None;
                 }
                 self.keep_tags(stored);

@@ -2,17 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{self, HeaderMap};
-use http::response::Parts;
-use http::{Response, StatusCode};
+use http::header::HeaderMap;
 
-use super::admit;
 use crate::entry::StoredResponse;
-use crate::semantics::cache_control::Scope;
-use crate::semantics::partial::{self, Partial};
-use crate::semantics::validation::{self, Validators};
-use crate::semantics::{storable, validation::freshen};
+use crate::semantics::validation;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -57,41 +50,4 @@ impl Candidate {
 
 fn offer(headers: &mut HeaderMap, stored: &StoredResponse) -> bool {
     validation::make_conditional(headers, &[stored.validators()]) > 0
-}
-
-impl StoredResponse {
-    pub(super) fn validators(&self) -> Validators<'_> {
-        Validators {
-            etag: self.head().etag(),
-            last_modified: self.head().last_modified(),
-        }
-    }
-
-    /// Returns the part that a stored 206 holds.
-    pub(super) fn part(&self) -> Option<Partial> {
-        if self.status != StatusCode::PARTIAL_CONTENT {
-            return None;
-        }
-        Partial::new(self.head().get(&header::CONTENT_RANGE), self.body())
-    }
-
-    /// Joins the rest of a representation to this part: the head and the body of the whole
-    /// (RFC 9111 §3.4). `None` where they do not go together.
-    pub(super) fn completed_by(&self, rest: &Parts, body: Bytes) -> Option<(Parts, Bytes)> {
-        let etag = rest.headers.get(header::ETAG).map(|etag| etag.as_bytes());
-        if admit::is_too_long(&rest.headers)
-            || !partial::same_representation(self.head().etag(), etag)
-        {
-            return None;
-        }
-        let range = rest.headers.get(header::CONTENT_RANGE);
-        let rest_part = Partial::new(range.map(|range| range.as_bytes()), body)?;
-        let whole = self.part()?.combine(&rest_part)?.whole()?.clone();
-        let update = storable::stored_headers(&rest.headers, &Scope::Absent);
-        let mut head = Response::new(()).into_parts().0;
-        head.headers = freshen(&self.head().to_map(0), &update);
-        partial::set_whole(&mut head.headers, whole.len() as u64);
-        head.extensions = rest.extensions.clone();
-        Some((head, whole))
-    }
 }

@@ -9,7 +9,7 @@ use super::request::Client;
 use crate::clock::Clock;
 use crate::entry::StoredResponse;
 use crate::semantics::date;
-use crate::semantics::partial::Part;
+use crate::semantics::partial::HeldPart;
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict};
 use crate::semantics::range::RangeSet;
 
@@ -36,15 +36,17 @@ pub(super) fn evaluate<'a>(
 fn conditions_on<'a>(
     response: impl Fn(&HeaderName) -> Option<&'a [u8]>,
     wall: SystemTime,
-) -> preconditions::Stored<'a> {
-    preconditions::Stored {
+) -> preconditions::StoredValidators<'a> {
+    preconditions::StoredValidators {
         date: response(&header::DATE).and_then(|date| date::parse(date, wall)),
         ..validators(response)
     }
 }
 
-fn validators<'a>(response: impl Fn(&HeaderName) -> Option<&'a [u8]>) -> preconditions::Stored<'a> {
-    preconditions::Stored {
+fn validators<'a>(
+    response: impl Fn(&HeaderName) -> Option<&'a [u8]>,
+) -> preconditions::StoredValidators<'a> {
+    preconditions::StoredValidators {
         etag: response(&header::ETAG),
         last_modified: response(&header::LAST_MODIFIED),
         date: None,
@@ -57,7 +59,11 @@ pub(super) fn field<'a>(headers: &'a HeaderMap) -> impl Fn(&HeaderName) -> Optio
 }
 
 /// Returns what a stored 206 holds of what a request asks for.
-pub(super) fn part_for(stored: &StoredResponse, client: Client<'_>, clock: &Clock) -> Option<Part> {
+pub(super) fn part_for(
+    stored: &StoredResponse,
+    client: Client<'_>,
+    clock: &Clock,
+) -> Option<HeldPart> {
     let headers = stored.head().to_map(0);
     stored
         .part()?

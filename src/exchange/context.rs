@@ -17,7 +17,7 @@ use crate::entry::{StoredResponse, Variants};
 use crate::flight::Flights;
 use crate::invalidate::Subject;
 use crate::key::{Key, KeyBuilder};
-use crate::policy::{Condition, Identity, Requested, Route, write_value};
+use crate::policy::{Condition, Identity, RequestTtl, Route, write_value};
 use crate::semantics::cache_control::CacheControl;
 use crate::state::CacheState;
 use crate::status::{BypassReason, Outcome, StatusParameters};
@@ -56,7 +56,7 @@ pub(super) struct ReadContext {
     pub(super) headers: Arc<HeaderMap>,
     pub(super) flags: Flags,
     pub(super) directives: CacheControl,
-    pub(super) ttl: Requested,
+    pub(super) ttl: RequestTtl,
     /// The variants that the lookup found to select among, if the key has any.
     pub(super) variants: Option<Arc<Variants>>,
     pub(super) began: Instant,
@@ -91,7 +91,7 @@ impl Mount {
         parts: &Parts,
         has_body: bool,
         key: &mut KeyBuilder,
-    ) -> Result<(Flags, Requested), BypassReason> {
+    ) -> Result<(Flags, RequestTtl), BypassReason> {
         let signals = Signals::scan(&parts.headers, &self.cache.fields);
         if signals.flags.body || has_body {
             return Err(BypassReason::Content);
@@ -105,7 +105,7 @@ impl Mount {
         route: &Route,
         parts: &Parts,
         key: &mut KeyBuilder,
-    ) -> Result<(Flags, Requested), BypassReason> {
+    ) -> Result<(Flags, RequestTtl), BypassReason> {
         let signals = Signals::scan(&parts.headers, &self.cache.fields);
         examine(route, &signals, parts, key)
     }
@@ -130,7 +130,7 @@ impl Mount {
         view: &ReadView<'_>,
         parts: &Parts,
         key: &KeyBuilder,
-        ttl: Requested,
+        ttl: RequestTtl,
     ) -> ReadContext {
         let uri = request::original_uri(&parts.uri, &parts.extensions);
         let tags = self.cache.routes.tags(view.route, uri.path());
@@ -179,7 +179,7 @@ fn examine<'a>(
     signals: &Signals<'a>,
     parts: &'a Parts,
     key: &mut KeyBuilder,
-) -> Result<(Flags, Requested), BypassReason> {
+) -> Result<(Flags, RequestTtl), BypassReason> {
     let ttl = admissible(route, signals, parts)?;
     let uri = request::original_uri(&parts.uri, &parts.extensions);
     write_key(route, uri, signals, parts, key)?;
@@ -191,7 +191,7 @@ fn admissible(
     route: &Route,
     signals: &Signals<'_>,
     parts: &Parts,
-) -> Result<Requested, BypassReason> {
+) -> Result<RequestTtl, BypassReason> {
     let flags = signals.flags;
     let policy = &route.policy;
     if flags.upgrade {
@@ -208,7 +208,7 @@ fn admissible(
         return Err(BypassReason::Policy);
     }
     match policy.ttl.of(parts) {
-        Requested::Declined => Err(BypassReason::Policy),
+        RequestTtl::Declined => Err(BypassReason::Policy),
         ttl => Ok(ttl),
     }
 }

@@ -20,7 +20,7 @@ use super::validate::permits_stale;
 use crate::body::CacheBody;
 use crate::entry::StoredResponse;
 use crate::flight::{FlightResult, Join, Leader, Shared};
-use crate::status::{BypassReason, Miss, Outcome, Staleness, StatusParameters};
+use crate::status::{BypassReason, Miss, Outcome, StaleReason, StatusParameters};
 use crate::store::MaybeReady;
 use crate::telemetry::{Event, Operation, trace};
 
@@ -88,7 +88,7 @@ where
         Ok(answered) => answered,
         Err(_) => {
             // The fetch goes on in the background.
-            let outcome = Outcome::Stale(Staleness::IfSlow);
+            let outcome = Outcome::Stale(StaleReason::IfSlow);
             let parameters = StatusParameters::default();
             Ok(replay_now(&read, &stale, outcome, parameters))
         }

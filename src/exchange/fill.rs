@@ -12,12 +12,13 @@ use super::call::{Content, Fetch, Received};
 use super::candidate::Candidate;
 use super::commit::{discard, refused_by_log, store_until};
 use super::context::ReadContext;
-use super::respond::{self, conditionally};
+use super::respond::conditionally;
 use super::validate::pass_head_on;
 use crate::body::{CacheBody, Fill, FillReader, Limits};
 use crate::flight::{FlightResult, StreamingResult};
 use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
+use crate::semantics::invalidation;
 use crate::status::{Outcome, StatusParameters};
 use crate::telemetry::{Event, Timed};
 
@@ -137,7 +138,7 @@ where
     }
     let body = reader.map_or_else(CacheBody::empty, CacheBody::filling);
     let mut response = Response::from_parts(head, body);
-    respond::strip(response.headers_mut());
+    invalidation::strip(response.headers_mut());
     let outcome = outcome.stored_unless(refused);
     read.stamp(response.headers_mut(), outcome, parameters);
     conditionally(&read, conditions, response)
@@ -171,7 +172,7 @@ fn pass_on<B>(
         return Response::from_parts(head, CacheBody::pass(body));
     }
     let mut response = Response::from_parts(head, CacheBody::pass(body));
-    respond::strip(response.headers_mut());
+    invalidation::strip(response.headers_mut());
     read.stamp(response.headers_mut(), outcome, parameters);
     conditionally(read, conditions, response)
 }

@@ -15,8 +15,8 @@ use crate::invalidate::Verdict;
 use crate::mutant::{self, Mutant};
 use crate::policy::Identity;
 use crate::semantics::cache_control::CacheControl;
-use crate::semantics::reuse::{self, Permit};
-use crate::status::{Miss, Outcome, Staleness};
+use crate::semantics::reuse::{self, AgeVerdict};
+use crate::status::{Miss, Outcome, StaleReason};
 
 /// What is to be done with a read.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) enum Decision {
     /// Served as a hit of this age.
     Hit(Arc<StoredResponse>, Duration),
     /// Served though it is stale.
-    Stale(Arc<StoredResponse>, Staleness),
+    Stale(Arc<StoredResponse>, StaleReason),
     /// Served at once, as a hit or stale, while a background fetch refreshes it.
     ServeAndRefresh(Arc<StoredResponse>, Outcome),
     /// Answered with a 504: `only-if-cached`, and nothing to answer with.
@@ -123,19 +123,19 @@ fn judge_freshness(
             false => stored.lifetime(),
         };
         match reuse::permitted(&request, age, lifetime, stored.reuse.never_stale) {
-            Permit::Validate if stale_by.is_none() => {
+            AgeVerdict::Validate if stale_by.is_none() => {
                 return Decision::Fetch(Miss::Request, Candidate::Stale(stored));
             }
-            Permit::Validate => return Decision::validate(stored),
-            Permit::StaleAllowed => return Decision::Stale(stored, Staleness::Accepted),
-            Permit::Fresh | Permit::Stale => {}
+            AgeVerdict::Validate => return Decision::validate(stored),
+            AgeVerdict::StaleAllowed => return Decision::Stale(stored, StaleReason::Accepted),
+            AgeVerdict::Fresh | AgeVerdict::Stale => {}
         }
     }
     match stale_by {
         None if is_due(view, &stored, age) => Decision::ServeAndRefresh(stored, Outcome::Hit),
         None => Decision::Hit(stored, age),
         Some(by) if by < stored.stale_while_revalidate() && !stored.reuse.never_stale => {
-            Decision::ServeAndRefresh(stored, Outcome::Stale(Staleness::WhileRevalidating))
+            Decision::ServeAndRefresh(stored, Outcome::Stale(StaleReason::WhileRevalidating))
         }
         Some(_) => Decision::validate(stored),
     }

@@ -1,6 +1,6 @@
 //! The responses that this layer makes itself, and the fields that it adds to those it passes on.
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderMap;
 use http::{Response, StatusCode};
 
 use super::conditions::{evaluate, field};
@@ -38,24 +38,6 @@ pub(super) fn not_modified<B>(mut headers: HeaderMap) -> Response<CacheBody<B>> 
     preconditions::trim_to_not_modified(&mut headers);
     respond(StatusCode::NOT_MODIFIED, headers, CacheBody::empty())
 }
-
-/// Takes the fields out of a response that are a word to this cache alone.
-pub(super) fn strip(headers: &mut HeaderMap) {
-    // Looking for each of them would take several times as long, and they are rarely there.
-    if headers.keys().any(is_stripped) {
-        headers.remove(&SURROGATE_KEY);
-        headers.remove(&CACHE_TAG);
-    }
-}
-
-/// Whether a field is a word to this cache alone.
-pub(super) fn is_stripped(name: &HeaderName) -> bool {
-    static NAMES: [HeaderName; 2] = [SURROGATE_KEY, CACHE_TAG];
-    NAMES.contains(name)
-}
-
-const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
-const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 
 /// Passes on a response that bypassed the cache.
 pub(crate) fn pass<B>(

@@ -15,7 +15,7 @@ use super::collapse::stored_result;
 use super::commit::{discard, refused_by_log, store};
 use super::context::ReadContext;
 use super::replay::replay_now;
-use super::respond::{self, gateway_timeout};
+use super::respond::gateway_timeout;
 use crate::body::{CacheBody, Captured};
 use crate::directive::{KeptLifetime, OriginUnreachable};
 use crate::entry::StoredResponse;
@@ -24,8 +24,8 @@ use crate::invalidate::{Position, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::semantics::cache_control::Scope;
 use crate::semantics::validation::{self, HeadVerdict};
-use crate::semantics::{reuse, storable};
-use crate::status::{Outcome, Staleness, StatusParameters};
+use crate::semantics::{invalidation, reuse, storable};
+use crate::status::{Outcome, StaleReason, StatusParameters};
 
 /// A verdict on what is stored, from the inner service's answer.
 pub(super) enum Validated<B> {
@@ -80,7 +80,7 @@ fn confirmed<B>(
     interval: Interval,
     position: Position,
 ) -> Validated<B> {
-    if admit::is_too_long(&head.headers)
+    if storable::has_too_many_fields(&head.headers)
         || validation::select(&head.headers, &[stored.validators()]).is_none()
     {
         return Validated::Useless(stored.clone());
@@ -162,7 +162,7 @@ pub(super) fn pass_head_on<B>(
 ) -> Response<CacheBody<B>> {
     let read = &fetch.read;
     if let Candidate::Stale(stored) = &fetch.candidate
-        && !admit::is_too_long(&head.headers)
+        && !storable::has_too_many_fields(&head.headers)
     {
         let length = stored.body_len() as u64;
         let validators = stored.validators();
@@ -186,7 +186,7 @@ pub(super) fn pass_head_on<B>(
         None => fetch.miss(None),
     };
     let mut response = Response::from_parts(head, CacheBody::pass(body));
-    respond::strip(response.headers_mut());
+    invalidation::strip(response.headers_mut());
     read.stamp(response.headers_mut(), outcome, parameters);
     response
 }
@@ -217,7 +217,7 @@ pub(super) fn stale_in_place_of_error<B>(
     if !permits_stale(read, stale) {
         return None;
     }
-    let outcome = Outcome::Stale(Staleness::IfError);
+    let outcome = Outcome::Stale(StaleReason::IfError);
     if let Some(leader) = &fetch.leader {
         // Those who wait select the same variant: the names were known before the flight.
         let published = stored_result(read, stale.clone(), Vec::new(), outcome);

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::invalidate::{Intent, Invalidation, Position, Verdict};
 use crate::key::KeyBuilder;
 use crate::mutant::{self, Mutant};
-use crate::policy::{Evicted, Terms};
+use crate::policy::{Evictions, Terms};
 use crate::semantics::invalidation;
 use crate::state::CacheState;
 use crate::status::{BypassReason, Miss, Outcome, StatusParameters};
@@ -36,7 +36,7 @@ pub(super) struct Write {
     uri: Uri,
     authority: Option<HeaderValue>,
     /// What is evicted by it: what its route names and its own URI, then what its response names.
-    evicted: Evicted,
+    evicted: Evictions,
     terms: Terms,
     /// The GET that its response may be stored for, and the log's position before the handler was
     /// called.

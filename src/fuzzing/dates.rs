@@ -9,7 +9,7 @@ use super::{Lines, at};
 use crate::clock::Now;
 use crate::semantics::cache_control::MAX_DELTA_SECONDS;
 use crate::semantics::freshness::{self, Lifetime};
-use crate::semantics::reuse::{self, Permit};
+use crate::semantics::reuse::{self, AgeVerdict};
 use crate::semantics::storable::{self, Grants, RequestFacts};
 use crate::semantics::{age, date, targeted};
 
@@ -96,10 +96,10 @@ fn assert_lifetime(status: StatusCode, headers: &HeaderMap, age: Duration, recei
 
     let cache_control = &directives.cache_control;
     let permit = reuse::permitted(cache_control, age, seconds, false);
-    assert!(permit != Permit::Fresh || seconds > age);
-    assert!(permit != Permit::StaleAllowed || cache_control.max_stale.is_some());
+    assert!(permit != AgeVerdict::Fresh || seconds > age);
+    assert!(permit != AgeVerdict::StaleAllowed || cache_control.max_stale.is_some());
     let never_stale = reuse::permitted(cache_control, age, seconds, true);
-    assert_ne!(never_stale, Permit::StaleAllowed);
+    assert_ne!(never_stale, AgeVerdict::StaleAllowed);
 
     let (request, grants) = (RequestFacts::default(), Grants::default());
     let judged = storable::judge(status, headers, &directives, &request, &grants);

@@ -5,7 +5,7 @@ use http::header::{
 
 use super::{Lines, at, value};
 use crate::semantics::entity_tag::{EntityTag, EntityTags};
-use crate::semantics::preconditions::{self, Precondition, RangeVerdict, Stored};
+use crate::semantics::preconditions::{self, Precondition, RangeVerdict, StoredValidators};
 use crate::semantics::validation::{self, Validators};
 
 /// Reads the time, the header section of a stored response (`E` for `ETag`, `L` for
@@ -30,7 +30,7 @@ pub fn entity_tags(input: &[u8]) {
         (b'R', IF_RANGE),
     ]);
     let validators = Validators::of(&response);
-    let stored = Stored {
+    let stored = StoredValidators {
         etag: validators.etag,
         last_modified: validators.last_modified,
         date: response.get(DATE).map(|_| now),
@@ -69,7 +69,11 @@ fn written(tag: EntityTag<'_>) -> Vec<u8> {
     }
 }
 
-fn assert_conditions(request: &HeaderMap, stored: &Stored<'_>, now: std::time::SystemTime) {
+fn assert_conditions(
+    request: &HeaderMap,
+    stored: &StoredValidators<'_>,
+    now: std::time::SystemTime,
+) {
     let answer = preconditions::evaluate(request, stored, now);
     if !preconditions::is_conditional(request) {
         assert_ne!(answer, Precondition::NotModified);
@@ -109,7 +113,11 @@ fn assert_conditions(request: &HeaderMap, stored: &Stored<'_>, now: std::time::S
     }
 }
 
-fn assert_validation(validators: Validators<'_>, stored: &Stored<'_>, now: std::time::SystemTime) {
+fn assert_validation(
+    validators: Validators<'_>,
+    stored: &StoredValidators<'_>,
+    now: std::time::SystemTime,
+) {
     let mut request = HeaderMap::new();
     let offered = validation::make_conditional(&mut request, &[validators]);
     assert!(offered <= 1);

@@ -26,9 +26,9 @@ pub fn patterns(input: &[u8]) {
         let record = match Pattern::parse(line) {
             Ok(pattern) => {
                 assert_pattern(line, &pattern, path, query);
-                Record::of_pattern(pattern, path, query)
+                ExpectedMatch::of_pattern(pattern, path, query)
             }
-            Err(_) => Record::of_tag(line, path),
+            Err(_) => ExpectedMatch::of_tag(line, path),
         };
         #[cfg(feature = "redis")]
         assert_member(&record, path, query);
@@ -38,13 +38,13 @@ pub fn patterns(input: &[u8]) {
 }
 
 /// Something to invalidate, and whether that should match.
-struct Record {
+struct ExpectedMatch {
     invalidation: Invalidation,
     tag: Option<Box<str>>,
     verdict: Verdict,
 }
 
-impl Record {
+impl ExpectedMatch {
     /// Every other pattern is a soft one.
     fn of_pattern(pattern: Pattern, path: &str, query: Option<&str>) -> Self {
         let is_soft = pattern.to_string().len() % 2 == 1;
@@ -80,7 +80,7 @@ impl Record {
 
 /// Sends an invalidation to another node: it arrives as it is, or as one that matches no less.
 #[cfg(feature = "redis")]
-fn assert_member(record: &Record, path: &str, query: Option<&str>) {
+fn assert_member(record: &ExpectedMatch, path: &str, query: Option<&str>) {
     let sent = record.invalidation.to_member();
     let received = Invalidation::from_member(&sent);
     assert!(sent.len() <= 512, "{received}");
@@ -196,7 +196,7 @@ fn assert_template(text: &str, captured: &str) {
     );
 }
 
-fn assert_log(records: &[Record], path: &str, query: Option<&str>) {
+fn assert_log(records: &[ExpectedMatch], path: &str, query: Option<&str>) {
     let (log, forgetful) = (Log::with_capacity(256), Log::with_capacity(2));
     let tags: Vec<Box<str>> = records
         .iter()

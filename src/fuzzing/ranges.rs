@@ -26,7 +26,7 @@ pub fn ranges(input: &[u8]) {
         assert_parts(&requested.resolve(complete_length), complete_length);
         assert_multipart(requested, complete_length % 512);
     }
-    let mut part = || Stored::new(lines.text(), lines.number() % 512);
+    let mut part = || StoredPart::new(lines.text(), lines.number() % 512);
     let (first, second) = (part(), part());
     for stored in [&first, &second].into_iter().flatten() {
         stored.assert_round_trip();
@@ -84,13 +84,13 @@ fn bytes_of(part: &Range<u64>) -> Bytes {
 }
 
 /// A stored part, and what its `Content-Range` says.
-struct Stored {
+struct StoredPart {
     partial: Partial,
     range: ContentRange,
     length: u64,
 }
 
-impl Stored {
+impl StoredPart {
     fn new(content_range: &[u8], length: u64) -> Option<Self> {
         let range = ContentRange::parse(content_range)?;
         assert!(range.part.start < range.part.end);

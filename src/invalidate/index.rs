@@ -1,9 +1,9 @@
 //! Finding the latest invalidation that matches a subject.
 
-use super::keys::{Keys, PlacedGlob, Slot};
-use super::sketch::Sketch;
+use super::keys::{Keys, PlacedGlob, Placement};
+use super::sketch::TextSketch;
 use super::subject::SubjectRef;
-use super::table::{Merge, Table};
+use super::table::{Merge, StampTable};
 use crate::mutant::{self, Mutant};
 
 /// How many globs are matched one by one.
@@ -20,7 +20,7 @@ pub(super) const MAX_MATCHED: usize = 32;
 /// everything from then on. So does the oldest glob's for all that begins as the glob does.
 #[derive(Debug)]
 pub(super) struct Index<S> {
-    table: Table<S>,
+    table: StampTable<S>,
     globs: Globs<S>,
     /// What holds for every subject.
     everywhere: S,
@@ -29,7 +29,7 @@ pub(super) struct Index<S> {
 impl<S: Merge> Index<S> {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            table: Table::new(capacity),
+            table: StampTable::new(capacity),
             globs: Globs::default(),
             everywhere: S::default(),
         }
@@ -41,12 +41,12 @@ impl<S: Merge> Index<S> {
     }
 
     /// Records an invalidation.
-    pub(super) fn record(&mut self, place: Slot, stamp: S) {
+    pub(super) fn record(&mut self, place: Placement, stamp: S) {
         match place {
-            Slot::Everywhere if mutant::is(Mutant::EverythingIgnored) => {}
-            Slot::Everywhere => self.everywhere.absorb(stamp),
-            Slot::Key(key) => self.record_key(key, stamp),
-            Slot::Glob(glob) => self.record_glob(glob, stamp),
+            Placement::Everywhere if mutant::is(Mutant::EverythingIgnored) => {}
+            Placement::Everywhere => self.everywhere.absorb(stamp),
+            Placement::Key(key) => self.record_key(key, stamp),
+            Placement::Glob(glob) => self.record_glob(glob, stamp),
         }
     }
 
@@ -99,7 +99,7 @@ impl<S: Merge> Index<S> {
 #[derive(Debug)]
 struct Globs<S> {
     /// What rules most of them out, side by side: a verdict may have to read them all.
-    sketches: Vec<Sketch>,
+    sketches: Vec<TextSketch>,
     stamped: Vec<(PlacedGlob, S)>,
 }
 
@@ -114,7 +114,7 @@ impl<S> Default for Globs<S> {
 
 impl<S: Merge> Globs<S> {
     /// Returns those from the oldest whose stamp matters.
-    fn since(&self, matters: impl Fn(S) -> bool) -> (&[Sketch], &[(PlacedGlob, S)]) {
+    fn since(&self, matters: impl Fn(S) -> bool) -> (&[TextSketch], &[(PlacedGlob, S)]) {
         let at = self.stamped.partition_point(|(_, stamp)| !matters(*stamp));
         (&self.sketches[at..], &self.stamped[at..])
     }

@@ -4,20 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::invalidation::Invalidation;
-use super::open::OpenPlaces;
+use super::open::OpenPlacements;
 use super::position::Position;
-use super::shared::Shared;
+use super::shared::SharedState;
 
 /// A write under way. Dropped, it counts as done: nobody can tell how far it came.
 #[must_use]
 pub(crate) struct Intent {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     invalidations: Box<[Invalidation]>,
-    open: OpenPlaces,
+    open: OpenPlacements,
 }
 
 impl Intent {
-    pub(super) fn open(shared: Arc<Shared>, invalidations: Box<[Invalidation]>) -> Self {
+    pub(super) fn open(shared: Arc<SharedState>, invalidations: Box<[Invalidation]>) -> Self {
         let placed = shared.place(&invalidations);
         let mut state = shared.write();
         let open = state.open.begin(placed.into_iter().map(|(place, _)| place));

@@ -11,12 +11,12 @@ use crate::pattern::{Namespace, Pattern, Shape};
 /// used no more. It takes the same time however many responses those are.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invalidation {
-    pub(super) target: Target,
+    pub(super) selector: Selector,
     pub(super) soft: bool,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum Selector {
     Pattern(Pattern),
     Tag(Box<str>),
 }
@@ -58,13 +58,13 @@ impl Invalidation {
     /// Invalidates the paths and queries that match a pattern.
     #[must_use]
     pub fn pattern(pattern: Pattern) -> Self {
-        Self::hard(Target::Pattern(pattern))
+        Self::hard(Selector::Pattern(pattern))
     }
 
     /// Invalidates the responses that carry a tag. Tags are compared byte for byte.
     #[must_use]
     pub fn tag(tag: impl Into<Box<str>>) -> Self {
-        Self::hard(Target::Tag(tag.into()))
+        Self::hard(Selector::Tag(tag.into()))
     }
 
     /// Invalidates everything.
@@ -107,9 +107,9 @@ impl Invalidation {
 
     /// Returns what this is meant for. A pattern without wildcards is that of a URI.
     pub(crate) fn kind(&self) -> InvalidationKind {
-        match &self.target {
-            Target::Tag(_) => InvalidationKind::Tag,
-            Target::Pattern(pattern) => match pattern.shape() {
+        match &self.selector {
+            Selector::Tag(_) => InvalidationKind::Tag,
+            Selector::Pattern(pattern) => match pattern.shape() {
                 Shape::Path(_) | Shape::PathQuery(..) => InvalidationKind::Uri,
                 Shape::Everything => InvalidationKind::Everything,
                 _ => InvalidationKind::Pattern,
@@ -117,9 +117,9 @@ impl Invalidation {
         }
     }
 
-    fn hard(target: Target) -> Self {
+    fn hard(selector: Selector) -> Self {
         Self {
-            target,
+            selector,
             soft: false,
         }
     }
@@ -136,9 +136,9 @@ impl fmt::Display for Invalidation {
         if self.soft {
             f.write_str("soft ")?;
         }
-        match &self.target {
-            Target::Pattern(pattern) => pattern.fmt(f),
-            Target::Tag(tag) => write!(f, "tag {tag:?}"),
+        match &self.selector {
+            Selector::Pattern(pattern) => pattern.fmt(f),
+            Selector::Tag(tag) => write!(f, "tag {tag:?}"),
         }
     }
 }

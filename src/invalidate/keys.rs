@@ -12,8 +12,8 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 
-use super::invalidation::{Invalidation, Target};
-use super::sketch::Sketch;
+use super::invalidation::{Invalidation, Selector};
+use super::sketch::TextSketch;
 use super::subject::SubjectRef;
 use crate::mutant::{self, Mutant};
 use crate::pattern::{Glob, SEPARATORS, Shape};
@@ -33,7 +33,7 @@ const MAX_MATCHED_LEN: usize = 8 * 1024;
 /// What is hashed, so that a path and a tag of the same text differ.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum Kind {
+enum HashDomain {
     Path,
     PathQuery,
     Children,
@@ -45,7 +45,7 @@ enum Kind {
 
 /// Where an invalidation is recorded.
 #[derive(Clone, Debug)]
-pub(super) enum Slot {
+pub(super) enum Placement {
     Everywhere,
     Key(u64),
     Glob(PlacedGlob),
@@ -59,7 +59,7 @@ pub(super) struct PlacedGlob {
     /// The key of the glob's literal beginning; `None` if it has none.
     coarse: Option<u64>,
     /// What stands in all that matches.
-    sketch: Sketch,
+    sketch: TextSketch,
 }
 
 impl PlacedGlob {
@@ -70,7 +70,7 @@ impl PlacedGlob {
     }
 
     /// Returns what stands in all that matches.
-    pub(super) fn sketch(&self) -> Sketch {
+    pub(super) fn sketch(&self) -> TextSketch {
         self.sketch
     }
 
@@ -85,8 +85,8 @@ impl PlacedGlob {
     }
 
     /// Returns the place of all that begins as the glob does.
-    pub(super) fn coarse_place(&self) -> Slot {
-        self.coarse.map_or(Slot::Everywhere, Slot::Key)
+    pub(super) fn coarse_place(&self) -> Placement {
+        self.coarse.map_or(Placement::Everywhere, Placement::Key)
     }
 }
 
@@ -96,15 +96,15 @@ pub(super) struct Keys {
     /// The keys under which they can be recorded.
     pub(super) places: SmallVec<[u64; 24]>,
     /// The sketch of its path and query, made when there are globs.
-    sketch: OnceCell<Sketch>,
+    sketch: OnceCell<TextSketch>,
     /// Whether path and query are longer than what is matched.
     too_long: bool,
 }
 
 impl Keys {
     /// Returns the sketch of the subject that these are the keys of.
-    pub(super) fn sketch(&self, subject: SubjectRef<'_>) -> &Sketch {
-        self.sketch.get_or_init(|| Sketch::of_subject(subject))
+    pub(super) fn sketch(&self, subject: SubjectRef<'_>) -> &TextSketch {
+        self.sketch.get_or_init(|| TextSketch::of_subject(subject))
     }
 }
 
@@ -113,38 +113,40 @@ impl Keys {
 pub(super) struct Seed(RandomState);
 
 impl Seed {
-    pub(super) fn place(&self, invalidation: &Invalidation) -> Slot {
-        let pattern = match &invalidation.target {
-            Target::Tag(tag) => return Slot::Key(self.key(Kind::Tag, tag)),
-            Target::Pattern(pattern) => pattern,
+    pub(super) fn place(&self, invalidation: &Invalidation) -> Placement {
+        let pattern = match &invalidation.selector {
+            Selector::Tag(tag) => return Placement::Key(self.key(HashDomain::Tag, tag)),
+            Selector::Pattern(pattern) => pattern,
         };
         match pattern.shape() {
-            Shape::Everything => Slot::Everywhere,
-            Shape::Path(path) => Slot::Key(self.key(Kind::Path, path)),
-            Shape::PathQuery(path, query) => Slot::Key(self.path_query(path, query)),
-            Shape::Children(parent) => Slot::Key(self.key(Kind::Children, parent)),
-            Shape::Subtree(root) => Slot::Key(self.subtree(root)),
-            Shape::KeyPrefix(namespace, prefix) => Slot::Key(self.key_prefix(namespace, prefix)),
+            Shape::Everything => Placement::Everywhere,
+            Shape::Path(path) => Placement::Key(self.key(HashDomain::Path, path)),
+            Shape::PathQuery(path, query) => Placement::Key(self.path_query(path, query)),
+            Shape::Children(parent) => Placement::Key(self.key(HashDomain::Children, parent)),
+            Shape::Subtree(root) => Placement::Key(self.subtree(root)),
+            Shape::KeyPrefix(namespace, prefix) => {
+                Placement::Key(self.key_prefix(namespace, prefix))
+            }
             Shape::Glob(glob) => self.place_glob(glob),
         }
     }
 
-    fn place_glob(&self, glob: &Arc<Glob>) -> Slot {
-        let mut hasher = self.hasher(Kind::Glob);
+    fn place_glob(&self, glob: &Arc<Glob>) -> Placement {
+        let mut hasher = self.hasher(HashDomain::Glob);
         glob.hash(&mut hasher);
         let coarse = |prefix: String| match glob.has_literal_path() {
-            true => self.key(Kind::Path, &prefix),
+            true => self.key(HashDomain::Path, &prefix),
             false => self.subtree(&prefix),
         };
         let placed = PlacedGlob {
             id: hasher.finish(),
             glob: glob.clone(),
             coarse: glob.literal_prefix().map(coarse),
-            sketch: Sketch::of_glob(glob),
+            sketch: TextSketch::of_glob(glob),
         };
         match glob.len() > MAX_GLOB_LEN {
             true => placed.coarse_place(),
-            false => Slot::Glob(placed),
+            false => Placement::Glob(placed),
         }
     }
 
@@ -152,12 +154,12 @@ impl Seed {
         let (path, query) = (subject.path, subject.query.unwrap_or(""));
         let mut places = SmallVec::new();
         if !mutant::is(Mutant::ExactIgnored) {
-            places.push(self.key(Kind::Path, path));
+            places.push(self.key(HashDomain::Path, path));
             places.push(self.path_query(path, query));
         }
         if !mutant::is(Mutant::PrefixIgnored) {
             if let Some((parent, _)) = path.rsplit_once('/') {
-                places.push(self.key(Kind::Children, parent));
+                places.push(self.key(HashDomain::Children, parent));
             }
             match path.starts_with('/') {
                 true => self.subtrees(path, |key| places.push(key)),
@@ -165,7 +167,12 @@ impl Seed {
             }
         }
         if !mutant::is(Mutant::TagIgnored) {
-            places.extend(subject.tags.iter().map(|tag| self.key(Kind::Tag, tag)));
+            places.extend(
+                subject
+                    .tags
+                    .iter()
+                    .map(|tag| self.key(HashDomain::Tag, tag)),
+            );
         }
         Keys {
             places,
@@ -176,7 +183,7 @@ impl Seed {
 
     /// Hashes the subtree of a path and those that hold it, outermost first.
     fn subtrees(&self, path: &str, mut found: impl FnMut(u64)) {
-        let mut hasher = self.hasher(Kind::Subtree);
+        let mut hasher = self.hasher(HashDomain::Subtree);
         for segment in path.split('/').skip(1).take(MAX_DEPTH) {
             hasher.write(segment.as_bytes());
             found(hasher.finish());
@@ -191,7 +198,7 @@ impl Seed {
 
     /// Hashes what a value's key begins with, part by part, shortest first.
     fn key_prefixes(&self, namespace: &str, key: &str, mut found: impl FnMut(u64)) {
-        let mut hasher = self.hasher(Kind::KeyPrefix);
+        let mut hasher = self.hasher(HashDomain::KeyPrefix);
         hasher.write(namespace.as_bytes());
         let parts = key.split_inclusive(SEPARATORS);
         for part in parts
@@ -209,20 +216,20 @@ impl Seed {
         longest
     }
 
-    fn key(&self, kind: Kind, text: &str) -> u64 {
+    fn key(&self, kind: HashDomain, text: &str) -> u64 {
         let mut hasher = self.hasher(kind);
         hasher.write(text.as_bytes());
         hasher.finish()
     }
 
     fn path_query(&self, path: &str, query: &str) -> u64 {
-        let mut hasher = self.hasher(Kind::PathQuery);
+        let mut hasher = self.hasher(HashDomain::PathQuery);
         hasher.write(path.as_bytes());
         hasher.write(query.as_bytes());
         hasher.finish()
     }
 
-    fn hasher(&self, kind: Kind) -> impl Hasher + use<> {
+    fn hasher(&self, kind: HashDomain) -> impl Hasher + use<> {
         let mut hasher = self.0.build_hasher();
         hasher.write_u8(kind as u8);
         hasher

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::intent::Intent;
 use super::invalidation::Invalidation;
 use super::position::Position;
-use super::shared::Shared;
+use super::shared::SharedState;
 use super::state::Verdict;
 use super::subject::SubjectRef;
 
@@ -36,7 +36,7 @@ pub(crate) enum NotToStore {
 /// A log can be used from many threads at once. Recording takes a lock for a moment that does not
 /// grow with what is stored or recorded.
 pub struct Log {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
 impl Log {
@@ -48,7 +48,7 @@ impl Log {
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
-            shared: Arc::new(Shared::new(capacity.min(MAX_CAPACITY))),
+            shared: Arc::new(SharedState::new(capacity.min(MAX_CAPACITY))),
         }
     }
 
@@ -94,7 +94,7 @@ impl Log {
     }
 
     #[cfg(feature = "redis")]
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &SharedState {
         &self.shared
     }
 

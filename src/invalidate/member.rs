@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::invalidation::{Invalidation, Target};
+use super::invalidation::{Invalidation, Selector};
 use crate::pattern::{Pattern, Shape, write_literal};
 
 /// What is captured from requests must not decide how much memory a log takes.
@@ -29,10 +29,10 @@ impl Invalidation {
     /// never too little: of a path with a query the query is left out, of a namespace of values with a
     /// key the key, of a path its last segments, of a glob all behind its literal beginning. A tag that long stands for everything.
     pub(crate) fn to_member(&self) -> Vec<u8> {
-        let (kind, text) = match &self.target {
-            Target::Tag(tag) if tag.len() <= LONGEST_TEXT => (TAG, tag.to_string()),
-            Target::Tag(_) => (PATTERN, SUBTREE.to_owned()),
-            Target::Pattern(pattern) => (PATTERN, text_of(pattern)),
+        let (kind, text) = match &self.selector {
+            Selector::Tag(tag) if tag.len() <= LONGEST_TEXT => (TAG, tag.to_string()),
+            Selector::Tag(_) => (PATTERN, SUBTREE.to_owned()),
+            Selector::Pattern(pattern) => (PATTERN, text_of(pattern)),
         };
         let strength = if self.soft { SOFT } else { HARD };
         [&[strength, kind], text.as_bytes()].concat()

@@ -6,12 +6,12 @@ use std::collections::hash_map::Entry;
 use smallvec::SmallVec;
 
 use super::index::MAX_GLOBS;
-use super::keys::{Keys, PlacedGlob, Slot};
+use super::keys::{Keys, PlacedGlob, Placement};
 use super::subject::SubjectRef;
 use crate::key::KeyHasher;
 
 /// Places that a write holds open.
-pub(super) type OpenPlaces = SmallVec<[Slot; 4]>;
+pub(super) type OpenPlacements = SmallVec<[Placement; 4]>;
 
 /// How many writes under way hold each place open. As large as there are writes under way.
 #[derive(Debug, Default)]
@@ -28,12 +28,12 @@ impl Open {
 
     /// Opens places, and returns those to close again: a glob becomes its literal beginning where
     /// there are too many.
-    pub(super) fn begin(&mut self, places: impl Iterator<Item = Slot>) -> OpenPlaces {
+    pub(super) fn begin(&mut self, places: impl Iterator<Item = Placement>) -> OpenPlacements {
         places.map(|place| self.open(place)).collect()
     }
 
     /// Closes the places that [`begin`](Self::begin) returned.
-    pub(super) fn end(&mut self, places: &[Slot]) {
+    pub(super) fn end(&mut self, places: &[Placement]) {
         for place in places {
             self.close(place);
         }
@@ -47,15 +47,15 @@ impl Open {
             || globs.any(|(placed, _)| placed.matches(keys, subject))
     }
 
-    fn open(&mut self, place: Slot) -> Slot {
+    fn open(&mut self, place: Placement) -> Placement {
         let place = match place {
-            Slot::Glob(glob) if !self.has_room_for(&glob) => glob.coarse_place(),
+            Placement::Glob(glob) if !self.has_room_for(&glob) => glob.coarse_place(),
             place => place,
         };
         match &place {
-            Slot::Everywhere => self.everywhere += 1,
-            Slot::Key(key) => *self.keys.entry(*key).or_default() += 1,
-            Slot::Glob(glob) => match self.find(glob) {
+            Placement::Everywhere => self.everywhere += 1,
+            Placement::Key(key) => *self.keys.entry(*key).or_default() += 1,
+            Placement::Glob(glob) => match self.find(glob) {
                 Some(at) => self.globs[at].1 += 1,
                 None => self.globs.push((glob.clone(), 1)),
             },
@@ -63,10 +63,10 @@ impl Open {
         place
     }
 
-    fn close(&mut self, place: &Slot) {
+    fn close(&mut self, place: &Placement) {
         match place {
-            Slot::Everywhere => self.everywhere -= 1,
-            Slot::Key(key) => {
+            Placement::Everywhere => self.everywhere -= 1,
+            Placement::Key(key) => {
                 if let Entry::Occupied(mut open) = self.keys.entry(*key) {
                     *open.get_mut() -= 1;
                     if *open.get() == 0 {
@@ -74,7 +74,7 @@ impl Open {
                     }
                 }
             }
-            Slot::Glob(glob) => {
+            Placement::Glob(glob) => {
                 if let Some(at) = self.find(glob) {
                     self.globs[at].1 -= 1;
                     if self.globs[at].1 == 0 {

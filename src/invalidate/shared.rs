@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 use super::invalidation::Invalidation;
 use super::keys::{Keys, Seed};
 use super::position::Position;
-use super::state::{Placed, State};
+use super::state::{LogState, Placed};
 use super::subject::SubjectRef;
 use crate::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// What a log and its open intents share.
-pub(super) struct Shared {
+pub(super) struct SharedState {
     /// The head of the log, and whether writes are under way. Changed under the write lock only.
     head: Padded,
-    state: RwLock<State>,
+    state: RwLock<LogState>,
     seed: Seed,
 }
 
@@ -22,20 +22,20 @@ pub(super) struct Shared {
 #[repr(align(128))]
 struct Padded(AtomicU64);
 
-impl Shared {
+impl SharedState {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             head: Padded(AtomicU64::new(0)),
-            state: RwLock::new(State::new(capacity)),
+            state: RwLock::new(LogState::new(capacity)),
             seed: Seed::default(),
         }
     }
 
     /// Returns the head with an acquiring load: who sees a position sees all that was written
     /// before it was recorded.
-    pub(super) fn head(&self) -> Head {
+    pub(super) fn head(&self) -> LogHead {
         let word = self.head.0.load(Ordering::Acquire);
-        Head {
+        LogHead {
             position: Position::from(word >> 1),
             writing: word & 1 == 1,
         }
@@ -55,14 +55,14 @@ impl Shared {
 
     /// Records invalidations at the next position and publishes it, last of all: who sees the
     /// position finds what was recorded there.
-    pub(super) fn record(&self, state: &mut State, placed: Placed) -> Position {
+    pub(super) fn record(&self, state: &mut LogState, placed: Placed) -> Position {
         let position = self.head().position.next();
         state.record(placed, position);
         self.publish(position, state);
         position
     }
 
-    pub(super) fn publish(&self, position: Position, state: &State) {
+    pub(super) fn publish(&self, position: Position, state: &LogState) {
         let writing = u64::from(state.is_writing());
         self.head
             .0
@@ -71,23 +71,23 @@ impl Shared {
 
     // Nothing that is done under the lock panics; and a cache does not stop for a lock that says
     // otherwise.
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, LogState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, LogState> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What one load of the head says.
 #[derive(Clone, Copy)]
-pub(super) struct Head {
+pub(super) struct LogHead {
     pub(super) position: Position,
     writing: bool,
 }
 
-impl Head {
+impl LogHead {
     /// Returns whether nothing was recorded behind `position` and nothing is under way.
     pub(super) fn is_quiet_at(self, position: Position) -> bool {
         self.position == position && !self.writing

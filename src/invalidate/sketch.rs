@@ -1,7 +1,7 @@
 //! Texts as small sets, to rule most globs out without matching them.
 
 use super::subject::SubjectRef;
-use crate::pattern::{Glob, Segment, Wild};
+use crate::pattern::{Glob, Segment, UriPart, Wild};
 
 /// Runs of characters in a longer text fill the set so far that it rules little out.
 const MAX_SKETCHED_LEN: usize = 1024;
@@ -12,17 +12,17 @@ const MAX_SKETCHED_LEN: usize = 1024;
 /// Every run in the literal text of a glob is in all that it matches. The hash has no seed, since
 /// who chooses a path can put any run in it anyway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sketch([u64; 8]);
+pub(super) struct TextSketch([u64; 8]);
 
-impl Sketch {
+impl TextSketch {
     pub(super) fn of_subject(subject: SubjectRef<'_>) -> Self {
         let query = subject.query.unwrap_or("");
         if subject.path.len() + query.len() > MAX_SKETCHED_LEN {
             return Self([u64::MAX; 8]);
         }
         let mut sketch = Self::default();
-        sketch.add(Part::Path, ["", subject.path, "/"]);
-        sketch.add(Part::Query, ["?", query, "#"]);
+        sketch.add(UriPart::Path, ["", subject.path, "/"]);
+        sketch.add(UriPart::Query, ["?", query, "#"]);
         sketch
     }
 
@@ -31,15 +31,15 @@ impl Sketch {
         for segment in glob.segments() {
             match segment {
                 Segment::Any => {}
-                Segment::Literal(text) => sketch.add(Part::Path, ["/", text, "/"]),
-                Segment::Wild(wild) => sketch.add_pieces(Part::Path, ["/", "/"], wild),
+                Segment::Literal(text) => sketch.add(UriPart::Path, ["/", text, "/"]),
+                Segment::Wild(wild) => sketch.add_pieces(UriPart::Path, ["/", "/"], wild),
             }
         }
         if let Some(namespace) = glob.namespace() {
-            sketch.add(Part::Path, ["", namespace, "/"]);
+            sketch.add(UriPart::Path, ["", namespace, "/"]);
         }
         if let Some(query) = glob.query() {
-            sketch.add_pieces(Part::Query, ["?", "#"], query);
+            sketch.add_pieces(UriPart::Query, ["?", "#"], query);
         }
         sketch
     }
@@ -53,7 +53,7 @@ impl Sketch {
     }
 
     /// Adds what stands between `begin` and `end`, with all that is known of what is there.
-    fn add_pieces(&mut self, part: Part, [begin, end]: [&str; 2], wild: &Wild) {
+    fn add_pieces(&mut self, part: UriPart, [begin, end]: [&str; 2], wild: &Wild) {
         let pieces = wild.pieces();
         for (at, piece) in pieces.iter().enumerate() {
             let begin = if at == 0 { begin } else { "" };
@@ -63,7 +63,7 @@ impl Sketch {
     }
 
     /// Adds all runs of a text that comes in pieces.
-    fn add(&mut self, part: Part, text: [&str; 3]) {
+    fn add(&mut self, part: UriPart, text: [&str; 3]) {
         let (mut latest, mut length) = (0_u32, 0_u32);
         for byte in text.iter().flat_map(|piece| piece.bytes()) {
             latest = latest << 8 | u32::from(byte);
@@ -78,22 +78,16 @@ impl Sketch {
         }
     }
 
-    fn insert(&mut self, part: Part, run: u32) {
+    fn insert(&mut self, part: UriPart, run: u32) {
         // The upper bits of a product depend on all of its factors'.
         let hash = run.wrapping_mul(0x9e37_79b1) >> 16;
+        // Each part has bits of its own: a long query must not fill those of the path.
         let bit = match part {
-            Part::Path => (hash * 448) >> 16,
-            Part::Query => 448 + ((hash * 64) >> 16),
+            UriPart::Path => (hash * 448) >> 16,
+            UriPart::Query => 448 + ((hash * 64) >> 16),
         };
         self.0[bit as usize >> 6] |= 1 << (bit & 63);
     }
-}
-
-/// What has bits of its own: a long query must not fill those of the path.
-#[derive(Clone, Copy)]
-enum Part {
-    Path,
-    Query,
 }
 
 #[cfg(test)]
@@ -109,7 +103,7 @@ mod tests {
         let subject = Subject::new(path, query, []);
         match pattern.shape() {
             Shape::Glob(glob) => {
-                !Sketch::of_glob(glob).may_be_in(&Sketch::of_subject(subject.borrow()))
+                !TextSketch::of_glob(glob).may_be_in(&TextSketch::of_subject(subject.borrow()))
             }
             _ => false,
         }

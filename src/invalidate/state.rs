@@ -5,7 +5,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::index::Index;
-use super::keys::{Keys, Slot};
+use super::keys::{Keys, Placement};
 use super::open::Open;
 use super::position::Position;
 use super::subject::SubjectRef;
@@ -25,7 +25,7 @@ pub(crate) enum Verdict {
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct LogState {
     recorded: Index<Latest>,
     pub(super) open: Open,
     /// Made when it is first needed.
@@ -45,9 +45,9 @@ pub(super) struct Latest {
 struct Held(Option<(Instant, Instant)>);
 
 /// Invalidations on their way into the index, hashed before the lock is taken.
-pub(super) type Placed = SmallVec<[(Slot, bool); 4]>;
+pub(super) type Placed = SmallVec<[(Placement, bool); 4]>;
 
-impl State {
+impl LogState {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             recorded: Index::new(capacity),

@@ -18,24 +18,24 @@ pub(super) trait Merge: Copy + Default {
 
 /// A map that holds at most `capacity` stamps, by keys that are hashes already.
 #[derive(Debug)]
-pub(super) struct Table<S> {
+pub(super) struct StampTable<S> {
     /// Zero where free; else the number of a record plus one, below the upper half of its key.
     /// Twice as many as there can be records, and a power of two.
     slots: Box<[u64]>,
-    records: Vec<Record<S>>,
+    records: Vec<StampRecord<S>>,
     order: Order,
     capacity: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Record<S> {
+struct StampRecord<S> {
     key: u64,
     stamp: S,
 }
 
 const FREE: u64 = 0;
 
-impl<S: Merge> Table<S> {
+impl<S: Merge> StampTable<S> {
     /// Sets aside all the room at once. It becomes resident as it is used.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl<S: Merge> Table<S> {
             return None;
         }
         if self.records.len() < self.capacity {
-            self.records.push(Record { key, stamp });
+            self.records.push(StampRecord { key, stamp });
             let number = self.order.push();
             self.occupy(key, number);
             return None;
@@ -72,11 +72,11 @@ impl<S: Merge> Table<S> {
         let Some(oldest) = self.order.oldest() else {
             return Some(stamp);
         };
-        Some(self.replace(oldest, Record { key, stamp }))
+        Some(self.replace(oldest, StampRecord { key, stamp }))
     }
 
     /// Puts one record in the place of another, and returns the other's stamp.
-    fn replace(&mut self, number: u32, record: Record<S>) -> S {
+    fn replace(&mut self, number: u32, record: StampRecord<S>) -> S {
         let old = self.records[number as usize];
         if let Some((slot, _)) = self.find(old.key) {
             self.free(slot);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_was_recorded_longest_ago_is_given_up() {
-        let mut table = Table::new(2);
+        let mut table = StampTable::new(2);
         assert_eq!(table.record(1, 10u64), None);
         assert_eq!(table.record(2, 11), None);
         assert_eq!(table.record(1, 12), None);
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_table_without_room_gives_up_everything() {
-        let mut table = Table::new(0);
+        let mut table = StampTable::new(0);
         assert_eq!(table.get(1), None::<u64>);
         assert_eq!(table.record(1, 10u64), Some(10));
         assert_eq!(table.len(), 0);
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn keys_that_differ_in_either_half_are_told_apart() {
-        let mut table = Table::new(4);
+        let mut table = StampTable::new(4);
         for (stamp, key) in [(1u64, 0), (2, 1 << 32), (3, 1), (4, u64::MAX)] {
             assert_eq!(table.record(key, stamp), None);
         }
@@ -210,7 +210,7 @@ mod tests {
             capacity in 0usize..10,
             keys in prop::collection::vec(key(), 0..120),
         ) {
-            let mut table = Table::new(capacity);
+            let mut table = StampTable::new(capacity);
             let mut model: Vec<(u64, u64)> = Vec::new();
             for (stamp, key) in (1..).zip(keys) {
                 model.retain(|(known, _)| *known != key);

@@ -14,9 +14,9 @@
 
 use std::borrow::Cow;
 
-/// Which part of a URI a text is; a raw `?` can stand only in a query.
+/// The part of a URI that a text is. A raw `?` can stand only in a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum UriPart {
     Path,
     Query,
 }
@@ -26,24 +26,24 @@ pub(crate) fn canonical(path: &str) -> Cow<'_, str> {
     if is_plain(path.as_bytes()) {
         return Cow::Borrowed(path);
     }
-    if path.starts_with('/') && !has_dot_segment(path) && is_encoded(path, Part::Path) {
+    if path.starts_with('/') && !has_dot_segment(path) && is_encoded(path, UriPart::Path) {
         return Cow::Borrowed(path);
     }
     let mut encoded = String::with_capacity(path.len() + 1);
     if !path.starts_with('/') {
         encoded.push('/');
     }
-    encode(path, Part::Path, &mut encoded);
+    encode(path, UriPart::Path, &mut encoded);
     Cow::Owned(remove_dot_segments(&encoded))
 }
 
 /// Returns the canonical form of a query. Borrows when nothing changes.
 pub(crate) fn canonical_query(query: &str) -> Cow<'_, str> {
-    if is_encoded(query, Part::Query) {
+    if is_encoded(query, UriPart::Query) {
         return Cow::Borrowed(query);
     }
     let mut encoded = String::with_capacity(query.len());
-    encode(query, Part::Query, &mut encoded);
+    encode(query, UriPart::Query, &mut encoded);
     Cow::Owned(encoded)
 }
 
@@ -63,7 +63,7 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Appends `text` with its escapes in canonical form.
-pub(super) fn encode(text: &str, part: Part, out: &mut String) {
+pub(super) fn encode(text: &str, part: UriPart, out: &mut String) {
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         let escape = escaped_byte(rest);
@@ -80,7 +80,7 @@ pub(super) fn encode(text: &str, part: Part, out: &mut String) {
 /// Returns the form in which a value's key is matched. Unlike a URI it has no escapes of its own: a `%`
 /// is a `%`, and two keys never have the same form.
 pub(super) fn escape_key(key: &str) -> String {
-    escape(key, |byte| may_stand(byte, Part::Query))
+    escape(key, |byte| may_stand(byte, UriPart::Query))
 }
 
 /// Returns the form in which the name of a namespace is matched, in which there is no slash.
@@ -121,7 +121,7 @@ const LOOKS: [u8; 256] = {
     let mut looks = [STRANGE; 256];
     let mut byte = 0;
     while byte < 256 {
-        if may_stand(byte as u8, Part::Path) {
+        if may_stand(byte as u8, UriPart::Path) {
             looks[byte] = PLAIN;
         }
         byte += 1;
@@ -130,7 +130,7 @@ const LOOKS: [u8; 256] = {
     looks
 };
 
-fn is_encoded(text: &str, part: Part) -> bool {
+fn is_encoded(text: &str, part: UriPart) -> bool {
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         rest = match escaped_byte(rest) {
@@ -198,8 +198,8 @@ fn is_upper_case(digits: &[u8]) -> bool {
 
 /// Whether an escape of this byte says the same as the byte (RFC 3986 §3.3). A star is left out: it
 /// would read as a wildcard where a canonical path is shown as a pattern.
-fn needs_no_escape(byte: u8, part: Part) -> bool {
-    is_unreserved(byte) || part == Part::Path && b":@!$&'()+,;=".contains(&byte)
+fn needs_no_escape(byte: u8, part: UriPart) -> bool {
+    is_unreserved(byte) || part == UriPart::Path && b":@!$&'()+,;=".contains(&byte)
 }
 
 /// RFC 3986 §2.3.
@@ -208,14 +208,14 @@ const fn is_unreserved(byte: u8) -> bool {
 }
 
 /// RFC 3986 §3.3 (`pchar` and the slash) and §3.4.
-const fn may_stand(byte: u8, part: Part) -> bool {
+const fn may_stand(byte: u8, part: UriPart) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,
             b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
         )
         || matches!(byte, b':' | b'@')
-        || (byte == b'?' && matches!(part, Part::Query))
+        || (byte == b'?' && matches!(part, UriPart::Query))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod template;
 use std::fmt;
 use std::str::FromStr;
 
-pub(crate) use canonical::{canonical, canonical_query};
+pub(crate) use canonical::{UriPart, canonical, canonical_query};
 #[cfg(feature = "redis")]
 pub(crate) use glob::write_literal;
 pub(crate) use glob::{Glob, Segment, Wild};

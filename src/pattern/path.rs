@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::canonical::{Part, encode};
+use super::canonical::{UriPart, encode};
 use super::glob::{Glob, Segment, Wild};
 use super::shape::Shape;
 use super::template::{Template, Token};
@@ -58,10 +58,10 @@ fn wild(tokens: &[Token]) -> Wild {
             _ => pieces.push(String::new()),
         }
     }
-    encoded(pieces, Part::Query)
+    encoded(pieces, UriPart::Query)
 }
 
-fn encoded(pieces: Vec<String>, part: Part) -> Wild {
+fn encoded(pieces: Vec<String>, part: UriPart) -> Wild {
     let encode = |piece: String| {
         let mut encoded = String::with_capacity(piece.len());
         encode(&piece, part, &mut encoded);
@@ -108,7 +108,7 @@ impl PathBuilder {
         let segment = if any {
             Segment::Any
         } else {
-            encoded(pieces, Part::Path).into()
+            encoded(pieces, UriPart::Path).into()
         };
         self.push(segment, last);
     }

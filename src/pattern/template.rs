@@ -44,7 +44,7 @@ pub(crate) enum Braces {
 impl Template {
     pub(crate) fn parse(text: &str, braces: Braces) -> Result<Self, Error> {
         let text_or_root = if text == "**" { "/**" } else { text };
-        Reader::new(text_or_root, braces).template()
+        TemplateReader::new(text_or_root, braces).template()
     }
 
     /// Reads a pattern over the keys of values, in which there are no captures.
@@ -53,7 +53,7 @@ impl Template {
         allow(dead_code, reason = "values are made by features only")
     )]
     pub(super) fn parse_key(text: &str) -> Result<Vec<Token>, Error> {
-        Reader::new(text, Braces::Refuse).key()
+        TemplateReader::new(text, Braces::Refuse).key()
     }
 
     /// Refuses captures that a route does not make: it makes those named in `bound`.
@@ -134,7 +134,7 @@ pub(super) fn check_bound<'a>(
     )))
 }
 
-struct Reader<'a> {
+struct TemplateReader<'a> {
     text: &'a str,
     chars: Peekable<CharIndices<'a>>,
     braces: Braces,
@@ -143,7 +143,7 @@ struct Reader<'a> {
     path: Option<Vec<Token>>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TemplateReader<'a> {
     fn new(text: &'a str, braces: Braces) -> Self {
         Self {
             text,

@@ -30,7 +30,7 @@ use crate::pattern::{Braces, Captures, Pattern, TagTemplate, Template};
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Evict {
-    rules: Vec<Rule>,
+    rules: Vec<EvictRule>,
     soft: bool,
     terms: Terms,
 }
@@ -58,7 +58,7 @@ impl Terms {
 }
 
 #[derive(Clone, Debug)]
-enum Rule {
+enum EvictRule {
     Pattern(String),
     Tag(String),
     Everything,
@@ -77,7 +77,7 @@ impl Evict {
 
     /// Evicts everything.
     pub fn everything() -> Self {
-        Self::nothing().and(Rule::Everything)
+        Self::nothing().and(EvictRule::Everything)
     }
 
     /// Evicts nothing but the URI that was written to.
@@ -87,12 +87,12 @@ impl Evict {
 
     /// Evicts what matches a pattern, too.
     pub fn and_pattern(self, pattern: impl Into<String>) -> Self {
-        self.and(Rule::Pattern(pattern.into()))
+        self.and(EvictRule::Pattern(pattern.into()))
     }
 
     /// Evicts what carries a tag, too.
     pub fn and_tag(self, tag: impl Into<String>) -> Self {
-        self.and(Rule::Tag(tag.into()))
+        self.and(EvictRule::Tag(tag.into()))
     }
 
     /// Marks what matches as stale instead of ending its use; see [`Invalidation::soft`].
@@ -128,7 +128,7 @@ impl Evict {
         self
     }
 
-    fn and(mut self, rule: Rule) -> Self {
+    fn and(mut self, rule: EvictRule) -> Self {
         self.rules.push(rule);
         self
     }
@@ -176,10 +176,10 @@ impl CompiledEvict {
 }
 
 impl CompiledRule {
-    fn compile(rule: Rule, bound: &[&str]) -> Result<Self, Error> {
+    fn compile(rule: EvictRule, bound: &[&str]) -> Result<Self, Error> {
         Ok(match rule {
-            Rule::Everything => Self::Fixed(Invalidation::everything()),
-            Rule::Pattern(text) => {
+            EvictRule::Everything => Self::Fixed(Invalidation::everything()),
+            EvictRule::Pattern(text) => {
                 let template = Template::parse(&text, Braces::Capture)?;
                 template.check_captures(&text, bound)?;
                 let is_fixed = template.captures().next().is_none();
@@ -188,7 +188,7 @@ impl CompiledRule {
                     false => Self::Pattern(template),
                 }
             }
-            Rule::Tag(text) => Self::Tag(TagTemplate::compile(&text, bound)?),
+            EvictRule::Tag(text) => Self::Tag(TagTemplate::compile(&text, bound)?),
         })
     }
 

@@ -21,8 +21,8 @@ pub(crate) use fields::FieldRules;
 pub(crate) use identity::Identity;
 pub(crate) use key_rule::{KeyRule, Target, write_value};
 pub use route::Routes;
-pub(crate) use route::{Evicted, Route, RouteTable};
-pub(crate) use ttl::{OriginSays, Requested, Ttl};
+pub(crate) use route::{Evictions, Route, RouteTable};
+pub(crate) use ttl::{RequestTtl, Ttl, TtlPrecedence};
 
 use key_rule::KeyPart;
 
@@ -60,7 +60,7 @@ pub struct Policy {
     pub(crate) tags: Vec<String>,
     pub(crate) max_body: usize,
     pub(crate) max_variants: usize,
-    pub(crate) collapsing: Collapsing,
+    pub(crate) collapsing: CollapsingRules,
     pub(crate) honour_request_directives: bool,
     pub(crate) generate_etag: bool,
 }
@@ -92,7 +92,7 @@ pub(crate) struct Staleness {
 
 /// How concurrent misses share one handler call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Collapsing {
+pub(crate) struct CollapsingRules {
     pub(crate) on: bool,
     pub(crate) max_wait: Duration,
     pub(crate) finish_abandoned: bool,
@@ -196,7 +196,7 @@ impl Policy {
             tags: Vec::new(),
             max_body: MAX_BODY,
             max_variants: MAX_VARIANTS,
-            collapsing: Collapsing {
+            collapsing: CollapsingRules {
                 on: true,
                 max_wait: MAX_WAIT,
                 finish_abandoned: true,
@@ -209,7 +209,7 @@ impl Policy {
     /// Applies the route's TTL only where the handler states no freshness of its own. This is the
     /// default.
     pub fn ttl_as_default(mut self) -> Self {
-        self.ttl.origin = OriginSays::First;
+        self.ttl.origin = TtlPrecedence::OriginFirst;
         self
     }
 
@@ -218,7 +218,7 @@ impl Policy {
     /// `no-store`, `private` and `no-cache` still win: they say that storing is wrong, not merely
     /// for how long it is useful.
     pub fn ttl_overrides(mut self) -> Self {
-        self.ttl.origin = OriginSays::OnlyWhether;
+        self.ttl.origin = TtlPrecedence::RouteFirst;
         self
     }
 

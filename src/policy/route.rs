@@ -170,7 +170,7 @@ impl<T> Templates<T> {
 }
 
 /// What a write evicts.
-pub(crate) type Evicted = SmallVec<[Invalidation; 4]>;
+pub(crate) type Evictions = SmallVec<[Invalidation; 4]>;
 
 /// The tags a route gives to one response.
 pub(crate) type Tags = SmallVec<[Box<str>; 4]>;
@@ -239,8 +239,8 @@ impl RouteTable {
     ///
     /// A path that says the same in two ways (`/%61` for `/a`) may be either to the handler: it
     /// evicts what both evict.
-    pub(crate) fn evicted_by(&self, path: &str) -> (Evicted, Terms) {
-        let mut all = (Evicted::new(), Terms::default());
+    pub(crate) fn evicted_by(&self, path: &str) -> (Evictions, Terms) {
+        let mut all = (Evictions::new(), Terms::default());
         self.add_evicted_by(path, &mut all);
         let canonical = canonical(path);
         if canonical != path {
@@ -249,7 +249,7 @@ impl RouteTable {
         all
     }
 
-    fn add_evicted_by(&self, path: &str, (evicted, terms): &mut (Evicted, Terms)) {
+    fn add_evicted_by(&self, path: &str, (evicted, terms): &mut (Evictions, Terms)) {
         let Ok(found) = self.writes.at(path) else {
             return;
         };

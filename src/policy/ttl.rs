@@ -10,26 +10,26 @@ use http::request::Parts;
 /// A route's TTLs and how they go together with what the handler says.
 #[derive(Clone, Debug)]
 pub(crate) struct Ttl {
-    source: Source,
+    source: TtlSource,
     by_status: Vec<(StatusCode, Duration)>,
-    pub(crate) origin: OriginSays,
+    pub(crate) origin: TtlPrecedence,
     pub(crate) clamp: Option<(Duration, Duration)>,
     pub(crate) jitter_percent: u8,
 }
 
 /// How much the handler's header fields decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OriginSays {
+pub(crate) enum TtlPrecedence {
     /// Whether to store and for how long; the route's TTL fills the gap.
-    First,
+    OriginFirst,
     /// Everything; there is no route TTL.
-    Everything,
+    OriginOnly,
     /// Whether to store; the route's TTL says for how long.
-    OnlyWhether,
+    RouteFirst,
 }
 
 #[derive(Clone)]
-enum Source {
+enum TtlSource {
     Nothing,
     Fixed(Duration),
     ByRequest(ByRequest),
@@ -40,7 +40,7 @@ type ByRequest = Arc<dyn Fn(&Parts) -> Option<Duration> + Send + Sync>;
 
 /// What the route's TTL is for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Requested {
+pub(crate) enum RequestTtl {
     /// The route has no TTL: the handler decides.
     Unstated,
     /// The route's TTL.
@@ -51,18 +51,18 @@ pub(crate) enum Requested {
 
 impl Ttl {
     pub(crate) fn fixed(ttl: Duration) -> Self {
-        Self::new(Source::Fixed(ttl), OriginSays::First)
+        Self::new(TtlSource::Fixed(ttl), TtlPrecedence::OriginFirst)
     }
 
     pub(crate) fn by_request(ttl: ByRequest) -> Self {
-        Self::new(Source::ByRequest(ttl), OriginSays::First)
+        Self::new(TtlSource::ByRequest(ttl), TtlPrecedence::OriginFirst)
     }
 
     pub(crate) fn origin_decides() -> Self {
-        Self::new(Source::Nothing, OriginSays::Everything)
+        Self::new(TtlSource::Nothing, TtlPrecedence::OriginOnly)
     }
 
-    fn new(source: Source, origin: OriginSays) -> Self {
+    fn new(source: TtlSource, origin: TtlPrecedence) -> Self {
         Self {
             source,
             by_status: Vec::new(),
@@ -74,7 +74,7 @@ impl Ttl {
 
     /// Sets the TTL where the handler states none; `None` from it is no reason not to store.
     pub(crate) fn set_default(&mut self, ttl: ByRequest) {
-        self.source = Source::Default(ttl);
+        self.source = TtlSource::Default(ttl);
     }
 
     pub(crate) fn set_for(&mut self, status: StatusCode, ttl: Duration) {
@@ -83,25 +83,27 @@ impl Ttl {
     }
 
     /// Asks for the TTL of a request.
-    pub(crate) fn of(&self, request: &Parts) -> Requested {
+    pub(crate) fn of(&self, request: &Parts) -> RequestTtl {
         match &self.source {
-            Source::Nothing => Requested::Unstated,
-            Source::Fixed(ttl) => Requested::Lifetime(*ttl),
-            Source::Default(ttl) => ttl(request).map_or(Requested::Unstated, Requested::Lifetime),
-            Source::ByRequest(ttl) => match ttl(request) {
-                Some(ttl) => Requested::Lifetime(ttl),
-                None => Requested::Declined,
+            TtlSource::Nothing => RequestTtl::Unstated,
+            TtlSource::Fixed(ttl) => RequestTtl::Lifetime(*ttl),
+            TtlSource::Default(ttl) => {
+                ttl(request).map_or(RequestTtl::Unstated, RequestTtl::Lifetime)
+            }
+            TtlSource::ByRequest(ttl) => match ttl(request) {
+                Some(ttl) => RequestTtl::Lifetime(ttl),
+                None => RequestTtl::Declined,
             },
         }
     }
 
     /// Returns the TTL for a status, given the TTL of the request.
-    pub(crate) fn for_status(&self, status: StatusCode, requested: Requested) -> Option<Duration> {
+    pub(crate) fn for_status(&self, status: StatusCode, requested: RequestTtl) -> Option<Duration> {
         if let Some((_, ttl)) = self.by_status.iter().find(|(named, _)| *named == status) {
             return Some(*ttl);
         }
         match requested {
-            Requested::Lifetime(ttl) if matches!(status.as_u16(), 200 | 203 | 204) => Some(ttl),
+            RequestTtl::Lifetime(ttl) if matches!(status.as_u16(), 200 | 203 | 204) => Some(ttl),
             _ => None,
         }
     }
@@ -111,7 +113,7 @@ impl Ttl {
         let named = self.by_status.iter().any(|(named, _)| *named == status);
         let requests_own_fault = matches!(status.as_u16(), 400 | 405 | 413 | 414 | 431);
         named
-            || self.origin == OriginSays::Everything
+            || self.origin == TtlPrecedence::OriginOnly
             || !(requests_own_fault || status.is_server_error())
     }
 
@@ -133,7 +135,7 @@ impl Ttl {
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for TtlSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("Nothing"),
@@ -156,7 +158,7 @@ mod tests {
         for status in [200, 203, 204, 201, 206, 301, 302, 400, 404, 410, 500, 503] {
             let status = StatusCode::from_u16(status).unwrap();
             let expected = matches!(status.as_u16(), 200 | 203 | 204).then_some(MINUTE);
-            let found = ttl.for_status(status, Requested::Lifetime(MINUTE));
+            let found = ttl.for_status(status, RequestTtl::Lifetime(MINUTE));
             assert_eq!(found, expected, "{status}");
         }
     }
@@ -166,7 +168,7 @@ mod tests {
         let mut ttl = Ttl::fixed(MINUTE);
         ttl.set_for(StatusCode::NOT_FOUND, MINUTE * 2);
         ttl.set_for(StatusCode::NOT_FOUND, MINUTE * 3);
-        let found = ttl.for_status(StatusCode::NOT_FOUND, Requested::Lifetime(MINUTE));
+        let found = ttl.for_status(StatusCode::NOT_FOUND, RequestTtl::Lifetime(MINUTE));
         assert_eq!(found, Some(MINUTE * 3));
     }
 

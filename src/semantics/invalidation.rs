@@ -163,3 +163,18 @@ pub(crate) fn tags(headers: &HeaderMap) -> Names {
             .map(|name| String::from_utf8_lossy(name.trim_ascii()).into_owned()),
     )
 }
+
+/// Returns whether a field of a response is meant for caches that store it, and for nobody behind them.
+pub(crate) fn is_for_this_cache(name: &HeaderName) -> bool {
+    static NAMES: [HeaderName; 2] = [SURROGATE_KEY, CACHE_TAG];
+    NAMES.contains(name)
+}
+
+/// Removes the fields that are meant for this cache from a response.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    // Looking for each of them would take several times as long, and they are rarely there.
+    if headers.keys().any(is_for_this_cache) {
+        headers.remove(&SURROGATE_KEY);
+        headers.remove(&CACHE_TAG);
+    }
+}

@@ -59,7 +59,7 @@ pub(crate) struct Partial {
 
 /// A part that was asked for and is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct HeldPart {
     pub(crate) range: Range<u64>,
     pub(crate) complete_length: Option<u64>,
     pub(crate) body: Bytes,
@@ -84,7 +84,7 @@ impl Partial {
     /// partial and specifies a range wholly within the incomplete response"
     /// ([RFC 9111 §3.3](https://www.rfc-editor.org/rfc/rfc9111#section-3.3)). Sets of several
     /// ranges are left to the origin.
-    pub(crate) fn answer(&self, requested: &RangeSet) -> Option<Part> {
+    pub(crate) fn answer(&self, requested: &RangeSet) -> Option<HeldPart> {
         let spec = requested.single()?;
         let wanted = match (spec, self.range.complete_length) {
             (spec, Some(length)) => spec.resolve(length)?,
@@ -104,7 +104,7 @@ impl Partial {
             return None;
         }
         let within = range.start - held.start..range.end - held.start;
-        Some(Part {
+        Some(HeldPart {
             body: range::slice(&self.body, &within),
             complete_length: self.range.complete_length,
             range,

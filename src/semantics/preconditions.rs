@@ -11,7 +11,7 @@ use super::entity_tag::{EntityTag, EntityTags};
 
 /// What a stored response says about itself that a condition can be held against.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Stored<'a> {
+pub(crate) struct StoredValidators<'a> {
     pub(crate) etag: Option<&'a [u8]>,
     pub(crate) last_modified: Option<&'a [u8]>,
     /// Its `Date`; where it has none, when it was received.
@@ -44,7 +44,11 @@ pub(crate) enum RangeVerdict {
 ///
 /// Only for a stored response with a 2xx status: conditions are ignored where the answer without
 /// them would be another ([§13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
-pub(crate) fn evaluate(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime) -> Precondition {
+pub(crate) fn evaluate(
+    request: &HeaderMap,
+    stored: &StoredValidators<'_>,
+    now: SystemTime,
+) -> Precondition {
     let holds = if request.contains_key(header::IF_MATCH) {
         if_match(request, stored)
     } else {
@@ -70,7 +74,11 @@ pub(crate) fn evaluate(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime
 ///
 /// Only strong validators will do: an equal strong entity tag, or exactly the stored
 /// `Last-Modified` if that is old enough to be strong.
-pub(crate) fn if_range(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime) -> RangeVerdict {
+pub(crate) fn if_range(
+    request: &HeaderMap,
+    stored: &StoredValidators<'_>,
+    now: SystemTime,
+) -> RangeVerdict {
     if !request.contains_key(header::IF_RANGE) {
         return RangeVerdict::Use;
     }
@@ -150,7 +158,7 @@ static LEFT_OUT: [HeaderName; 10] = [
 ];
 
 /// [RFC 9110 §13.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1)
-fn if_match(request: &HeaderMap, stored: &Stored<'_>) -> bool {
+fn if_match(request: &HeaderMap, stored: &StoredValidators<'_>) -> bool {
     let etag = stored.etag.map(EntityTag::parse);
     any_tag(request, &header::IF_MATCH, |tag| {
         etag.is_some_and(|etag| tag.matches_strongly(etag))
@@ -158,7 +166,7 @@ fn if_match(request: &HeaderMap, stored: &Stored<'_>) -> bool {
 }
 
 /// [RFC 9110 §13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2)
-fn if_none_match(request: &HeaderMap, stored: &Stored<'_>) -> bool {
+fn if_none_match(request: &HeaderMap, stored: &StoredValidators<'_>) -> bool {
     let etag = stored.etag.map(EntityTag::parse);
     !any_tag(request, &header::IF_NONE_MATCH, |tag| {
         etag.is_some_and(|etag| tag.matches_weakly(etag))
@@ -168,7 +176,7 @@ fn if_none_match(request: &HeaderMap, stored: &Stored<'_>) -> bool {
 /// [RFC 9110 §13.1.3](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.3); without a stored
 /// `Last-Modified` the `Date` stands in for it
 /// ([RFC 9111 §4.3.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.3.2)).
-fn if_modified_since(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime) -> bool {
+fn if_modified_since(request: &HeaderMap, stored: &StoredValidators<'_>, now: SystemTime) -> bool {
     let since = single(request, &header::IF_MODIFIED_SINCE).and_then(|date| parse_date(date, now));
     let modified = stored
         .last_modified
@@ -181,7 +189,11 @@ fn if_modified_since(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime) 
 }
 
 /// [RFC 9110 §13.1.4](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.4)
-fn if_unmodified_since(request: &HeaderMap, stored: &Stored<'_>, now: SystemTime) -> bool {
+fn if_unmodified_since(
+    request: &HeaderMap,
+    stored: &StoredValidators<'_>,
+    now: SystemTime,
+) -> bool {
     let since = single(request, &header::IF_UNMODIFIED_SINCE);
     let Some(since) = since.and_then(|date| parse_date(date, now)) else {
         return true;
@@ -205,7 +217,7 @@ fn any_tag(
 /// ([RFC 9110 §8.8.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.2)).
 ///
 /// The minute, which was the rule before RFC 9110, covers clocks that do not quite agree.
-fn has_strong_date(stored: &Stored<'_>, now: SystemTime) -> bool {
+fn has_strong_date(stored: &StoredValidators<'_>, now: SystemTime) -> bool {
     let modified = stored.last_modified.and_then(|date| parse_date(date, now));
     let (Some(modified), Some(date)) = (modified, stored.date) else {
         return false;

@@ -12,7 +12,7 @@ mod tests;
 
 /// Whether age alone lets a stored response be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Permit {
+pub(crate) enum AgeVerdict {
     /// It is fresh, and fresh enough for the client.
     Fresh,
     /// It is stale, and the client's `max-stale` allows that.
@@ -29,23 +29,25 @@ pub(crate) enum Permit {
 /// Where request directives are not honoured, `request` is `CacheControl::default()`. A response
 /// that forbids being stale (`never_stale`) is not used stale whatever the client allows
 /// ([§4.2.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.4)). `only-if-cached` says what to
-/// do when the answer is neither [`Permit::Fresh`] nor [`Permit::StaleAllowed`], and `no-store` nothing about reuse; both are the
+/// do when the answer is neither [`AgeVerdict::Fresh`] nor [`AgeVerdict::StaleAllowed`], and `no-store` nothing about reuse; both are the
 /// caller's.
 pub(crate) fn permitted(
     request: &CacheControl,
     age: Duration,
     lifetime: Duration,
     never_stale: bool,
-) -> Permit {
+) -> AgeVerdict {
     if request.no_cache.is_present() || exceeds_request(request, age, lifetime) {
-        return Permit::Validate;
+        return AgeVerdict::Validate;
     }
     match age.checked_sub(lifetime) {
         // Fresh means freshness_lifetime > current_age (§4.2): at equality it is stale by nothing.
-        None => Permit::Fresh,
-        Some(stale_by) if !never_stale && accepts_stale(request, stale_by) => Permit::StaleAllowed,
-        Some(_) if request.max_stale.is_some() => Permit::Validate,
-        Some(_) => Permit::Stale,
+        None => AgeVerdict::Fresh,
+        Some(stale_by) if !never_stale && accepts_stale(request, stale_by) => {
+            AgeVerdict::StaleAllowed
+        }
+        Some(_) if request.max_stale.is_some() => AgeVerdict::Validate,
+        Some(_) => AgeVerdict::Stale,
     }
 }
 

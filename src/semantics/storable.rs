@@ -131,6 +131,15 @@ pub(crate) fn judge(
         .ok_or(Unstorable::NoFreshness)
 }
 
+/// More header fields than are worth storing. Room for a few more could not be added: a header map
+/// holds 24,576.
+const MOST_FIELDS: usize = 4096;
+
+/// Returns whether a response has so many header fields that it is neither stored nor updates what is.
+pub(crate) fn has_too_many_fields(headers: &HeaderMap) -> bool {
+    headers.len() > MOST_FIELDS
+}
+
 /// The status is final, and understood where that matters.
 fn judge_status(
     status: StatusCode,

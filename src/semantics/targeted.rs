@@ -42,7 +42,7 @@ fn from_dictionary(dictionary: &Dictionary) -> Option<CacheControl> {
     let mut directives = CacheControl::default();
     for (key, value) in dictionary {
         let name = key.as_str();
-        match argument(Kind::of(name), value)? {
+        match argument(ArgumentKind::of(name), value)? {
             Some(argument) => directives.add(name.as_bytes(), argument),
             None => directives.present = true,
         }
@@ -52,7 +52,7 @@ fn from_dictionary(dictionary: &Dictionary) -> Option<CacheControl> {
 
 /// The type that a directive's value must have.
 #[derive(Clone, Copy)]
-enum Kind {
+enum ArgumentKind {
     /// An Integer.
     Seconds,
     /// True, or a String of field names.
@@ -63,7 +63,7 @@ enum Kind {
     Unknown,
 }
 
-impl Kind {
+impl ArgumentKind {
     /// Request directives have no meaning in a response and are unknown here.
     fn of(name: &str) -> Self {
         match name {
@@ -78,22 +78,24 @@ impl Kind {
 
 /// Returns the argument of a directive, `Some(None)` if the directive says nothing (`no-store=?0`
 /// or one that is not known), and `None` if its value has the wrong type. Parameters are ignored.
-fn argument(kind: Kind, value: &ListEntry) -> Option<Option<Argument<'_>>> {
+fn argument(kind: ArgumentKind, value: &ListEntry) -> Option<Option<Argument<'_>>> {
     let item = match value {
         ListEntry::Item(Item { bare_item, .. }) => Some(bare_item),
         ListEntry::InnerList(_) => None,
     };
     match (kind, item) {
-        (Kind::Unknown, _) => Some(None),
-        (Kind::Seconds, Some(BareItem::Integer(seconds))) => {
+        (ArgumentKind::Unknown, _) => Some(None),
+        (ArgumentKind::Seconds, Some(BareItem::Integer(seconds))) => {
             let seconds = u64::try_from(i64::from(*seconds));
             Some(Some(seconds.map_or(Argument::Invalid, Argument::Seconds)))
         }
-        (Kind::Fields, Some(BareItem::String(fields))) => {
+        (ArgumentKind::Fields, Some(BareItem::String(fields))) => {
             Some(Some(Argument::Text(fields.as_str().as_bytes())))
         }
-        (Kind::Fields | Kind::Flag, Some(BareItem::Boolean(true))) => Some(Some(Argument::Absent)),
-        (Kind::Fields | Kind::Flag, Some(BareItem::Boolean(false))) => Some(None),
+        (ArgumentKind::Fields | ArgumentKind::Flag, Some(BareItem::Boolean(true))) => {
+            Some(Some(Argument::Absent))
+        }
+        (ArgumentKind::Fields | ArgumentKind::Flag, Some(BareItem::Boolean(false))) => Some(None),
         _ => None,
     }
 }

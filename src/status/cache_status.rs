@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
-use super::outcome::{BypassReason, Miss, Outcome, Staleness};
+use super::outcome::{BypassReason, Miss, Outcome, StaleReason};
 use crate::semantics::weighted::is_token;
 
 /// One cache's member of `Cache-Status`
@@ -35,8 +35,10 @@ impl From<Outcome> for CacheStatus<'static> {
             Outcome::Hit => status.handled = Some(Handled::Hit),
             Outcome::Stale(why) => {
                 status.handled = Some(match why {
-                    Staleness::WhileRevalidating | Staleness::Accepted => Handled::Hit,
-                    Staleness::IfError | Staleness::IfSlow => Handled::Forwarded(Forward::Stale),
+                    StaleReason::WhileRevalidating | StaleReason::Accepted => Handled::Hit,
+                    StaleReason::IfError | StaleReason::IfSlow => {
+                        Handled::Forwarded(Forward::Stale)
+                    }
                 });
                 status.detail = Some(why.as_str());
             }

@@ -9,4 +9,4 @@ mod tests;
 
 pub(crate) use cache_status::{CacheStatusWriter, ttl};
 pub(crate) use headers::{StatusHeaders, StatusParameters};
-pub(crate) use outcome::{BypassReason, Miss, Outcome, Staleness};
+pub(crate) use outcome::{BypassReason, Miss, Outcome, StaleReason};

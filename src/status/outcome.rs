@@ -8,7 +8,7 @@ pub(crate) enum Outcome {
     /// Answered from a fresh stored response.
     Hit,
     /// Answered from a stored response past its freshness lifetime.
-    Stale(Staleness),
+    Stale(StaleReason),
     /// Answered from a stored response that the handler has just confirmed.
     Revalidated {
         why: Miss,
@@ -35,7 +35,7 @@ pub(crate) enum Outcome {
 
 /// Why a stale response was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Staleness {
+pub(crate) enum StaleReason {
     /// `stale-while-revalidate`: a refresh runs behind it.
     WhileRevalidating,
     /// `stale-if-error`: the handler was asked, and failed.
@@ -181,7 +181,7 @@ impl Outcome {
     }
 }
 
-impl Staleness {
+impl StaleReason {
     pub(crate) const ALL: [Self; 4] = [
         Self::WhileRevalidating,
         Self::IfError,

@@ -34,12 +34,12 @@ fn outcomes_are_shown_as_in_the_examples_of_rfc_9211_3() {
     for (outcome, x_cache, expected) in [
         (Outcome::Hit, "HIT", "hit"),
         (
-            Outcome::Stale(Staleness::WhileRevalidating),
+            Outcome::Stale(StaleReason::WhileRevalidating),
             "STALE",
             "hit; detail=stale-while-revalidate",
         ),
         (
-            Outcome::Stale(Staleness::IfError),
+            Outcome::Stale(StaleReason::IfError),
             "STALE",
             "fwd=stale; detail=stale-if-error",
         ),
@@ -62,7 +62,7 @@ fn outcomes_are_shown_as_in_the_examples_of_rfc_9211_3() {
             "fwd=request; fwd-status=304; stored; collapsed",
         ),
         (
-            Outcome::Stale(Staleness::Accepted),
+            Outcome::Stale(StaleReason::Accepted),
             "STALE",
             "hit; detail=max-stale",
         ),
@@ -161,10 +161,10 @@ fn every_outcome_has_the_parameters_and_types_of_rfc_9211() {
         "partial",
     ];
     let stalenesses = [
-        Staleness::WhileRevalidating,
-        Staleness::IfError,
-        Staleness::IfSlow,
-        Staleness::Accepted,
+        StaleReason::WhileRevalidating,
+        StaleReason::IfError,
+        StaleReason::IfSlow,
+        StaleReason::Accepted,
     ];
     let mut outcomes = vec![Outcome::Hit, Outcome::Unsatisfied];
     outcomes.extend(stalenesses.map(Outcome::Stale));

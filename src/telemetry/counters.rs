@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::status::{BypassReason, Miss, Outcome, Staleness};
+use crate::status::{BypassReason, Miss, Outcome, StaleReason};
 
 /// The place of a route among the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,16 +51,16 @@ pub(crate) enum Event {
 
 /// The place of a counter in its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot(u8);
+pub(crate) struct CounterSlot(u8);
 
 const STALE: u8 = 2;
-const REVALIDATED: u8 = STALE + Staleness::ALL.len() as u8;
+const REVALIDATED: u8 = STALE + StaleReason::ALL.len() as u8;
 const MISS: u8 = REVALIDATED + Miss::ALL.len() as u8;
 const BYPASS: u8 = MISS + Miss::ALL.len() as u8;
 const EVENTS: u8 = BYPASS + BypassReason::ALL.len() as u8;
 const SLOTS: usize = EVENTS as usize + 3;
 
-impl From<Outcome> for Slot {
+impl From<Outcome> for CounterSlot {
     fn from(outcome: Outcome) -> Self {
         Self(match outcome {
             Outcome::Hit => 0,
@@ -73,7 +73,7 @@ impl From<Outcome> for Slot {
     }
 }
 
-impl From<Event> for Slot {
+impl From<Event> for CounterSlot {
     fn from(event: Event) -> Self {
         Self(EVENTS + event as u8)
     }
@@ -94,7 +94,7 @@ pub(crate) fn outcomes() -> impl Iterator<Item = Outcome> {
     };
     [Outcome::Hit, Outcome::Unsatisfied]
         .into_iter()
-        .chain(Staleness::ALL.map(Outcome::Stale))
+        .chain(StaleReason::ALL.map(Outcome::Stale))
         .chain(Miss::ALL.map(revalidated))
         .chain(Miss::ALL.map(miss))
         .chain(BypassReason::ALL.map(Outcome::Bypass))
@@ -118,12 +118,12 @@ impl Row {
     }
 
     #[inline]
-    pub(crate) fn count(&self, slot: impl Into<Slot>) {
+    pub(crate) fn count(&self, slot: impl Into<CounterSlot>) {
         // Relaxed: a count, which orders nothing.
         self.counters[usize::from(slot.into().0)].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn get(&self, slot: impl Into<Slot>) -> u64 {
+    pub(crate) fn get(&self, slot: impl Into<CounterSlot>) -> u64 {
         self.counters[usize::from(slot.into().0)].load(Ordering::Relaxed)
     }
 
@@ -166,7 +166,7 @@ impl Rows {
         self.0.iter().map(|row| &**row)
     }
 
-    pub(crate) fn sum(&self, slot: impl Into<Slot>) -> u64 {
+    pub(crate) fn sum(&self, slot: impl Into<CounterSlot>) -> u64 {
         let slot = slot.into();
         self.iter().map(|row| row.get(slot)).sum()
     }
@@ -204,10 +204,17 @@ mod tests {
     #[test]
     fn every_outcome_has_a_counter_of_its_own() {
         for (place, outcome) in outcomes().enumerate() {
-            assert_eq!(usize::from(Slot::from(outcome).0), place, "{outcome:?}");
+            assert_eq!(
+                usize::from(CounterSlot::from(outcome).0),
+                place,
+                "{outcome:?}"
+            );
         }
         assert_eq!(outcomes().count(), usize::from(EVENTS));
-        assert_eq!(usize::from(Slot::from(Event::Refreshed).0), SLOTS - 1);
+        assert_eq!(
+            usize::from(CounterSlot::from(Event::Refreshed).0),
+            SLOTS - 1
+        );
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) struct HotKeys {
 
 #[derive(Debug)]
 struct Sketch {
-    slots: Vec<Slot>,
+    slots: Vec<KeySlot>,
     /// By the hash of its URI.
     places: HashMap<u64, usize, RandomState>,
     /// The number of slots there may be.
@@ -59,7 +59,7 @@ struct Sketch {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct KeySlot {
     hash: u64,
     uri: Box<str>,
     count: u64,
@@ -105,7 +105,7 @@ impl HotKeys {
         let Ok(sketch) = self.sketch.lock() else {
             return Vec::new();
         };
-        let mut slots: Vec<&Slot> = sketch.slots.iter().collect();
+        let mut slots: Vec<&KeySlot> = sketch.slots.iter().collect();
         slots.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.uri.cmp(&b.uri)));
         slots.truncate(self.most);
         slots.into_iter().map(HotKey::from).collect()
@@ -121,8 +121,8 @@ fn is_sampled(number: u64) -> bool {
     (mixed >> 40).is_multiple_of(SAMPLED)
 }
 
-impl From<&Slot> for HotKey {
-    fn from(slot: &Slot) -> Self {
+impl From<&KeySlot> for HotKey {
+    fn from(slot: &KeySlot) -> Self {
         let own = (slot.count - slot.error).max(1);
         Self {
             uri: slot.uri.to_string(),
@@ -153,13 +153,13 @@ impl Sketch {
         let least = match self.slots.len() < self.room {
             true => None,
             false => {
-                let count = |(_, slot): &(usize, &Slot)| slot.count;
+                let count = |(_, slot): &(usize, &KeySlot)| slot.count;
                 self.slots.iter().enumerate().min_by_key(count)
             }
         };
         let error = least.map_or(0, |(_, slot)| slot.count);
         let place = least.map_or(self.slots.len(), |(place, _)| place);
-        let slot = Slot {
+        let slot = KeySlot {
             hash,
             uri,
             count: error,

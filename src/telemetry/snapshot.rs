@@ -1,6 +1,6 @@
 //! What was counted, as plain numbers.
 
-use super::counters::{Event, Row, Slot, outcomes};
+use super::counters::{CounterSlot, Event, Row, outcomes};
 use super::latency::Operation;
 use super::stats::Stats;
 use crate::invalidate::InvalidationKind;
@@ -175,7 +175,7 @@ fn of_route(row: &Row) -> RouteStats {
     }
 }
 
-fn totals(get: impl Fn(Slot) -> u64) -> RouteStats {
+fn totals(get: impl Fn(CounterSlot) -> u64) -> RouteStats {
     let mut totals = RouteStats {
         collapsed: get(Event::Collapsed.into()),
         stored: get(Event::Stored.into()),

@@ -23,7 +23,7 @@ pub(super) struct Backlog {
     /// How many readers have taken all there is.
     up_to_date: usize,
     /// The readers by slot; slots of those that left are used again.
-    readers: SmallVec<[Option<Progress>; 1]>,
+    readers: SmallVec<[Option<ReaderProgress>; 1]>,
     vacant: Vec<usize>,
 }
 
@@ -36,7 +36,7 @@ struct Chunk {
 }
 
 #[derive(Debug)]
-struct Progress {
+struct ReaderProgress {
     next: usize,
     /// When it took the chunk before that.
     took: Instant,
@@ -75,7 +75,7 @@ impl Backlog {
             Some(first) => first.wanted_by += 1,
             None => self.up_to_date += 1,
         }
-        let reader = Progress {
+        let reader = ReaderProgress {
             next: self.gone,
             took: now,
             cut_off: false,

@@ -11,10 +11,10 @@ use crate::sync::{Mutex, MutexGuard};
 ///
 /// No waker is ever used or dropped under its lock: wakers run code that nobody here knows.
 #[derive(Default)]
-pub(super) struct Bell(Mutex<Waiting>);
+pub(super) struct Bell(Mutex<Waiters>);
 
 #[derive(Default)]
-struct Waiting {
+struct Waiters {
     /// By the readers' slots.
     wakers: SmallVec<[Option<Waker>; 1]>,
     rung: u64,
@@ -54,7 +54,7 @@ impl Bell {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct Budget {
 
 /// One fill's share of a [`Budget`], given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct BudgetShare {
     budget: Arc<Budget>,
     taken: usize,
 }
@@ -31,7 +31,7 @@ impl Budget {
     }
 }
 
-impl Share {
+impl BudgetShare {
     pub(super) fn of(budget: &Arc<Budget>) -> Self {
         Self {
             budget: budget.clone(),
@@ -56,7 +56,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.taken, Ordering::Relaxed);
     }

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
 use super::backlog::Take;
-use super::{ABANDONED, End, Fill, STALL};
+use super::{ABANDONED, Fill, FillEnd, STALL};
 use crate::body::frame::BoxError;
 
 /// How often a reader polls the inner body for one frame before it lets other tasks run: a body may
@@ -35,7 +35,7 @@ impl FillReader {
     /// Begins to read a body from its beginning, unless that has been let go.
     pub(crate) fn of(fill: &Arc<Fill>) -> Option<Self> {
         let mut shared = fill.lock();
-        if !shared.backlog.is_whole() || matches!(shared.end, Some(End::Failed(_))) {
+        if !shared.backlog.is_whole() || matches!(shared.end, Some(FillEnd::Failed(_))) {
             return None;
         }
         let slot = shared.backlog.join(Instant::now());
@@ -84,11 +84,11 @@ impl FillReader {
             if let Some(end) = &shared.end {
                 self.finished = true;
                 return Poll::Ready(match end {
-                    End::Clean => {
+                    FillEnd::Clean => {
                         let trailers = shared.trailers.clone();
                         trailers.map(|fields| Ok(Frame::trailers(fields)))
                     }
-                    End::Failed(error) => Some(Err(Box::new(BodyFailed(error.clone())))),
+                    FillEnd::Failed(error) => Some(Err(Box::new(BodyFailed(error.clone())))),
                 });
             }
             // Before the lock is let go: whoever changes something from here on rings.
@@ -123,7 +123,7 @@ impl FillReader {
     pub(crate) fn is_end_stream(&self) -> bool {
         let shared = self.fill.lock();
         self.finished
-            || matches!(shared.end, Some(End::Clean))
+            || matches!(shared.end, Some(FillEnd::Clean))
                 && shared.trailers.is_none()
                 && self.taken == shared.received
     }
@@ -131,7 +131,7 @@ impl FillReader {
     pub(crate) fn size_hint(&self) -> SizeHint {
         let shared = self.fill.lock();
         match (self.fill.limits.expected, &shared.end) {
-            (_, Some(End::Clean)) => SizeHint::with_exact(shared.received - self.taken),
+            (_, Some(FillEnd::Clean)) => SizeHint::with_exact(shared.received - self.taken),
             (Some(expected), _) => SizeHint::with_exact(expected.saturating_sub(self.taken)),
             (None, _) => SizeHint::default(),
         }
@@ -179,7 +179,7 @@ impl FillReader {
             _ => {
                 // Under the same lock that saw no reader: nobody can join in between.
                 let error: BoxError = "the response was abandoned".into();
-                self.fill.finish(shared, End::Failed(error.into()));
+                self.fill.finish(shared, FillEnd::Failed(error.into()));
             }
         }
     }

@@ -1,10 +1,6 @@
 //! Packed text from another process, which may be anything.
 
-use bytes::Bytes;
 use http::HeaderName;
-
-use super::{NONE, Packed};
-use crate::invalidate::SubjectRef;
 
 /// How the text of a stored response is laid out: lengths in bytes, but for the number of fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,64 +21,12 @@ impl Layout {
 
 /// More header fields than servers let through: a header map still has room for them, and for those
 /// that a replay adds.
-const MOST_FIELDS: usize = 16 * 1024;
+pub(super) const MOST_FIELDS: usize = 16 * 1024;
 
 /// The longest name a [`HeaderName`] takes.
 const LONGEST_NAME: usize = (1 << 16) - 1;
 
-impl Packed {
-    /// Takes text that was laid out by another process, with or without a body behind it. `around`
-    /// is what else is kept in memory for it. Copies nothing.
-    ///
-    /// `None` if it is not what [`Packed::new`] makes: of field names in lower case and values that
-    /// can be sent, a path and a query in canonical form, and lengths in their shortest form.
-    pub(in crate::entry) fn checked(bytes: Bytes, layout: Layout, around: usize) -> Option<Self> {
-        let text_end = layout.text().filter(|end| *end <= bytes.len())?;
-        let position = |at: usize| u32::try_from(at).ok().filter(|at| *at != NONE);
-        if layout.fields > MOST_FIELDS || !is_head(bytes.get(..layout.head)?, layout.fields) {
-            return None;
-        }
-        let packed = Self {
-            fields: u16::try_from(layout.fields).ok()?,
-            around: u16::try_from(around).unwrap_or(u16::MAX),
-            head_end: position(layout.head)?,
-            path_end: position(layout.head + layout.path)?,
-            query_end: match layout.query {
-                Some(_) => position(text_end)?,
-                None => NONE,
-            },
-            bytes,
-        };
-        packed.has_canonical_text(layout).then_some(packed)
-    }
-
-    /// Returns how this is laid out.
-    pub(in crate::entry) fn layout(&self) -> Layout {
-        let path_end = self.path_end as usize;
-        Layout {
-            fields: self.fields.into(),
-            head: self.head_end as usize,
-            path: path_end - self.head_end as usize,
-            query: (self.query_end != NONE).then(|| self.query_end as usize - path_end),
-        }
-    }
-
-    /// Returns all of it, as it is laid out.
-    pub(in crate::entry) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn has_canonical_text(&self, layout: Layout) -> bool {
-        let (path, query) = self.bytes[layout.head..].split_at(layout.path);
-        let query = layout.query.map(|length| &query[..length]);
-        let path = str::from_utf8(path).ok();
-        let query = query.map(str::from_utf8).transpose().ok();
-        path.zip(query)
-            .is_some_and(|(path, query)| SubjectRef::new(path, query, &[]).is_canonical())
-    }
-}
-
-fn is_head(mut rest: &[u8], fields: usize) -> bool {
+pub(super) fn is_head(mut rest: &[u8], fields: usize) -> bool {
     for _ in 0..fields {
         let field = take_field(&mut rest);
         if !field.is_some_and(|(name, value)| is_name(name) && is_value(value)) {
@@ -157,7 +101,7 @@ fn is_value(value: &[u8]) -> bool {
 mod tests {
     use http::{HeaderMap, HeaderValue};
 
-    use super::super::push_length;
+    use super::super::{Packed, push_length};
     use super::*;
     use crate::invalidate::Subject;
 

@@ -11,9 +11,9 @@ fn shown(member: &[u8]) -> String {
 }
 
 fn matches(invalidation: &Invalidation, path: &str, query: Option<&str>) -> bool {
-    match &invalidation.target {
-        Target::Pattern(pattern) => pattern.matches(path, query),
-        Target::Tag(_) => false,
+    match &invalidation.selector {
+        Selector::Pattern(pattern) => pattern.matches(path, query),
+        Selector::Tag(_) => false,
     }
 }
 

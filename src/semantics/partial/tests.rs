@@ -259,7 +259,7 @@ proptest! {
         };
         let covered = wanted.filter(|wanted| wanted.clone().all(|at| held.contains(&at)));
         let found = part_of(&held, Some(30), 0).answer(&requested(&value));
-        let expected = covered.map(|range| Part {
+        let expected = covered.map(|range| HeldPart {
             body: range.clone().map(|at| at as u8).collect(),
             complete_length: Some(30),
             range,

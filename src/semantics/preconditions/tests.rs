@@ -16,17 +16,21 @@ fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
     headers
 }
 
-fn evaluate(request: &HeaderMap, stored: &Stored<'_>) -> Precondition {
+fn evaluate(request: &HeaderMap, stored: &StoredValidators<'_>) -> Precondition {
     evaluate_at(request, stored, SystemTime::now())
 }
 
-fn if_range(request: &HeaderMap, stored: &Stored<'_>) -> RangeVerdict {
+fn if_range(request: &HeaderMap, stored: &StoredValidators<'_>) -> RangeVerdict {
     if_range_at(request, stored, SystemTime::now())
 }
 
-fn stored(etag: &'static str, last_modified: &'static str, date: &str) -> Stored<'static> {
+fn stored(
+    etag: &'static str,
+    last_modified: &'static str,
+    date: &str,
+) -> StoredValidators<'static> {
     let some = |value: &'static str| (!value.is_empty()).then_some(value.as_bytes());
-    Stored {
+    StoredValidators {
         etag: some(etag),
         last_modified: some(last_modified),
         date: parse_date(date.as_bytes(), SystemTime::now()),

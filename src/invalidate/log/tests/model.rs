@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::invalidate::invalidation::Target;
+use crate::invalidate::invalidation::Selector;
 use crate::invalidate::state::Latest;
 use crate::invalidate::table::Merge;
 use crate::pattern::Namespace;
@@ -24,7 +24,7 @@ enum Step {
 #[derive(Default)]
 struct Model {
     head: u64,
-    recorded: Vec<(Target, Latest)>,
+    recorded: Vec<(Selector, Latest)>,
     floor: Latest,
     capacity: usize,
     open: Vec<Vec<Invalidation>>,
@@ -33,16 +33,20 @@ struct Model {
 impl Model {
     fn append(&mut self, invalidations: &[Invalidation]) {
         self.head += u64::from(!invalidations.is_empty());
-        for Invalidation { target, soft } in invalidations {
+        for Invalidation { selector, soft } in invalidations {
             let mut latest = Latest::at(Position::from(self.head), *soft);
-            if *target == Invalidation::everything().target {
+            if *selector == Invalidation::everything().selector {
                 self.floor.absorb(latest);
                 continue;
             }
-            if let Some(at) = self.recorded.iter().position(|(known, _)| known == target) {
+            if let Some(at) = self
+                .recorded
+                .iter()
+                .position(|(known, _)| known == selector)
+            {
                 latest.absorb(self.recorded.remove(at).1);
             }
-            self.recorded.push((target.clone(), latest));
+            self.recorded.push((selector.clone(), latest));
             if self.recorded.len() > self.capacity {
                 self.floor.absorb(self.recorded.remove(0).1);
             }
@@ -51,14 +55,14 @@ impl Model {
 
     fn judge(&self, position: Position, subject: SubjectRef<'_>) -> Verdict {
         let mut open = self.open.iter().flatten();
-        if open.any(|invalidation| matches(&invalidation.target, subject)) {
+        if open.any(|invalidation| matches(&invalidation.selector, subject)) {
             return Verdict::Invalid;
         }
         let mut latest = self.floor;
         for (_, other) in self
             .recorded
             .iter()
-            .filter(|(target, _)| matches(target, subject))
+            .filter(|(selector, _)| matches(selector, subject))
         {
             latest.absorb(*other);
         }
@@ -70,10 +74,10 @@ impl Model {
     }
 }
 
-fn matches(target: &Target, subject: SubjectRef<'_>) -> bool {
-    match target {
-        Target::Pattern(pattern) => pattern.shape().matches(subject.path, subject.query),
-        Target::Tag(tag) => subject.tags.contains(tag),
+fn matches(selector: &Selector, subject: SubjectRef<'_>) -> bool {
+    match selector {
+        Selector::Pattern(pattern) => pattern.shape().matches(subject.path, subject.query),
+        Selector::Tag(tag) => subject.tags.contains(tag),
     }
 }
 
@@ -102,14 +106,14 @@ fn invalidation(with_globs: bool) -> impl Strategy<Value = Invalidation> {
     };
     let over_values = ("[ab]", keys)
         .prop_map(|(name, keys)| Invalidation::values(&Namespace::new(&name), &keys).unwrap());
-    let target = prop_oneof![
+    let selector = prop_oneof![
         4 => uri,
         4 => text.prop_map(|text| pattern(&text)),
         3 => over_values,
         2 => "[ab]".prop_map(Invalidation::tag),
         1 => Just(Invalidation::everything()),
     ];
-    (target, prop::bool::weighted(0.3)).prop_map(|(invalidation, soft)| match soft {
+    (selector, prop::bool::weighted(0.3)).prop_map(|(invalidation, soft)| match soft {
         true => invalidation.soft(),
         false => invalidation,
     })

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{EntryStamp, FIXED, MAGIC, RESPONSE, SUM, Unfit, VALUE, VARIANTS, VERSION};
 use crate::entry::{
-    Layout, MOST_NAMES, Parts, Reuse, StoredValue, Unplaced, Variant, Variants, field_name,
+    ForeignParts, Layout, MOST_NAMES, Reuse, StoredValue, Unplaced, Variant, Variants, field_name,
     take_field, take_length,
 };
 use crate::invalidate::{Position, Subject};
@@ -164,7 +164,7 @@ impl<'a> WireReader<'a> {
         };
         let end = blob.len() - SUM;
         let bytes = blob.slice(end - self.0.len()..end);
-        let parts = Parts {
+        let parts = ForeignParts {
             status,
             reuse,
             lifetime,
