@@ -120,19 +120,21 @@ where
     {
         return Ok(response);
     }
+    // Whether the fetch goes on in the background when its client goes away; `None` where it may simply
+    // be dropped.
     let finish = match leader {
         Some(_) => {
             let policy = &read.route.policy;
-            policy.collapsing.finish_abandoned || policy.staleness.soft_timeout.is_some()
+            Some(policy.collapsing.finish_abandoned || policy.staleness.soft_timeout.is_some())
         }
-        None => outlives_its_client(&read, &candidate),
+        None => outlives_its_client(&read, &candidate).then_some(true),
     };
-    let alone = leader.is_none();
     let fetch = Fetch::new(read, why, candidate, leader);
-    let led = lead(fetch, Call { inner, request });
-    match alone && !finish {
-        true => led.await,
-        false => Detached::new(Box::pin(led), finish).await,
+    let call = Call { inner, request };
+    match finish {
+        Some(finish) => Detached::new(Box::pin(lead(fetch, call)), finish).await,
+        // Not held in a variable: a future of its size would be moved once more.
+        None => lead(fetch, call).await,
     }
 }
 
