@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use crate::origin;
-use crate::support::Random;
+use crate::support::Dice;
 use crate::support::client::{Broken, Connection, Head};
 use crate::support::programs::Program;
 use crate::world::{LANGUAGES, Page, World};
@@ -42,7 +42,7 @@ impl Mix {
         matches!(self, Self::Contested)
     }
 
-    fn read(self, random: &mut Random) -> Page {
+    fn read(self, random: &mut Dice) -> Page {
         let item = match self {
             Self::Contested => random.below(192),
             Self::Skewed => Self::skewed(random, 63),
@@ -54,7 +54,7 @@ impl Mix {
         }
     }
 
-    fn written(self, random: &mut Random) -> usize {
+    fn written(self, random: &mut Dice) -> usize {
         match self {
             // The last 32 so seldom that they go stale by themselves meanwhile.
             Self::Contested if random.below(256) == 0 => random.below(192),
@@ -64,7 +64,7 @@ impl Mix {
     }
 
     /// One of the popular items in so many of 64 cases, else one of the last 16.
-    fn skewed(random: &mut Random, popular: usize) -> usize {
+    fn skewed(random: &mut Dice, popular: usize) -> usize {
         if random.below(64) < popular {
             random.below(112)
         } else {
@@ -177,7 +177,7 @@ pub(crate) async fn run(plan: Plan) -> Arc<Tally> {
                 tally: tally.clone(),
                 proxy: Line::to(proxy.address),
                 origin: Line::to(origin),
-                random: Random::new(plan.seed.wrapping_mul(1009).wrapping_add(number)),
+                random: Dice::new(plan.seed.wrapping_mul(1009).wrapping_add(number)),
                 known: HashMap::new(),
             };
             tokio::spawn(client.run(plan.reads.div_ceil(CLIENTS)))
@@ -225,7 +225,7 @@ struct Client {
     tally: Arc<Tally>,
     proxy: Line,
     origin: Line,
-    random: Random,
+    random: Dice,
     /// Validators seen last, by path and variant.
     known: HashMap<String, String>,
 }
@@ -353,7 +353,7 @@ impl Client {
     async fn read(&mut self) -> bool {
         let mut connection = self.proxy.take().await;
         let read = self.choose();
-        let request = read.request(self.random.next());
+        let request = read.request(self.random.number());
         if self.leaves(&mut connection, request.as_bytes()).await {
             Tally::add(&self.tally.left);
             return false;
@@ -521,7 +521,7 @@ impl Client {
             Method::DELETE => 0,
             _ => [0, 100, 3_000, 60_000][self.random.below(4)],
         };
-        let dice = self.random.next();
+        let dice = self.random.number();
         let page = Page::Item(item);
         let head = format!(
             "{method} {page} HTTP/1.1\r\nHost: a\r\nX-Dice: {dice}\r\nContent-Length: {length}\r\n\r\n"

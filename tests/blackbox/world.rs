@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Instant;
 
-use crate::support::Random;
+use crate::support::Dice;
 
 const SHELVES: usize = 16;
 
@@ -19,8 +19,8 @@ const LARGEST: usize = 200 << 10;
 pub(crate) const LANGUAGES: [&str; 3] = ["en", "de", "fr"];
 
 static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut random = Random::new(1);
-    let words = (0..1 << 17).flat_map(|_| random.next().to_le_bytes());
+    let mut random = Dice::new(1);
+    let words = (0..1 << 17).flat_map(|_| random.number().to_le_bytes());
     words.collect()
 });
 
@@ -69,7 +69,7 @@ impl Page {
         let seed = name.bytes().fold(0_u64, |seed, byte| {
             seed.wrapping_mul(31).wrapping_add(byte.into())
         });
-        let mut random = Random::new(seed);
+        let mut random = Dice::new(seed);
         let scale = 10 << random.below(15);
         let length = (scale + random.below(scale)).clamp(name.len(), LARGEST);
         let noise = &NOISE[random.below(NOISE.len() - LARGEST)..];

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::nodes::{Node, Promise};
 use crate::record::{Kind, Record, Sample};
-use crate::support::Random;
+use crate::support::Dice;
 use crate::support::client::{Broken, Connection, Head};
 use crate::world::{ITEMS, LANGUAGES, Lag, Page, Vouched, World};
 
@@ -71,7 +71,7 @@ pub(crate) struct Client {
     scene: Arc<Scene>,
     /// A connection to each node, opened when it is needed, and when it was last used.
     lines: Vec<Option<(Connection, Instant)>>,
-    random: Random,
+    random: Dice,
     began: Instant,
 }
 
@@ -87,7 +87,7 @@ impl Client {
         Self {
             scene: scene.clone(),
             lines: scene.nodes.iter().map(|_| None).collect(),
-            random: Random::new(seed),
+            random: Dice::new(seed),
             began: Instant::now(),
         }
     }

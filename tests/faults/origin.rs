@@ -10,19 +10,19 @@ use axum::extract::{Request, State};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::net::TcpListener;
 
-use crate::support::Random;
+use crate::support::Dice;
 use crate::world::{LANGUAGES, Page, World, shelf_of};
 
 #[derive(Debug)]
 struct Origin {
     world: Arc<World>,
-    random: Mutex<Random>,
+    random: Mutex<Dice>,
 }
 
 pub(crate) async fn start(world: Arc<World>, seed: u64) -> SocketAddr {
     let origin = Origin {
         world,
-        random: Mutex::new(Random::new(seed)),
+        random: Mutex::new(Dice::new(seed)),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

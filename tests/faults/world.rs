@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::Random;
+use crate::support::Dice;
 
 pub(crate) const ITEMS: usize = 8;
 const SHELVES: usize = 2;
@@ -39,7 +39,7 @@ impl Page {
     }
 
     /// Any of the pages that show an item.
-    pub(crate) fn showing(item: usize, random: &mut Random) -> Self {
+    pub(crate) fn showing(item: usize, random: &mut Dice) -> Self {
         match random.below(7) {
             0 => Self::Shelf(shelf_of(item)),
             kind => Self::of_item(item)[kind % 3],
@@ -68,7 +68,7 @@ impl Page {
     /// All bytes of a version of it, from some 10 bytes to some KiB.
     pub(crate) fn content(self, version: u64, variant: &str) -> String {
         let line = format!("{self} {variant} {version}\n");
-        let times = 1 + Random::new(version + self.subject() as u64).below(200);
+        let times = 1 + Dice::new(version + self.subject() as u64).below(200);
         line.repeat(times)
     }
 

@@ -1,4 +1,4 @@
-//! Random reads and writes against an oracle: no read that began after a write was answered is ever
+//! Dice reads and writes against an oracle: no read that began after a write was answered is ever
 //! given what was there before it.
 //!
 //! The runs on one thread are the same each time for the same seed. A failure prints its seed; to
@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use tower_response_cache::{Evict, Policy, Routes};
 
 use crate::support::{
-    self, Answer, Bench, BoxError, MINUTE, Origin, Random, TestBody, TestRequest, request,
+    self, Answer, Bench, BoxError, Dice, MINUTE, Origin, TestBody, TestRequest, request,
     respond_with,
 };
 
@@ -39,7 +39,7 @@ struct World {
 }
 
 /// Lets others run a few times, or for a while of paused or real time.
-async fn hesitate(random: &mut Random) {
+async fn hesitate(random: &mut Dice) {
     for _ in 0..random.below(4) {
         match random.below(8) {
             0 => tokio::time::sleep(Duration::from_micros(1 + random.below(50) as u64)).await,
@@ -50,7 +50,7 @@ async fn hesitate(random: &mut Random) {
 
 impl World {
     /// Reads item by item, with time in between.
-    async fn read(&self, path: &str, random: &mut Random) -> String {
+    async fn read(&self, path: &str, random: &mut Dice) -> String {
         let mut versions = Vec::new();
         for item in items(path) {
             hesitate(random).await;
@@ -62,7 +62,7 @@ impl World {
 
     async fn answer(self: Arc<Self>, seed: u64, request: TestRequest) -> Response<TestBody> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        let mut random = Random::new(seed ^ call.rotate_left(32));
+        let mut random = Dice::new(seed ^ call.rotate_left(32));
         let path = request.uri().path().to_owned();
         hesitate(&mut random).await;
         if request.method() == "PUT" {
@@ -96,7 +96,7 @@ impl World {
 }
 
 /// A body that comes in two parts, with time before each.
-fn trickling(text: String, random: Random) -> TestBody {
+fn trickling(text: String, random: Dice) -> TestBody {
     let (first, second) = text.split_at(text.len() / 2);
     let parts = [first.to_owned(), second.to_owned()];
     let frames = stream::unfold(
@@ -133,7 +133,7 @@ fn routes() -> Routes {
         .on_write("/items/{id}", Evict::tag("list"))
 }
 
-async fn operate(bench: Arc<Bench>, world: Arc<World>, mut random: Random, operations: usize) {
+async fn operate(bench: Arc<Bench>, world: Arc<World>, mut random: Dice, operations: usize) {
     for operation in 0..operations {
         hesitate(&mut random).await;
         match random.below(20) {
@@ -146,7 +146,7 @@ async fn operate(bench: Arc<Bench>, world: Arc<World>, mut random: Random, opera
     }
 }
 
-async fn write(bench: &Bench, world: &World, random: &mut Random) {
+async fn write(bench: &Bench, world: &World, random: &mut Dice) {
     let item = random.below(ITEMS);
     let uri = format!("/items/{item}");
     let response = ask(bench, request("PUT", &uri, &[]));
@@ -157,7 +157,7 @@ async fn write(bench: &Bench, world: &World, random: &mut Random) {
     world.acknowledged[item].fetch_max(version, Ordering::SeqCst);
 }
 
-async fn read(bench: &Bench, world: &World, random: &mut Random, operation: usize) {
+async fn read(bench: &Bench, world: &World, random: &mut Dice, operation: usize) {
     let path = match random.below(ITEMS + 2) {
         item if item < ITEMS => format!("/items/{item}"),
         _ => "/items".to_owned(),
@@ -204,7 +204,7 @@ fn ask(bench: &Bench, request: TestRequest) -> BoxFuture<'static, Response<TestB
 /// Waits for a response, or now and then loses patience.
 async fn patiently(
     response: BoxFuture<'static, Response<TestBody>>,
-    random: &mut Random,
+    random: &mut Dice,
 ) -> Option<Response<TestBody>> {
     match random.below(10) {
         0 => {
@@ -225,7 +225,7 @@ async fn run(seed: u64, operations: usize) -> (usize, usize) {
     let bench = Arc::new(Bench::with_routes(routes(), origin));
     let tasks: Vec<_> = (0..TASKS as u64)
         .map(|task| {
-            let random = Random::new(seed.wrapping_mul(1009).wrapping_add(task));
+            let random = Dice::new(seed.wrapping_mul(1009).wrapping_add(task));
             tokio::spawn(operate(bench.clone(), world.clone(), random, operations))
         })
         .collect();

@@ -23,6 +23,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+#[path = "../support/dice.rs"]
+mod dice;
 mod origin;
 mod schedule;
 mod site;

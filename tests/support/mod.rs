@@ -2,11 +2,13 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "each program of tests uses its part of it"
 )]
 
 pub mod alone;
 pub mod client;
+pub mod dice;
 pub mod fault_proxy;
 pub mod logs;
 pub mod programs;
@@ -32,6 +34,8 @@ use tokio::task::JoinHandle;
 use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::testing::ManualClock;
 use tower_response_cache::{Cache, CacheHandle, CacheLayer, CacheLayerBuilder, Policy, Routes};
+
+pub use dice::Dice;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type TestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -208,28 +212,6 @@ impl Gate {
         if let Ok(permit) = self.0.acquire().await {
             permit.forget();
         }
-    }
-}
-
-/// Chance that can be had again from its seed (xorshift64*).
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        // Neighbouring seeds are to differ, and none may be zero.
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        ((self.next() >> 32) as usize) % bound
     }
 }
 

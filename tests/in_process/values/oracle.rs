@@ -1,4 +1,4 @@
-//! Random reads and writes against an oracle: no value that is given out is older than a write that was
+//! Dice reads and writes against an oracle: no value that is given out is older than a write that was
 //! acknowledged before it was asked for.
 //!
 //! The runs on one thread are the same each time for the same seed. A failure prints its seed; to run
@@ -15,7 +15,7 @@ use tower_response_cache::{
 };
 
 use super::cache_with;
-use crate::support::{MINUTE, Random};
+use crate::support::{Dice, MINUTE};
 
 const TASKS: u64 = 48;
 const ITEMS: usize = 4;
@@ -31,7 +31,7 @@ struct World {
     reads: AtomicUsize,
 }
 
-async fn hesitate(random: &mut Random) {
+async fn hesitate(random: &mut Dice) {
     for _ in 0..random.below(4) {
         match random.below(8) {
             0 => tokio::time::sleep(Duration::from_micros(1 + random.below(50) as u64)).await,
@@ -44,7 +44,7 @@ async fn hesitate(random: &mut Random) {
 #[derive(Debug)]
 struct Hesitant {
     memory: Arc<MemoryStore>,
-    random: Mutex<Random>,
+    random: Mutex<Dice>,
 }
 
 impl Hesitant {
@@ -57,7 +57,7 @@ impl Hesitant {
             if random.below(4) > 0 {
                 return act(&self.memory);
             }
-            Random::new(random.next())
+            Dice::new(random.number())
         };
         let memory = self.memory.clone();
         MaybeReady::Later(Box::pin(async move {
@@ -114,7 +114,7 @@ struct Actor {
     handle: CacheHandle,
     values: Values<Shown>,
     clock: ManualClock,
-    random: Random,
+    random: Dice,
 }
 
 impl Actor {
@@ -194,7 +194,7 @@ impl Actor {
         let items = self.some_items();
         let acknowledged = self.acknowledged();
         let (patience, fails) = (self.random.below(10), self.random.below(10) == 0);
-        let mut random = Random::new(self.random.next());
+        let mut random = Dice::new(self.random.number());
         let world = self.world.clone();
         let read = async || {
             hesitate(&mut random).await;
@@ -270,7 +270,7 @@ fn key(items: &[usize]) -> String {
 }
 
 /// Reads item by item, with time in between.
-async fn read(world: &World, items: &[usize], random: &mut Random) -> Shown {
+async fn read(world: &World, items: &[usize], random: &mut Dice) -> Shown {
     let mut shown = Vec::new();
     for item in items {
         hesitate(random).await;
@@ -286,7 +286,7 @@ async fn run(seed: u64, operations: usize) -> (usize, u64, f64) {
     let (world, clock) = (Arc::new(World::default()), ManualClock::new());
     let store = Hesitant {
         memory: Arc::default(),
-        random: Mutex::new(Random::new(seed ^ 0x5eed)),
+        random: Mutex::new(Dice::new(seed ^ 0x5eed)),
     };
     let handle = cache_with(store, &clock);
     let values = handle.values("values").ttl(MINUTE);
@@ -297,7 +297,7 @@ async fn run(seed: u64, operations: usize) -> (usize, u64, f64) {
                 handle: handle.clone(),
                 values: values.clone(),
                 clock: clock.clone(),
-                random: Random::new(seed.wrapping_mul(1009).wrapping_add(task)),
+                random: Dice::new(seed.wrapping_mul(1009).wrapping_add(task)),
             };
             tokio::spawn(actor.act(operations))
         })

@@ -32,6 +32,7 @@
 //! `NODE_SCHEDULES` sets how many schedules are run, `FIRST_SEED` where they begin, and `SEED` shows one
 //! of them, step by step.
 
+#[path = "../../../../tests/support/dice.rs"]
 mod dice;
 mod network;
 #[path = "../../../../tests/support/redis/mod.rs"]
