@@ -12,6 +12,7 @@ use http::Method;
 use crate::origin;
 use crate::support::Dice;
 use crate::support::client::{Broken, Connection, Head};
+use crate::support::ledger::{Moment, Stale};
 use crate::support::programs::Program;
 use crate::world::{LANGUAGES, Page, World};
 
@@ -237,7 +238,7 @@ struct Read {
     method: Method,
     etag: Option<String>,
     range: Option<(usize, usize)>,
-    acknowledged: u64,
+    asked: Moment,
     possible: bool,
 }
 
@@ -268,7 +269,7 @@ impl Read {
 
 /// What is the matter with a response.
 enum Fault {
-    Stale,
+    Stale(Stale),
     Wrong(String),
     Unsent,
 }
@@ -324,7 +325,7 @@ impl Client {
             etag,
             range,
             possible: self.world.could_be_stored(page, language),
-            acknowledged: self.world.acknowledged(page),
+            asked: self.world.moment(),
         }
     }
 
@@ -380,16 +381,15 @@ impl Client {
         self.count(&read, &head);
         if let Err(fault) = self.judge(&read, &head, &content) {
             let what = format!(
-                "{} {} ({}) after version {} was acknowledged: {} bytes, {head:?}",
+                "{} {} ({}): {} bytes, {head:?}",
                 read.method,
                 read.page,
                 read.variant(),
-                read.acknowledged,
                 content.len()
             );
             let tally = &self.tally;
             match fault {
-                Fault::Stale => tally.fault(&tally.stale, format!("stale: {what}")),
+                Fault::Stale(stale) => tally.fault(&tally.stale, format!("{stale}: {what}")),
                 Fault::Wrong(how) => tally.fault(&tally.wrong, format!("{how}: {what}")),
                 Fault::Unsent => tally.fault(&tally.unsent, format!("not the origin's: {what}")),
             }
@@ -487,10 +487,11 @@ impl Client {
             (501.., _) => return Err(Fault::Unsent),
             _ => return wrong("a status that the origin did not send"),
         }
-        match (version < read.acknowledged, self.plan.writes) {
-            (true, Writes::Through) => return Err(Fault::Stale),
-            (true, Writes::Beside) => Tally::add(&tally.stale),
-            _ => {}
+        let judged = self.world.judge(read.page, version, read.asked);
+        match (judged, self.plan.writes) {
+            (Err(stale), Writes::Through) => return Err(Fault::Stale(stale)),
+            (Err(_), Writes::Beside) => Tally::add(&tally.stale),
+            (Ok(()), _) => {}
         }
         Ok(())
     }
@@ -558,10 +559,7 @@ impl Client {
     /// From here on, whoever reads the item is owed what was written.
     fn judge_write(&self, item: usize, head: &Head) {
         let tally = &self.tally;
-        let wrote = head.field("x-wrote").split_once(' ');
-        let wrote =
-            wrote.and_then(|(version, shelf)| Some((version.parse().ok()?, shelf.parse().ok()?)));
-        match (head.status, wrote) {
+        match (head.status, head.number("x-wrote")) {
             (200..300, Some(wrote)) => {
                 self.world.acknowledge(item, wrote);
                 Tally::add(&tally.writes);

@@ -131,9 +131,8 @@ async fn write(world: &World, item: usize, method: &Method, random: &mut Dice) -
     if random.below(100) == 0 {
         return failure(world.call());
     }
-    let (version, shelved) = world.write(item);
+    let wrote = world.write(item).to_string();
     pause(random).await;
-    let wrote = format!("{version} {shelved}");
     let group = format!("\"shelf-{}\"", world.shelf_of(item));
     let response = Response::builder()
         .header("x-call", world.call())

@@ -69,11 +69,11 @@ impl Origin {
 
     async fn write(&self, item: usize) -> Response<Body> {
         self.pause().await;
-        let (version, shelved) = self.world.write(item);
+        let version = self.world.write(item);
         self.pause().await;
         let group = format!("\"shelf-{}\"", shelf_of(item));
         Response::builder()
-            .header("x-wrote", format!("{version} {shelved}"))
+            .header("x-wrote", version)
             .header("cache-group-invalidation", group)
             .body(Body::empty())
             .unwrap()

@@ -136,7 +136,7 @@ impl Site {
 
     /// The same, but returns what was amiss.
     pub(crate) fn try_run(&self, nodes: &[Node], mut round: impl FnMut(&mut Harm)) -> Report {
-        let world = Arc::new(World::new(nodes.len()));
+        let world = Arc::new(World::new());
         let origin = self
             .runtime
             .block_on(origin::start(world.clone(), self.seed));

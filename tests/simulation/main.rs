@@ -25,6 +25,8 @@ use std::time::Instant;
 
 #[path = "../support/dice.rs"]
 mod dice;
+#[path = "../support/ledger.rs"]
+mod ledger;
 mod origin;
 mod schedule;
 mod site;

@@ -10,6 +10,7 @@ pub mod alone;
 pub mod client;
 pub mod dice;
 pub mod fault_proxy;
+pub mod ledger;
 pub mod logs;
 pub mod programs;
 pub mod redis;
@@ -51,6 +52,16 @@ pub const fn seconds(seconds: u64) -> Duration {
 pub async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
+    }
+}
+
+/// Lets others run a few times, or for a while of paused or real time.
+pub async fn hesitate(random: &mut Dice) {
+    for _ in 0..random.below(4) {
+        match random.below(8) {
+            0 => tokio::time::sleep(Duration::from_micros(1 + random.below(50) as u64)).await,
+            _ => tokio::task::yield_now().await,
+        }
     }
 }
 

@@ -34,6 +34,8 @@
 
 #[path = "../../../../tests/support/dice.rs"]
 mod dice;
+#[path = "../../../../tests/support/ledger.rs"]
+mod ledger;
 mod network;
 #[path = "../../../../tests/support/redis/mod.rs"]
 mod real;
