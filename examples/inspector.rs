@@ -21,6 +21,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use clap::Parser;
+use fastrand::Rng;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
@@ -69,7 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     println!("listening on http://{address}");
     for seed in 0..args.visitors {
-        tokio::spawn(visit(address, Chance(seed + 1)));
+        tokio::spawn(visit(address, Rng::with_seed(seed)));
     }
     Ok(axum::serve(listener, shop().layer(cache)).await?)
 }
@@ -155,7 +156,7 @@ async fn image(Path(name): Path<String>) -> impl IntoResponse {
 // ------------------------------------------------------------------------------- its visitors ---
 
 /// Asks for one thing after the other, for as long as the program runs.
-async fn visit(shop: SocketAddr, mut chance: Chance) {
+async fn visit(shop: SocketAddr, mut chance: Rng) {
     let client: Client<HttpConnector, Empty<Bytes>> =
         Client::builder(TokioExecutor::new()).build_http();
     loop {
@@ -170,13 +171,13 @@ async fn visit(shop: SocketAddr, mut chance: Chance) {
             // A visitor who hangs up in the middle is a visitor, too.
             let _ = response.into_body().collect().await;
         }
-        sleep(Duration::from_millis(5 + chance.below(30))).await;
+        sleep(Duration::from_millis(5 + chance.u64(..30))).await;
     }
 }
 
-fn next(chance: &mut Chance) -> (Method, String) {
-    let product = chance.popular(400);
-    let path = match chance.below(100) {
+fn next(chance: &mut Rng) -> (Method, String) {
+    let product = popular(chance, 400);
+    let path = match chance.u64(..100) {
         0..=54 => format!("/products/{product}"),
         55..=64 => "/products".to_owned(),
         65..=74 => format!(
@@ -192,20 +193,8 @@ fn next(chance: &mut Chance) -> (Method, String) {
     (Method::GET, path)
 }
 
-/// Chance that comes out the same each time (xorshift64*).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) % bound
-    }
-
-    /// A number below the bound, the low ones far more often.
-    fn popular(&mut self, bound: u64) -> u64 {
-        let (one, other) = (self.below(bound), self.below(bound));
-        one * other / bound * self.below(bound) / bound
-    }
+/// A number below the bound, the low ones far more often.
+fn popular(chance: &mut Rng, bound: u64) -> u64 {
+    let mut draw = || chance.u64(..bound);
+    draw() * draw() / bound * draw() / bound
 }

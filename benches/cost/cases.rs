@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
+use fastrand::Rng;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, Uri};
 use http_body::Body as _;
@@ -245,20 +246,16 @@ fn article(number: u64) -> Uri {
 
 /// Draws one of [`URIS`] places by Zipf's law with an exponent of one, near enough: the logarithm of
 /// the place is spread evenly.
-struct Zipf(u64);
+struct Zipf(Rng);
 
 impl Zipf {
     fn seeded(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Self(Rng::with_seed(seed))
     }
 
     fn draw(&mut self) -> usize {
-        // Xorshift: the same places in every run.
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        let even = (self.0 >> 11) as f64 / (1_u64 << 53) as f64;
-        ((URIS as f64).powf(even) as usize - 1).min(URIS as usize - 1)
+        // The same places in every run.
+        ((URIS as f64).powf(self.0.f64()) as usize - 1).min(URIS as usize - 1)
     }
 }
 

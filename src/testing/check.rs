@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use fastrand::Rng;
 use http::request::Parts;
 use http::{Request, Response, Uri};
 use http_body::Body;
@@ -37,7 +38,7 @@ where
         ignored: &plan.ignored,
     };
     let mut check = Check {
-        random: Random::new(plan.seed),
+        random: Rng::with_seed(plan.seed),
         replayed: HashSet::new(),
         succeeded: HashSet::new(),
         report: Report::default(),
@@ -52,7 +53,7 @@ where
 struct Check<'a, S, Q> {
     probe: Probe<'a, S, Q>,
     plan: &'a Plan<Q>,
-    random: Random,
+    random: Rng,
     /// The reads, by their place in the plan, that the cache has answered at some time.
     replayed: HashSet<usize>,
     /// The writes that have succeeded at some time.
@@ -73,7 +74,7 @@ where
         self.empty().await;
         for _ in 0..plan.rounds {
             let steady = self.warm().await;
-            let write = self.random.below(plan.writes.len());
+            let write = self.random.usize(..plan.writes.len());
             let (parts, body) = &plan.writes[write];
             if self.probe.send(parts, body.clone()).await.is_success() {
                 self.succeeded.insert(write);
@@ -105,7 +106,7 @@ where
     async fn warm(&mut self) -> Vec<usize> {
         let mut steady = Vec::new();
         let count = self.plan.reads.len();
-        let first = self.random.below(count);
+        let first = self.random.usize(..count.max(1));
         for index in (first..count).chain(0..first) {
             let read = &self.plan.reads[index];
             self.probe.cached(read).await;
@@ -208,21 +209,4 @@ fn canonical_case(name: &str) -> String {
         first.into_iter().chain(letters).collect::<String>()
     });
     capitalized.collect::<Vec<_>>().join("-")
-}
-
-/// A stream of numbers that is the same for the same seed (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        number as usize % bound.max(1)
-    }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fastrand::Rng;
 use http::StatusCode;
 use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
 
@@ -311,10 +312,10 @@ impl Run {
     async fn random_operations_agree_with_a_plain_map(&mut self, store: &dyn Store) {
         let keys: Vec<Key> = (0..500).map(|n| key(&format!("/items/{n}"))).collect();
         let mut map = HashMap::new();
-        let mut random = Random(1);
+        let mut random = Rng::with_seed(1);
         for serial in 0..repetitions(store, 100_000) {
-            let at = random.below(keys.len() as u64) as usize;
-            match random.below(10) {
+            let at = random.usize(..keys.len());
+            match random.u8(..10) {
                 0..4 => {
                     let stored = Stored::Response(marked(store, at, serial));
                     put(store, &keys[at], &stored).await;
@@ -337,7 +338,7 @@ impl Run {
 
     async fn concurrent_calls_never_mix_entries(store: Arc<dyn Store>) {
         let workers: Vec<_> = (1..5)
-            .map(|seed| tokio::spawn(work(store.clone(), Random(seed))))
+            .map(|seed| tokio::spawn(work(store.clone(), Rng::with_seed(seed))))
             .collect();
         for worker in workers {
             worker.await.expect("concurrent calls broke the contract");
@@ -405,11 +406,11 @@ impl Run {
 }
 
 /// Puts, gets and removes what says itself which key it belongs to.
-async fn work(store: Arc<dyn Store>, mut random: Random) {
+async fn work(store: Arc<dyn Store>, mut random: Rng) {
     for serial in 0..repetitions(&*store, 20_000) {
-        let at = random.below(50) as usize;
+        let at = random.usize(..50);
         let key = key(&at.to_string());
-        match random.below(10) {
+        match random.u8(..10) {
             0..3 => {
                 put(
                     &*store,
@@ -637,17 +638,4 @@ fn assert_same_value(found: &StoredValue, put: &StoredValue) {
     let close = |one: Duration, other: Duration| one.abs_diff(other) <= second;
     assert!(close(found.age(now), put.age(now)), "another age");
     assert!(close(found.lifetime(), put.lifetime()), "another lifetime");
-}
-
-/// SplitMix64: the same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use crate::origin;
-use crate::support::Random;
+use crate::support::Dice;
 use crate::support::client::{Broken, Connection, Head};
+use crate::support::ledger::{Moment, Stale};
 use crate::support::programs::Program;
 use crate::world::{LANGUAGES, Page, World};
 
@@ -42,7 +43,7 @@ impl Mix {
         matches!(self, Self::Contested)
     }
 
-    fn read(self, random: &mut Random) -> Page {
+    fn read(self, random: &mut Dice) -> Page {
         let item = match self {
             Self::Contested => random.below(192),
             Self::Skewed => Self::skewed(random, 63),
@@ -54,7 +55,7 @@ impl Mix {
         }
     }
 
-    fn written(self, random: &mut Random) -> usize {
+    fn written(self, random: &mut Dice) -> usize {
         match self {
             // The last 32 so seldom that they go stale by themselves meanwhile.
             Self::Contested if random.below(256) == 0 => random.below(192),
@@ -64,7 +65,7 @@ impl Mix {
     }
 
     /// One of the popular items in so many of 64 cases, else one of the last 16.
-    fn skewed(random: &mut Random, popular: usize) -> usize {
+    fn skewed(random: &mut Dice, popular: usize) -> usize {
         if random.below(64) < popular {
             random.below(112)
         } else {
@@ -177,7 +178,7 @@ pub(crate) async fn run(plan: Plan) -> Arc<Tally> {
                 tally: tally.clone(),
                 proxy: Line::to(proxy.address),
                 origin: Line::to(origin),
-                random: Random::new(plan.seed.wrapping_mul(1009).wrapping_add(number)),
+                random: Dice::new(plan.seed.wrapping_mul(1009).wrapping_add(number)),
                 known: HashMap::new(),
             };
             tokio::spawn(client.run(plan.reads.div_ceil(CLIENTS)))
@@ -225,7 +226,7 @@ struct Client {
     tally: Arc<Tally>,
     proxy: Line,
     origin: Line,
-    random: Random,
+    random: Dice,
     /// Validators seen last, by path and variant.
     known: HashMap<String, String>,
 }
@@ -237,7 +238,7 @@ struct Read {
     method: Method,
     etag: Option<String>,
     range: Option<(usize, usize)>,
-    acknowledged: u64,
+    asked: Moment,
     possible: bool,
 }
 
@@ -268,7 +269,7 @@ impl Read {
 
 /// What is the matter with a response.
 enum Fault {
-    Stale,
+    Stale(Stale),
     Wrong(String),
     Unsent,
 }
@@ -324,7 +325,7 @@ impl Client {
             etag,
             range,
             possible: self.world.could_be_stored(page, language),
-            acknowledged: self.world.acknowledged(page),
+            asked: self.world.moment(),
         }
     }
 
@@ -353,7 +354,7 @@ impl Client {
     async fn read(&mut self) -> bool {
         let mut connection = self.proxy.take().await;
         let read = self.choose();
-        let request = read.request(self.random.next());
+        let request = read.request(self.random.number());
         if self.leaves(&mut connection, request.as_bytes()).await {
             Tally::add(&self.tally.left);
             return false;
@@ -380,16 +381,15 @@ impl Client {
         self.count(&read, &head);
         if let Err(fault) = self.judge(&read, &head, &content) {
             let what = format!(
-                "{} {} ({}) after version {} was acknowledged: {} bytes, {head:?}",
+                "{} {} ({}): {} bytes, {head:?}",
                 read.method,
                 read.page,
                 read.variant(),
-                read.acknowledged,
                 content.len()
             );
             let tally = &self.tally;
             match fault {
-                Fault::Stale => tally.fault(&tally.stale, format!("stale: {what}")),
+                Fault::Stale(stale) => tally.fault(&tally.stale, format!("{stale}: {what}")),
                 Fault::Wrong(how) => tally.fault(&tally.wrong, format!("{how}: {what}")),
                 Fault::Unsent => tally.fault(&tally.unsent, format!("not the origin's: {what}")),
             }
@@ -487,10 +487,11 @@ impl Client {
             (501.., _) => return Err(Fault::Unsent),
             _ => return wrong("a status that the origin did not send"),
         }
-        match (version < read.acknowledged, self.plan.writes) {
-            (true, Writes::Through) => return Err(Fault::Stale),
-            (true, Writes::Beside) => Tally::add(&tally.stale),
-            _ => {}
+        let judged = self.world.judge(read.page, version, read.asked);
+        match (judged, self.plan.writes) {
+            (Err(stale), Writes::Through) => return Err(Fault::Stale(stale)),
+            (Err(_), Writes::Beside) => Tally::add(&tally.stale),
+            (Ok(()), _) => {}
         }
         Ok(())
     }
@@ -521,7 +522,7 @@ impl Client {
             Method::DELETE => 0,
             _ => [0, 100, 3_000, 60_000][self.random.below(4)],
         };
-        let dice = self.random.next();
+        let dice = self.random.number();
         let page = Page::Item(item);
         let head = format!(
             "{method} {page} HTTP/1.1\r\nHost: a\r\nX-Dice: {dice}\r\nContent-Length: {length}\r\n\r\n"
@@ -558,10 +559,7 @@ impl Client {
     /// From here on, whoever reads the item is owed what was written.
     fn judge_write(&self, item: usize, head: &Head) {
         let tally = &self.tally;
-        let wrote = head.field("x-wrote").split_once(' ');
-        let wrote =
-            wrote.and_then(|(version, shelf)| Some((version.parse().ok()?, shelf.parse().ok()?)));
-        match (head.status, wrote) {
+        match (head.status, head.number("x-wrote")) {
             (200..300, Some(wrote)) => {
                 self.world.acknowledge(item, wrote);
                 Tally::add(&tally.writes);

@@ -22,7 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use crate::support::Random;
+use crate::support::Dice;
 use crate::world::{LANGUAGES, Page, World};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -48,7 +48,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, hyper::Error> {
     let dice = field(request.headers(), "x-dice").parse().unwrap();
-    let mut random = Random::new(dice);
+    let mut random = Dice::new(dice);
     let page = Page::parse(request.uri().path()).unwrap();
     match (page, request.method()) {
         (_, &Method::GET | &Method::HEAD) => {
@@ -73,7 +73,7 @@ async fn read(
     world: &World,
     page: Page,
     request: &Request<Incoming>,
-    random: &mut Random,
+    random: &mut Dice,
 ) -> Response<Body> {
     pause(random).await;
     let call = world.call();
@@ -126,14 +126,13 @@ async fn read(
     response
 }
 
-async fn write(world: &World, item: usize, method: &Method, random: &mut Random) -> Response<Body> {
+async fn write(world: &World, item: usize, method: &Method, random: &mut Dice) -> Response<Body> {
     pause(random).await;
     if random.below(100) == 0 {
         return failure(world.call());
     }
-    let (version, shelved) = world.write(item);
+    let wrote = world.write(item).to_string();
     pause(random).await;
-    let wrote = format!("{version} {shelved}");
     let group = format!("\"shelf-{}\"", world.shelf_of(item));
     let response = Response::builder()
         .header("x-call", world.call())
@@ -153,7 +152,7 @@ fn failure(call: u64) -> Response<Body> {
 }
 
 /// Mostly no pause, now and then some milliseconds.
-async fn pause(random: &mut Random) {
+async fn pause(random: &mut Dice) {
     let milliseconds = match random.below(16) {
         0 => random.below(20),
         1..4 => 1 + random.below(2),
@@ -168,7 +167,7 @@ fn whole(content: impl Into<Bytes>) -> Body {
 }
 
 /// A body that comes in up to four parts with pauses between them, and then ends or breaks off.
-fn trickling(content: Bytes, breaks_off: bool, mut random: Random) -> Body {
+fn trickling(content: Bytes, breaks_off: bool, mut random: Dice) -> Body {
     let part = content.len() / (1 + random.below(4)) + 1;
     let state = (content, random, false);
     let frames = stream::unfold(state, move |(mut rest, mut random, over)| async move {

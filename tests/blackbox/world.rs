@@ -7,11 +7,15 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::support::Random;
+use crate::support::Dice;
+use crate::support::ledger::{Audience, Ledger, Moment, Stale, Version};
 
 const SHELVES: usize = 16;
+
+/// Of writes and reads only the order counts.
+const NO_TIME: Duration = Duration::ZERO;
 
 /// The greatest body, in bytes.
 const LARGEST: usize = 200 << 10;
@@ -19,8 +23,8 @@ const LARGEST: usize = 200 << 10;
 pub(crate) const LANGUAGES: [&str; 3] = ["en", "de", "fr"];
 
 static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut random = Random::new(1);
-    let words = (0..1 << 17).flat_map(|_| random.next().to_le_bytes());
+    let mut random = Dice::new(1);
+    let words = (0..1 << 17).flat_map(|_| random.number().to_le_bytes());
     words.collect()
 });
 
@@ -69,7 +73,7 @@ impl Page {
         let seed = name.bytes().fold(0_u64, |seed, byte| {
             seed.wrapping_mul(31).wrapping_add(byte.into())
         });
-        let mut random = Random::new(seed);
+        let mut random = Dice::new(seed);
         let scale = 10 << random.below(15);
         let length = (scale + random.below(scale)).clamp(name.len(), LARGEST);
         let noise = &NOISE[random.below(NOISE.len() - LARGEST)..];
@@ -94,14 +98,6 @@ impl fmt::Display for Page {
     }
 }
 
-/// The versions of an item or a shelf.
-#[derive(Debug, Default)]
-struct Versions {
-    current: AtomicU64,
-    /// The greatest one whose write was answered, and the answer read to its end.
-    acknowledged: AtomicU64,
-}
-
 /// What a perfect cache would know of a variant.
 #[derive(Debug, Default)]
 struct Delivered {
@@ -112,8 +108,10 @@ struct Delivered {
 
 #[derive(Debug)]
 pub(crate) struct World {
-    items: Vec<Versions>,
-    shelves: Vec<Versions>,
+    items: usize,
+    /// Of the items and then the shelves; acknowledged is what was answered, and the answer read to
+    /// its end.
+    versions: Ledger,
     /// For each page and language.
     delivered: Vec<Delivered>,
     /// When a response of a page was last broken off, in milliseconds.
@@ -130,8 +128,8 @@ impl World {
     pub(crate) fn new(items: usize, ages: bool) -> Self {
         let pages = 2 * items + SHELVES;
         Self {
-            items: (0..items).map(|_| Versions::default()).collect(),
-            shelves: (0..SHELVES).map(|_| Versions::default()).collect(),
+            items,
+            versions: Ledger::new(items + SHELVES),
             delivered: (0..pages * LANGUAGES.len())
                 .map(|_| Delivered::default())
                 .collect(),
@@ -156,18 +154,24 @@ impl World {
         item % SHELVES
     }
 
-    fn versions(&self, page: Page) -> &Versions {
+    /// What the versions of a page are counted by.
+    fn subject(&self, page: Page) -> usize {
         match page {
-            Page::Item(number) | Page::View(number) => &self.items[number],
-            Page::Shelf(number) => &self.shelves[number],
+            Page::Item(number) | Page::View(number) => number,
+            Page::Shelf(number) => self.items + number,
         }
+    }
+
+    /// What a write to an item changes: the item, and its shelf.
+    fn touched(&self, item: usize) -> [usize; 2] {
+        [Page::Item(item), Page::Shelf(self.shelf_of(item))].map(|page| self.subject(page))
     }
 
     fn index(&self, page: Page) -> usize {
         match page {
             Page::Item(number) => number,
-            Page::View(number) => self.items.len() + number,
-            Page::Shelf(number) => 2 * self.items.len() + number,
+            Page::View(number) => self.items + number,
+            Page::Shelf(number) => 2 * self.items + number,
         }
     }
 
@@ -176,25 +180,29 @@ impl World {
     }
 
     pub(crate) fn current(&self, page: Page) -> u64 {
-        self.versions(page).current.load(Ordering::SeqCst)
+        self.versions.current(self.subject(page))
     }
 
-    /// Writes an item, and returns its new version and that of its shelf.
-    pub(crate) fn write(&self, item: usize) -> (u64, u64) {
-        let shelf = &self.shelves[self.shelf_of(item)];
-        let bump = |versions: &Versions| versions.current.fetch_add(1, Ordering::SeqCst) + 1;
-        (bump(&self.items[item]), bump(shelf))
+    /// Writes an item, and returns its new version, which is that of its shelf as well.
+    pub(crate) fn write(&self, item: usize) -> Version {
+        self.versions.write(&self.touched(item), NO_TIME)
     }
 
-    pub(crate) fn acknowledged(&self, page: Page) -> u64 {
-        self.versions(page).acknowledged.load(Ordering::SeqCst)
+    pub(crate) fn acknowledge(&self, item: usize, version: Version) {
+        let touched = self.touched(item);
+        self.versions
+            .acknowledge(Audience::Everyone, &touched, version, NO_TIME);
     }
 
-    pub(crate) fn acknowledge(&self, item: usize, (version, shelved): (u64, u64)) {
-        let shelf = &self.shelves[self.shelf_of(item)];
-        let raise = |versions: &Versions, to| versions.acknowledged.fetch_max(to, Ordering::SeqCst);
-        raise(&self.items[item], version);
-        raise(shelf, shelved);
+    /// Returns what a read that begins now is judged by.
+    pub(crate) fn moment(&self) -> Moment {
+        self.versions.moment(NO_TIME)
+    }
+
+    pub(crate) fn judge(&self, page: Page, version: Version, asked: Moment) -> Result<(), Stale> {
+        let subject = self.subject(page);
+        self.versions
+            .judge(Audience::Everyone, subject, version, asked)
     }
 
     /// Numbers a response of the origin.

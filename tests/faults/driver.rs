@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::nodes::{Node, Promise};
 use crate::record::{Kind, Record, Sample};
-use crate::support::Random;
+use crate::support::Dice;
 use crate::support::client::{Broken, Connection, Head};
 use crate::world::{ITEMS, LANGUAGES, Lag, Page, Vouched, World};
 
@@ -71,7 +71,7 @@ pub(crate) struct Client {
     scene: Arc<Scene>,
     /// A connection to each node, opened when it is needed, and when it was last used.
     lines: Vec<Option<(Connection, Instant)>>,
-    random: Random,
+    random: Dice,
     began: Instant,
 }
 
@@ -87,7 +87,7 @@ impl Client {
         Self {
             scene: scene.clone(),
             lines: scene.nodes.iter().map(|_| None).collect(),
-            random: Random::new(seed),
+            random: Dice::new(seed),
             began: Instant::now(),
         }
     }
@@ -134,7 +134,7 @@ impl Client {
         let language = LANGUAGES[self.random.below(2)];
         let request =
             format!("GET {page} HTTP/1.1\r\nHost: a\r\nAccept-Language: {language}\r\n\r\n");
-        let began = Instant::now();
+        let (asked, began) = (self.scene.world.moment(), Instant::now());
         let exchanged = self.exchange(node, &Method::GET, &request).await;
         let took = began.elapsed();
         let name = self.scene.nodes[node].0.name;
@@ -165,7 +165,7 @@ impl Client {
             took,
             hit: answer.hit,
         });
-        let lag = self.scene.world.lag(node, page, answer.version, began);
+        let lag = self.scene.world.lag(node, page, answer.version, asked);
         self.judge_lag(node, began, lag, || format!("{what}: {head:?}"));
         Some(answer)
     }
@@ -199,10 +199,7 @@ impl Client {
             Ok((head, _)) => head,
             Err(broken) => return broken.note(record, began, &what),
         };
-        let versions = head.field("x-wrote").split_once(' ');
-        let versions = versions
-            .and_then(|(version, shelf)| Some((version.parse().ok()?, shelf.parse().ok()?)));
-        let (200, Some(versions)) = (head.status, versions) else {
+        let (200, Some(version)) = (head.status, head.number("x-wrote")) else {
             let what = format!("{what}: {head:?}");
             return record.fault(began, |faults| &mut faults.failed, what);
         };
@@ -211,7 +208,7 @@ impl Client {
             false if self.scene.nodes[node].0.waits => Vouched::Waited,
             false => Vouched::Acknowledged,
         };
-        self.scene.world.answer(node, item, versions, vouched);
+        self.scene.world.answer(node, item, version, vouched);
         *record.pending.lock().unwrap() += u64::from(vouched == Vouched::Pending);
         record.samples.lock().unwrap().push(Sample {
             node,

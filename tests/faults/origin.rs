@@ -10,19 +10,19 @@ use axum::extract::{Request, State};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::net::TcpListener;
 
-use crate::support::Random;
+use crate::support::Dice;
 use crate::world::{LANGUAGES, Page, World, shelf_of};
 
 #[derive(Debug)]
 struct Origin {
     world: Arc<World>,
-    random: Mutex<Random>,
+    random: Mutex<Dice>,
 }
 
 pub(crate) async fn start(world: Arc<World>, seed: u64) -> SocketAddr {
     let origin = Origin {
         world,
-        random: Mutex::new(Random::new(seed)),
+        random: Mutex::new(Dice::new(seed)),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -69,11 +69,11 @@ impl Origin {
 
     async fn write(&self, item: usize) -> Response<Body> {
         self.pause().await;
-        let (version, shelved) = self.world.write(item);
+        let version = self.world.write(item);
         self.pause().await;
         let group = format!("\"shelf-{}\"", shelf_of(item));
         Response::builder()
-            .header("x-wrote", format!("{version} {shelved}"))
+            .header("x-wrote", version)
             .header("cache-group-invalidation", group)
             .body(Body::empty())
             .unwrap()

@@ -12,7 +12,7 @@ use crate::nodes::Node;
 use crate::origin;
 use crate::record::{Record, Repair};
 use crate::report::{BUSY, Report};
-use crate::support::Random;
+use crate::support::Dice;
 use crate::support::programs::Program;
 use crate::world::{Page, World};
 
@@ -33,7 +33,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// What a scenario does its harm with.
 pub(crate) struct Harm {
-    pub(crate) random: Random,
+    pub(crate) random: Dice,
     programs: Vec<Program>,
     scene: Arc<Scene>,
     until: Instant,
@@ -136,7 +136,7 @@ impl Site {
 
     /// The same, but returns what was amiss.
     pub(crate) fn try_run(&self, nodes: &[Node], mut round: impl FnMut(&mut Harm)) -> Report {
-        let world = Arc::new(World::new(nodes.len()));
+        let world = Arc::new(World::new());
         let origin = self
             .runtime
             .block_on(origin::start(world.clone(), self.seed));
@@ -155,7 +155,7 @@ impl Site {
         let driver = self.runtime.spawn(driver::drive(scene.clone(), stopped));
 
         let mut harm = Harm {
-            random: Random::new(self.seed),
+            random: Dice::new(self.seed),
             programs,
             scene: scene.clone(),
             until: Instant::now() + WARM_UP + self.duration,

@@ -1,11 +1,10 @@
 //! Pages that come in versions, what each version looks like, and who was told of it when.
 
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::Random;
+use crate::support::Dice;
+use crate::support::ledger::{Audience, Ledger, Moment, Version};
 
 pub(crate) const ITEMS: usize = 8;
 const SHELVES: usize = 2;
@@ -39,7 +38,7 @@ impl Page {
     }
 
     /// Any of the pages that show an item.
-    pub(crate) fn showing(item: usize, random: &mut Random) -> Self {
+    pub(crate) fn showing(item: usize, random: &mut Dice) -> Self {
         match random.below(7) {
             0 => Self::Shelf(shelf_of(item)),
             kind => Self::of_item(item)[kind % 3],
@@ -68,7 +67,7 @@ impl Page {
     /// All bytes of a version of it, from some 10 bytes to some KiB.
     pub(crate) fn content(self, version: u64, variant: &str) -> String {
         let line = format!("{self} {variant} {version}\n");
-        let times = 1 + Random::new(version + self.subject() as u64).below(200);
+        let times = 1 + Dice::new(version + self.subject() as u64).below(200);
         line.repeat(times)
     }
 
@@ -100,27 +99,6 @@ pub(crate) fn shelf_of(item: usize) -> usize {
     item % SHELVES
 }
 
-/// Versions in the order in which clients were told that they are written, each later one greater.
-#[derive(Debug, Default)]
-struct Told(Mutex<Vec<(u64, Instant)>>);
-
-impl Told {
-    fn tell(&self, version: u64) {
-        let mut told = self.0.lock().unwrap();
-        if told.last().is_none_or(|&(last, _)| last < version) {
-            told.push((version, Instant::now()));
-        }
-    }
-
-    /// For how long at least a version had been outdated at an instant; nothing where it had not.
-    fn outdated(&self, version: u64, at: Instant) -> Option<Duration> {
-        let told = self.0.lock().unwrap();
-        let next = told.partition_point(|&(known, _)| known <= version);
-        let &(_, since) = told.get(next)?;
-        at.checked_duration_since(since)
-    }
-}
-
 /// What the answer to a write says of other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Vouched {
@@ -146,62 +124,63 @@ pub(crate) struct Lag {
 
 #[derive(Debug)]
 pub(crate) struct World {
-    current: Vec<AtomicU64>,
-    acknowledged: Vec<Told>,
-    waited: Vec<Told>,
-    /// For each node.
-    answered: Vec<Vec<Told>>,
+    versions: Ledger,
+    began: Instant,
 }
 
 impl World {
-    pub(crate) fn new(nodes: usize) -> Self {
-        let subjects = ITEMS + SHELVES;
-        let told = || (0..subjects).map(|_| Told::default()).collect();
+    pub(crate) fn new() -> Self {
         Self {
-            current: (0..subjects).map(|_| AtomicU64::new(1)).collect(),
-            acknowledged: told(),
-            waited: told(),
-            answered: (0..nodes).map(|_| told()).collect(),
+            versions: Ledger::new(ITEMS + SHELVES),
+            began: Instant::now(),
         }
     }
 
-    pub(crate) fn current(&self, page: Page) -> u64 {
-        self.current[page.subject()].load(Ordering::SeqCst)
+    pub(crate) fn current(&self, page: Page) -> Version {
+        self.versions.current(page.subject())
     }
 
-    /// Writes an item, and returns its new version and that of its shelf.
-    pub(crate) fn write(&self, item: usize) -> (u64, u64) {
-        let bump = |page: Page| self.current[page.subject()].fetch_add(1, Ordering::SeqCst) + 1;
-        (bump(Page::Item(item)), bump(Page::Shelf(shelf_of(item))))
+    /// Writes an item, and returns its new version, which is that of its shelf as well.
+    pub(crate) fn write(&self, item: usize) -> Version {
+        self.versions.write(&touched(item), self.began.elapsed())
     }
 
     /// Notes that a node has answered a write, and how far it vouches for the others.
-    pub(crate) fn answer(
-        &self,
-        node: usize,
-        item: usize,
-        (version, shelved): (u64, u64),
-        vouched: Vouched,
-    ) {
-        let subjects = [Page::Item(item), Page::Shelf(shelf_of(item))].map(Page::subject);
-        for (subject, version) in subjects.into_iter().zip([version, shelved]) {
-            self.answered[node][subject].tell(version);
-            if vouched >= Vouched::Acknowledged {
-                self.acknowledged[subject].tell(version);
-            }
-            if vouched >= Vouched::Waited {
-                self.waited[subject].tell(version);
-            }
+    pub(crate) fn answer(&self, node: usize, item: usize, version: Version, vouched: Vouched) {
+        let promise = |audience| {
+            let now = self.began.elapsed();
+            self.versions
+                .acknowledge(audience, &touched(item), version, now);
+        };
+        promise(Audience::Through(node));
+        if vouched >= Vouched::Acknowledged {
+            promise(Audience::Everyone);
+        }
+        if vouched >= Vouched::Waited {
+            promise(Audience::Leaseholders);
         }
     }
 
-    /// Judges a version that a read got which began at an instant.
-    pub(crate) fn lag(&self, node: usize, page: Page, version: u64, began: Instant) -> Lag {
-        let subject = page.subject();
+    /// Returns what a read that begins now is judged by.
+    pub(crate) fn moment(&self) -> Moment {
+        self.versions.moment(self.began.elapsed())
+    }
+
+    /// Judges a version that a read got.
+    pub(crate) fn lag(&self, node: usize, page: Page, version: Version, asked: Moment) -> Lag {
+        let outdated = |audience| {
+            self.versions
+                .outdated(audience, page.subject(), version, asked)
+        };
         Lag {
-            acknowledged: self.acknowledged[subject].outdated(version, began),
-            waited: self.waited[subject].outdated(version, began),
-            own: self.answered[node][subject].outdated(version, began),
+            acknowledged: outdated(Audience::Everyone),
+            waited: outdated(Audience::Leaseholders),
+            own: outdated(Audience::Through(node)),
         }
     }
+}
+
+/// What a write to an item changes.
+fn touched(item: usize) -> [usize; 2] {
+    [Page::Item(item), Page::Shelf(shelf_of(item))].map(Page::subject)
 }

@@ -8,7 +8,7 @@ use tower_response_cache::{
     NoStore, Pattern, Policy, Routes,
 };
 
-use crate::support::{Bench, MINUTE, Origin, Random, request, respond, seconds, sent};
+use crate::support::{Bench, Dice, MINUTE, Origin, request, respond, seconds, sent};
 
 fn uris(handle: &CacheHandle, filter: EntryFilter) -> Vec<String> {
     let page = handle.entries(&filter).unwrap();
@@ -135,7 +135,7 @@ async fn an_entry_is_fresh_then_stale_and_invalidated_when_something_overtakes_i
 async fn pages_hold_each_entry_once_in_every_order() {
     let origin = Origin::new(|_, _| async { respond(200, &[], "x") });
     let bench = Bench::new(Policy::ttl(MINUTE), origin);
-    let mut random = Random::new(1);
+    let mut random = Dice::new(1);
     let mut expected: Vec<String> = (0..137)
         .map(|n| format!("/{:x}/{n}", random.below(9)))
         .collect();

@@ -15,6 +15,7 @@ mod freshness;
 mod invalidation;
 mod keys;
 mod layer_order;
+mod ledger;
 mod oracle;
 mod ranges;
 mod refresh;

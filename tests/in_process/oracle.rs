@@ -1,4 +1,4 @@
-//! Random reads and writes against an oracle: no read that began after a write was answered is ever
+//! Dice reads and writes against an oracle: no read that began after a write was answered is ever
 //! given what was there before it.
 //!
 //! The runs on one thread are the same each time for the same seed. A failure prints its seed; to
@@ -17,20 +17,22 @@ use http_body_util::{BodyExt, StreamBody};
 use tower::ServiceExt;
 use tower_response_cache::{Evict, Policy, Routes};
 
+use crate::support::ledger::{Audience, Ledger};
 use crate::support::{
-    self, Answer, Bench, BoxError, MINUTE, Origin, Random, TestBody, TestRequest, request,
+    self, Answer, Bench, BoxError, Dice, MINUTE, Origin, TestBody, TestRequest, hesitate, request,
     respond_with,
 };
 
 const TASKS: usize = 64;
 const ITEMS: usize = 6;
 
-/// What is behind the cache: a version for each item, and a list that shows all of them.
-#[derive(Debug, Default)]
+/// Only the order counts here.
+const NO_TIME: Duration = Duration::ZERO;
+
+/// What is behind the cache: items in versions, and a list that shows all of them.
+#[derive(Debug)]
 struct World {
-    written: [AtomicU64; ITEMS],
-    /// The greatest version of each item whose write was answered.
-    acknowledged: [AtomicU64; ITEMS],
+    items: Ledger,
     /// Makes each handler call hesitate in its own way.
     calls: AtomicU64,
     hits: AtomicUsize,
@@ -38,23 +40,23 @@ struct World {
     joined: AtomicUsize,
 }
 
-/// Lets others run a few times, or for a while of paused or real time.
-async fn hesitate(random: &mut Random) {
-    for _ in 0..random.below(4) {
-        match random.below(8) {
-            0 => tokio::time::sleep(Duration::from_micros(1 + random.below(50) as u64)).await,
-            _ => tokio::task::yield_now().await,
+impl World {
+    fn new() -> Self {
+        Self {
+            items: Ledger::new(ITEMS),
+            calls: AtomicU64::new(0),
+            hits: AtomicUsize::new(0),
+            reads: AtomicUsize::new(0),
+            joined: AtomicUsize::new(0),
         }
     }
-}
 
-impl World {
     /// Reads item by item, with time in between.
-    async fn read(&self, path: &str, random: &mut Random) -> String {
+    async fn read(&self, path: &str, random: &mut Dice) -> String {
         let mut versions = Vec::new();
         for item in items(path) {
             hesitate(random).await;
-            versions.push(self.written[item].load(Ordering::SeqCst).to_string());
+            versions.push(self.items.current(item).to_string());
         }
         hesitate(random).await;
         format!("{path} {}", versions.join(" "))
@@ -62,14 +64,11 @@ impl World {
 
     async fn answer(self: Arc<Self>, seed: u64, request: TestRequest) -> Response<TestBody> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        let mut random = Random::new(seed ^ call.rotate_left(32));
+        let mut random = Dice::new(seed ^ call.rotate_left(32));
         let path = request.uri().path().to_owned();
         hesitate(&mut random).await;
         if request.method() == "PUT" {
-            let version = match items(&path)[..] {
-                [item] => self.written[item].fetch_add(1, Ordering::SeqCst) + 1,
-                _ => unreachable!("only items are written"),
-            };
+            let version = self.items.write(&items(&path), NO_TIME);
             hesitate(&mut random).await;
             return respond_with(200, &[], support::whole(version.to_string()));
         }
@@ -96,7 +95,7 @@ impl World {
 }
 
 /// A body that comes in two parts, with time before each.
-fn trickling(text: String, random: Random) -> TestBody {
+fn trickling(text: String, random: Dice) -> TestBody {
     let (first, second) = text.split_at(text.len() / 2);
     let parts = [first.to_owned(), second.to_owned()];
     let frames = stream::unfold(
@@ -133,7 +132,7 @@ fn routes() -> Routes {
         .on_write("/items/{id}", Evict::tag("list"))
 }
 
-async fn operate(bench: Arc<Bench>, world: Arc<World>, mut random: Random, operations: usize) {
+async fn operate(bench: Arc<Bench>, world: Arc<World>, mut random: Dice, operations: usize) {
     for operation in 0..operations {
         hesitate(&mut random).await;
         match random.below(20) {
@@ -146,7 +145,7 @@ async fn operate(bench: Arc<Bench>, world: Arc<World>, mut random: Random, opera
     }
 }
 
-async fn write(bench: &Bench, world: &World, random: &mut Random) {
+async fn write(bench: &Bench, world: &World, random: &mut Dice) {
     let item = random.below(ITEMS);
     let uri = format!("/items/{item}");
     let response = ask(bench, request("PUT", &uri, &[]));
@@ -154,19 +153,17 @@ async fn write(bench: &Bench, world: &World, random: &mut Random) {
         return;
     };
     let version = Answer::read(response).await.text().parse().unwrap();
-    world.acknowledged[item].fetch_max(version, Ordering::SeqCst);
+    let ledger = &world.items;
+    ledger.acknowledge(Audience::Everyone, &[item], version, NO_TIME);
 }
 
-async fn read(bench: &Bench, world: &World, random: &mut Random, operation: usize) {
+async fn read(bench: &Bench, world: &World, random: &mut Dice, operation: usize) {
     let path = match random.below(ITEMS + 2) {
         item if item < ITEMS => format!("/items/{item}"),
         _ => "/items".to_owned(),
     };
     let language = [("accept-language", ["en", "de"][random.below(2)])];
-    let acknowledged: Vec<u64> = items(&path)
-        .into_iter()
-        .map(|item| world.acknowledged[item].load(Ordering::SeqCst))
-        .collect();
+    let asked = world.items.moment(NO_TIME);
     let response = ask(bench, request("GET", &path, &language));
     let Some(response) = patiently(response, random).await else {
         return;
@@ -177,7 +174,7 @@ async fn read(bench: &Bench, world: &World, random: &mut Random, operation: usiz
     }
     let answer = Answer::read(response).await;
     let what = format!(
-        "{path}, operation {operation}: {:?} {:?} {}, but {acknowledged:?} was acknowledged before",
+        "{path}, operation {operation}: {:?} {:?} {}",
         answer.text(),
         answer.error,
         answer.field("cache-status"),
@@ -185,12 +182,11 @@ async fn read(bench: &Bench, world: &World, random: &mut Random, operation: usiz
     let (shown, versions) = answer.text().split_once(' ').expect(&what);
     assert_eq!((shown, &answer.error), (&*path, &None), "{what}");
     let versions: Vec<u64> = versions.split(' ').map(|v| v.parse().unwrap()).collect();
-    assert_eq!(versions.len(), acknowledged.len(), "{what}");
-    let current = versions
-        .iter()
-        .zip(&acknowledged)
-        .all(|(given, known)| given >= known);
-    assert!(current, "stale: {what}");
+    assert_eq!(versions.len(), items(&path).len(), "{what}");
+    for (item, version) in items(&path).into_iter().zip(versions) {
+        let judged = world.items.judge(Audience::Everyone, item, version, asked);
+        judged.unwrap_or_else(|stale| panic!("{stale}: {what}"));
+    }
     world.reads.fetch_add(1, Ordering::SeqCst);
     let hit = usize::from(answer.x_cache() == "HIT");
     world.hits.fetch_add(hit, Ordering::SeqCst);
@@ -204,7 +200,7 @@ fn ask(bench: &Bench, request: TestRequest) -> BoxFuture<'static, Response<TestB
 /// Waits for a response, or now and then loses patience.
 async fn patiently(
     response: BoxFuture<'static, Response<TestBody>>,
-    random: &mut Random,
+    random: &mut Dice,
 ) -> Option<Response<TestBody>> {
     match random.below(10) {
         0 => {
@@ -217,7 +213,7 @@ async fn patiently(
 
 /// Runs all tasks to their end and returns how many reads there were and how many were hits.
 async fn run(seed: u64, operations: usize) -> (usize, usize) {
-    let world = Arc::new(World::default());
+    let world = Arc::new(World::new());
     let origin = {
         let world = world.clone();
         Origin::new(move |request, _| world.clone().answer(seed, request))
@@ -225,7 +221,7 @@ async fn run(seed: u64, operations: usize) -> (usize, usize) {
     let bench = Arc::new(Bench::with_routes(routes(), origin));
     let tasks: Vec<_> = (0..TASKS as u64)
         .map(|task| {
-            let random = Random::new(seed.wrapping_mul(1009).wrapping_add(task));
+            let random = Dice::new(seed.wrapping_mul(1009).wrapping_add(task));
             tokio::spawn(operate(bench.clone(), world.clone(), random, operations))
         })
         .collect();
@@ -297,4 +293,32 @@ fn a_seed_gives_the_same_run_again() {
     };
     assert_eq!(again(5), again(5));
     assert_ne!(again(5), again(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_the_cache_does_not_hear_of_is_found() {
+    let world = Arc::new(World::new());
+    let origin = {
+        let world = world.clone();
+        Origin::new(move |request, _| world.clone().answer(1, request))
+    };
+    let bench = Arc::new(Bench::with_routes(routes(), origin));
+    let all: Vec<usize> = (0..ITEMS).collect();
+    for item in &all {
+        bench.get(&format!("/items/{item}")).await;
+    }
+    let version = world.items.write(&all, NO_TIME);
+    let ledger = &world.items;
+    ledger.acknowledge(Audience::Everyone, &all, version, NO_TIME);
+    let mut stale = 0;
+    for seed in 0..100 {
+        let (bench, world) = (bench.clone(), world.clone());
+        let reading = async move { read(&bench, &world, &mut Dice::new(seed), 0).await };
+        if let Err(panic) = tokio::spawn(reading).await {
+            let message = panic.into_panic().downcast::<String>().unwrap();
+            assert!(message.starts_with("stale: version 0 of"), "{message}");
+            stale += 1;
+        }
+    }
+    assert!(stale > 30, "only {stale} of 100 reads were found stale");
 }

@@ -23,6 +23,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+#[path = "../support/dice.rs"]
+mod dice;
+#[path = "../support/ledger.rs"]
+mod ledger;
 mod origin;
 mod schedule;
 mod site;

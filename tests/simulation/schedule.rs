@@ -14,10 +14,11 @@ use tower::{Layer, Service};
 use tower_response_cache::testing::ManualClock;
 use tower_response_cache::{Cache, CacheBody, CacheHandle, CacheLayer, CacheStats, MemoryStore};
 
+use crate::dice::Dice;
 use crate::origin::{self, Asked, Done, LINE, LINES, Manners, Origin, OriginBody, Tags, Writing};
 use crate::site::{self, Site};
 use crate::store::FickleStore;
-use crate::world::{Dice, Version, World};
+use crate::world::{Version, World};
 
 /// What a schedule came to.
 #[derive(Clone, Copy, Debug, Default)]

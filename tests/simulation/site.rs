@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::Method;
 use tower_response_cache::{Evict, Invalidation, Pattern, Policy, Routes};
 
-use crate::world::{Dice, LAG};
+use crate::dice::Dice;
+use crate::world::LAG;
 
 /// One site: what it serves, and what can be done to it.
 pub(crate) struct Site {

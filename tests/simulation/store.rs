@@ -84,7 +84,7 @@ impl Store for FickleStore {
 impl SharedLog for FickleStore {
     fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         let invalidations = invalidations.to_vec();
-        self.later(move |memory| memory.log().invalidate(&invalidations))
+        self.later(move |memory| memory.shared_log().invalidate(&invalidations))
     }
 
     fn catch_up(&self) -> MaybeReady<Result<(), Error>> {

@@ -8,37 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Numbers that depend on the seed alone.
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    pub(crate) fn percent(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
-
-pub(crate) type Version = u32;
+use crate::dice::Dice;
+pub(crate) use crate::ledger::Version;
+use crate::ledger::{Audience, Ledger};
 
 /// For how long a replica may lag behind a write, where a resource is read from one.
 pub(crate) const LAG: Duration = Duration::from_secs(3);
@@ -52,7 +24,7 @@ pub(crate) struct State {
     steps_taken: u64,
     /// Since the beginning of the schedule.
     pub time: Duration,
-    latest: Version,
+    versions: Ledger,
     resources: Vec<Resource>,
     lags: bool,
     /// What a body error or a failure may be put down to.
@@ -64,10 +36,6 @@ pub(crate) struct State {
 /// Something at a URI.
 #[derive(Clone, Debug, Default)]
 struct Resource {
-    /// Its versions, and when each was written.
-    history: Vec<(Duration, Version)>,
-    /// Those of which somebody was told that they are written.
-    acknowledged: Vec<Version>,
     /// Where handlers read from a replica: the writes under way, and when the last one's hold ends.
     writing: usize,
     held_until: Duration,
@@ -83,19 +51,14 @@ struct Waiting {
 
 impl World {
     pub(crate) fn new(seed: u64, resources: usize, lags: bool, traced: bool) -> Arc<Self> {
-        let resource = Resource {
-            history: vec![(Duration::ZERO, 0)],
-            acknowledged: vec![0],
-            ..Resource::default()
-        };
         Arc::new(Self(Mutex::new(State {
             dice: Dice::new(seed),
             steps: Vec::new(),
             steps_taken: 0,
             // Far enough from zero for a lagging replica to know the first versions.
             time: LAG,
-            latest: 0,
-            resources: vec![resource; resources],
+            versions: Ledger::new(resources),
+            resources: vec![Resource::default(); resources],
             lags,
             body_failed: false,
             calls: 0,
@@ -169,22 +132,18 @@ impl State {
 
     /// Writes a new version of these resources.
     pub(crate) fn write(&mut self, touched: &[usize]) -> Version {
-        self.latest += 1;
         for touched in touched {
             self.begin_hold(*touched);
-            let resource = &mut self.resources[*touched];
-            resource.history.push((self.time, self.latest));
         }
-        let latest = self.latest;
-        self.note(|| format!("version {latest} of {touched:?} is written"));
-        latest
+        let version = self.versions.write(touched, self.time);
+        self.note(|| format!("version {version} of {touched:?} is written"));
+        version
     }
 
     /// Tells somebody that a version is written.
     pub(crate) fn acknowledge(&mut self, touched: &[usize], version: Version, by: impl Display) {
-        for touched in touched {
-            self.resources[*touched].acknowledged.push(version);
-        }
+        self.versions
+            .acknowledge(Audience::Everyone, touched, version, self.time);
         self.note(|| format!("version {version} of {touched:?} is acknowledged: {by}"));
     }
 
@@ -210,26 +169,24 @@ impl State {
 
     /// The version that a handler reads now.
     pub(crate) fn read(&self, resource: usize) -> Version {
-        let known = |(written, _): &&(Duration, Version)| !self.lags || *written + LAG <= self.time;
-        let history = self.resources[resource].history.iter();
-        history.rev().find(known).map_or(0, |(_, version)| *version)
+        match self.lags {
+            true => self.versions.as_of(resource, self.time - LAG),
+            false => self.versions.current(resource),
+        }
     }
 
     /// The oldest version that a request which begins now may be given.
     pub(crate) fn floor(&self, resource: usize) -> Version {
-        let resource = &self.resources[resource];
+        let (versions, asked) = (&self.versions, self.versions.moment(self.time));
         if !self.lags {
-            return resource.acknowledged.iter().copied().max().unwrap_or(0);
+            return versions.owed(Audience::Everyone, resource, asked, Duration::ZERO);
         }
         // While responses are held back they are passed on, and shared, as old as they are.
-        if resource.writing > 0 || self.time < resource.held_until {
-            return resource.owed_before;
+        let held = &self.resources[resource];
+        if held.writing > 0 || self.time < held.held_until {
+            return held.owed_before;
         }
-        let history = resource.history.iter();
-        let owed = history.filter(|(written, version)| {
-            *written + LAG <= self.time && resource.acknowledged.contains(version)
-        });
-        owed.map(|(_, version)| *version).max().unwrap_or(0)
+        versions.owed_by_a_replica(Audience::Everyone, resource, asked, self.time - LAG)
     }
 }
 

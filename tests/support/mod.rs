@@ -2,12 +2,15 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "each program of tests uses its part of it"
 )]
 
 pub mod alone;
 pub mod client;
+pub mod dice;
 pub mod fault_proxy;
+pub mod ledger;
 pub mod logs;
 pub mod programs;
 pub mod redis;
@@ -33,6 +36,8 @@ use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::testing::ManualClock;
 use tower_response_cache::{Cache, CacheHandle, CacheLayer, CacheLayerBuilder, Policy, Routes};
 
+pub use dice::Dice;
+
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type TestBody = UnsyncBoxBody<Bytes, BoxError>;
 pub type TestRequest = Request<Empty<Bytes>>;
@@ -47,6 +52,16 @@ pub const fn seconds(seconds: u64) -> Duration {
 pub async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
+    }
+}
+
+/// Lets others run a few times, or for a while of paused or real time.
+pub async fn hesitate(random: &mut Dice) {
+    for _ in 0..random.below(4) {
+        match random.below(8) {
+            0 => tokio::time::sleep(Duration::from_micros(1 + random.below(50) as u64)).await,
+            _ => tokio::task::yield_now().await,
+        }
     }
 }
 
@@ -208,28 +223,6 @@ impl Gate {
         if let Ok(permit) = self.0.acquire().await {
             permit.forget();
         }
-    }
-}
-
-/// Chance that can be had again from its seed (xorshift64*).
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        // Neighbouring seeds are to differ, and none may be zero.
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        ((self.next() >> 32) as usize) % bound
     }
 }
 

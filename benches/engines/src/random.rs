@@ -1,22 +1,6 @@
-//! Small, seeded randomness, so that every run sees the same accesses.
+//! Keys drawn by popularity, the same in every run.
 
-/// SplitMix64.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From 0 up to but not including 1.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
+use fastrand::Rng;
 
 /// Draws numbers from 0 by Zipf's law.
 pub struct Zipf(Vec<f64>);
@@ -32,9 +16,9 @@ impl Zipf {
         Self(sums)
     }
 
-    pub fn draw(&self, random: &mut Random) -> u64 {
+    pub fn draw(&self, random: &mut Rng) -> u64 {
         let total = self.0.last().copied().unwrap_or_default();
-        let drawn = random.unit() * total;
+        let drawn = random.f64() * total;
         self.0.partition_point(|sum| *sum < drawn) as u64
     }
 }

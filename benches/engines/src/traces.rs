@@ -9,7 +9,7 @@ use std::sync::Arc;
 use flate2::read::GzDecoder;
 
 use crate::engines::{Key, Kind, Setup, Value};
-use crate::random::{Random, Zipf};
+use crate::random::Zipf;
 
 /// Accesses in order: a key and the weight of what it names.
 pub type Trace = Vec<(u64, u32)>;
@@ -33,7 +33,7 @@ pub fn read(folder: &Path, name: &str) -> Option<Trace> {
 /// 4,000 accesses.
 pub fn zipf(accesses: usize, scan: bool) -> Trace {
     let zipf = Zipf::new(100_000, 0.9);
-    let mut random = Random(1);
+    let mut random = fastrand::Rng::with_seed(1);
     let mut fresh = 1 << 32;
     let mut trace = Trace::with_capacity(accesses);
     while trace.len() < accesses {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Wake;
 
+use fastrand::Rng;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::reader::FillReader;
@@ -267,22 +268,20 @@ fn a_body_that_panics_fails_every_reader_and_gives_its_budget_back() {
 }
 
 /// A step of a schedule; readers are named by their number.
-fn step(random: &mut Random, bench: &Bench, run: &mut Run) {
-    match random.below(10) {
+fn step(random: &mut Rng, bench: &Bench, run: &mut Run) {
+    match random.usize(..10) {
         0 => run.join(&bench.fill),
         1 if !run.readers.is_empty() => {
-            let reader = random.below(run.readers.len());
+            let reader = random.usize(..run.readers.len());
             run.readers.swap_remove(reader);
         }
         2..=3 => {
-            let data: Vec<u8> = (0..random.below(9))
-                .map(|_| random.below(256) as u8)
-                .collect();
+            let data: Vec<u8> = (0..random.usize(..9)).map(|_| random.u8(..)).collect();
             run.sent.extend_from_slice(&data);
             bench.send(data);
         }
         _ if !run.readers.is_empty() => {
-            let reader = random.below(run.readers.len());
+            let reader = random.usize(..run.readers.len());
             run.poll(reader);
         }
         _ => {}
@@ -342,23 +341,11 @@ impl Run {
     }
 }
 
-/// Marsaglia's xorshift: all that is needed of chance here.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
-
 #[test]
 fn no_schedule_loses_a_wake_up_a_byte_or_budget() {
     for seed in 1..=3000u64 {
-        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let max_body = [16, 64, 1000][random.below(3)];
+        let mut random = Rng::with_seed(seed);
+        let max_body = [16, 64, 1000][random.usize(..3)];
         let mut bench = bench(limits(max_body));
         let mut run = Run {
             sent: Vec::new(),
@@ -716,20 +703,20 @@ fn an_abandoned_body_that_shall_stop_stops_at_once() {
 #[test]
 fn a_backlog_counts_its_readers_like_a_plain_list_of_positions() {
     for seed in 1..=500u64 {
-        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut random = Rng::with_seed(seed);
         let now = Instant::now();
         let mut backlog = Backlog::default();
         let (mut gone, mut chunks) = (0, VecDeque::new());
         let mut readers: Vec<(usize, usize)> = Vec::new();
         for _ in 0..200 {
-            match random.below(6) {
+            match random.usize(..6) {
                 0 => readers.push((backlog.join(now), gone)),
                 1 if !readers.is_empty() => {
-                    let (slot, _) = readers.swap_remove(random.below(readers.len()));
+                    let (slot, _) = readers.swap_remove(random.usize(..readers.len()));
                     backlog.leave(slot);
                 }
                 2 => {
-                    let data = Bytes::from(vec![random.below(256) as u8; 1 + random.below(4)]);
+                    let data = Bytes::from(vec![random.u8(..); 1 + random.usize(..4)]);
                     chunks.push_back(data.clone());
                     backlog.push(data, now);
                 }
@@ -741,7 +728,7 @@ fn a_backlog_counts_its_readers_like_a_plain_list_of_positions() {
                     }
                 }
                 _ if !readers.is_empty() => {
-                    let which = random.below(readers.len());
+                    let which = random.usize(..readers.len());
                     let (slot, next) = &mut readers[which];
                     let expected = chunks.get(*next - gone);
                     *next += usize::from(expected.is_some());

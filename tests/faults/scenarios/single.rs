@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::nodes::Node;
 use crate::record::Kind;
 use crate::site::{Harm, Site};
-use crate::support::Random;
+use crate::support::Dice;
 use crate::support::redis::{Connection, Redis, Reply};
 
 /// The log of invalidations of the nodes' namespace.
@@ -172,7 +172,7 @@ fn its_connections_are_killed() {
     });
 }
 
-fn kill_one(redis: &Redis, random: &mut Random) -> i64 {
+fn kill_one(redis: &Redis, random: &mut Dice) -> i64 {
     let mut connection = redis.connect();
     let own = connection.ask("CLIENT ID").unwrap().text();
     let clients = connection.ask("CLIENT LIST").unwrap().text();
@@ -206,7 +206,7 @@ fn its_values_are_corrupted() {
 }
 
 /// Spoils a random value, and returns whether there was one.
-fn corrupt(connection: &mut Connection, random: &mut Random) -> bool {
+fn corrupt(connection: &mut Connection, random: &mut Dice) -> bool {
     let Reply::Bytes(name) = connection.ask("RANDOMKEY").unwrap() else {
         return false;
     };
@@ -217,7 +217,7 @@ fn corrupt(connection: &mut Connection, random: &mut Random) -> bool {
     match random.below(8) {
         0 => value.truncate(at),
         1 => value.extend_from_slice(b"more"),
-        2 => value.fill(random.next() as u8),
+        2 => value.fill(random.number() as u8),
         3 => match connection.ask("RANDOMKEY").unwrap() {
             // Another's value, sound in itself.
             Reply::Bytes(other) => match connection.send(&[b"GET", &other]) {

@@ -1,10 +1,10 @@
-//! Random reads and writes against an oracle: no value that is given out is older than a write that was
+//! Dice reads and writes against an oracle: no value that is given out is older than a write that was
 //! acknowledged before it was asked for.
 //!
 //! The runs on one thread are the same each time for the same seed. A failure prints its seed; to run
 //! that one again: `ORACLE_SEED=7 cargo test --test in_process values::oracle`.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use tower_response_cache::{
 };
 
 use super::cache_with;
-use crate::support::{MINUTE, Random};
+use crate::support::ledger::{Audience, Ledger, Moment};
+use crate::support::{Dice, MINUTE, hesitate};
 
 const TASKS: u64 = 48;
 const ITEMS: usize = 4;
@@ -23,19 +24,20 @@ const ITEMS: usize = 4;
 /// The versions of all items that a value shows, each with the number of the item.
 type Shown = Vec<(usize, u64)>;
 
-#[derive(Debug, Default)]
+/// Only the order counts here.
+const NO_TIME: Duration = Duration::ZERO;
+
+#[derive(Debug)]
 struct World {
-    written: [AtomicU64; ITEMS],
-    /// The greatest version of each item whose write was acknowledged.
-    acknowledged: [AtomicU64; ITEMS],
+    items: Ledger,
     reads: AtomicUsize,
 }
 
-async fn hesitate(random: &mut Random) {
-    for _ in 0..random.below(4) {
-        match random.below(8) {
-            0 => tokio::time::sleep(Duration::from_micros(1 + random.below(50) as u64)).await,
-            _ => tokio::task::yield_now().await,
+impl World {
+    fn new() -> Self {
+        Self {
+            items: Ledger::new(ITEMS),
+            reads: AtomicUsize::new(0),
         }
     }
 }
@@ -44,7 +46,7 @@ async fn hesitate(random: &mut Random) {
 #[derive(Debug)]
 struct Hesitant {
     memory: Arc<MemoryStore>,
-    random: Mutex<Random>,
+    random: Mutex<Dice>,
 }
 
 impl Hesitant {
@@ -57,7 +59,7 @@ impl Hesitant {
             if random.below(4) > 0 {
                 return act(&self.memory);
             }
-            Random::new(random.next())
+            Dice::new(random.number())
         };
         let memory = self.memory.clone();
         MaybeReady::Later(Box::pin(async move {
@@ -114,7 +116,7 @@ struct Actor {
     handle: CacheHandle,
     values: Values<Shown>,
     clock: ManualClock,
-    random: Random,
+    random: Dice,
 }
 
 impl Actor {
@@ -138,7 +140,7 @@ impl Actor {
     /// ways there are.
     async fn write(&mut self) {
         let item = self.random.below(ITEMS);
-        let version = self.world.written[item].fetch_add(1, Ordering::SeqCst) + 1;
+        let version = self.world.items.write(&[item], NO_TIME);
         hesitate(&mut self.random).await;
         let tag = format!("item:{item}");
         let invalidated = match self.random.below(6) {
@@ -157,7 +159,8 @@ impl Actor {
             _ => self.handle.invalidate_tag(&tag).await,
         };
         if invalidated.is_ok() {
-            self.world.acknowledged[item].fetch_max(version, Ordering::SeqCst);
+            let ledger = &self.world.items;
+            ledger.acknowledge(Audience::Everyone, &[item], version, NO_TIME);
         }
     }
 
@@ -172,29 +175,29 @@ impl Actor {
 
     async fn look_up(&mut self) {
         let items = self.some_items();
-        let acknowledged = self.acknowledged();
+        let asked = self.world.items.moment(NO_TIME);
         if let Some(shown) = self.values.get(&key(&items)).await.unwrap() {
-            self.check(&items, &shown, acknowledged);
+            self.check(&items, &shown, asked);
         }
     }
 
     async fn look_several_up(&mut self) {
-        let acknowledged = self.acknowledged();
+        let asked = self.world.items.moment(NO_TIME);
         let several = [vec![0], (0..ITEMS).collect(), vec![1]];
         let keys = several.each_ref().map(|items| key(items));
         let found = self.values.get_many(&keys).await.unwrap();
         for (items, shown) in several.iter().zip(found) {
             if let Some(shown) = shown {
-                self.check(items, &shown, acknowledged);
+                self.check(items, &shown, asked);
             }
         }
     }
 
     async fn ask(&mut self) {
         let items = self.some_items();
-        let acknowledged = self.acknowledged();
+        let asked = self.world.items.moment(NO_TIME);
         let (patience, fails) = (self.random.below(10), self.random.below(10) == 0);
-        let mut random = Random::new(self.random.next());
+        let mut random = Dice::new(self.random.number());
         let world = self.world.clone();
         let read = async || {
             hesitate(&mut random).await;
@@ -204,16 +207,16 @@ impl Actor {
             }
         };
         let (values, key) = (self.tagged(&items), key(&items));
-        let asked = values.get_or_insert_with(&key, read);
-        let asked = match patience {
+        let answer = values.get_or_insert_with(&key, read);
+        let answer = match patience {
             0 => {
                 let patience = Duration::from_micros(self.random.below(60) as u64);
-                tokio::time::timeout(patience, asked).await.ok()
+                tokio::time::timeout(patience, answer).await.ok()
             }
-            _ => Some(asked.await),
+            _ => Some(answer.await),
         };
-        if let Some(Ok(shown)) = asked {
-            self.check(&items, &shown, acknowledged);
+        if let Some(Ok(shown)) = answer {
+            self.check(&items, &shown, asked);
         }
     }
 
@@ -237,23 +240,14 @@ impl Actor {
         }
     }
 
-    fn acknowledged(&self) -> [u64; ITEMS] {
-        let acknowledged = &self.world.acknowledged;
-        acknowledged
-            .each_ref()
-            .map(|version| version.load(Ordering::SeqCst))
-    }
-
-    fn check(&self, items: &[usize], shown: &Shown, acknowledged: [u64; ITEMS]) {
+    fn check(&self, items: &[usize], shown: &Shown, asked: Moment) {
         self.world.reads.fetch_add(1, Ordering::SeqCst);
         let shows: Vec<_> = shown.iter().map(|(item, _)| *item).collect();
         assert_eq!(shows, items, "of another key");
-        for (item, version) in shown {
-            let least = acknowledged[*item];
-            assert!(
-                *version >= least,
-                "stale: item {item} in {shown:?}, not {least}"
-            );
+        for &(item, version) in shown {
+            let ledger = &self.world.items;
+            let judged = ledger.judge(Audience::Everyone, item, version, asked);
+            judged.unwrap_or_else(|stale| panic!("{stale}: {shown:?}"));
         }
     }
 }
@@ -270,11 +264,11 @@ fn key(items: &[usize]) -> String {
 }
 
 /// Reads item by item, with time in between.
-async fn read(world: &World, items: &[usize], random: &mut Random) -> Shown {
+async fn read(world: &World, items: &[usize], random: &mut Dice) -> Shown {
     let mut shown = Vec::new();
     for item in items {
         hesitate(random).await;
-        shown.push((*item, world.written[*item].load(Ordering::SeqCst)));
+        shown.push((*item, world.items.current(*item)));
     }
     hesitate(random).await;
     shown
@@ -283,10 +277,10 @@ async fn read(world: &World, items: &[usize], random: &mut Random) -> Shown {
 /// Runs all actors to their end, and returns how many reads and joined calls there were, and the
 /// share of lookups that found something.
 async fn run(seed: u64, operations: usize) -> (usize, u64, f64) {
-    let (world, clock) = (Arc::new(World::default()), ManualClock::new());
+    let (world, clock) = (Arc::new(World::new()), ManualClock::new());
     let store = Hesitant {
         memory: Arc::default(),
-        random: Mutex::new(Random::new(seed ^ 0x5eed)),
+        random: Mutex::new(Dice::new(seed ^ 0x5eed)),
     };
     let handle = cache_with(store, &clock);
     let values = handle.values("values").ttl(MINUTE);
@@ -297,7 +291,7 @@ async fn run(seed: u64, operations: usize) -> (usize, u64, f64) {
                 handle: handle.clone(),
                 values: values.clone(),
                 clock: clock.clone(),
-                random: Random::new(seed.wrapping_mul(1009).wrapping_add(task)),
+                random: Dice::new(seed.wrapping_mul(1009).wrapping_add(task)),
             };
             tokio::spawn(actor.act(operations))
         })
@@ -346,4 +340,26 @@ fn nor_is_one_on_several_threads() {
 #[test]
 fn a_seed_gives_the_same_run_again() {
     assert_eq!(run_on_one_thread(5, 20), run_on_one_thread(5, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_invalidates_nothing_is_found() {
+    let clock = ManualClock::new();
+    let handle = cache_with(MemoryStore::new(1 << 20), &clock);
+    let mut actor = Actor {
+        world: Arc::new(World::new()),
+        values: handle.values("values").ttl(MINUTE),
+        handle,
+        clock,
+        random: Dice::new(1),
+    };
+    actor.values.set(&key(&[0]), &vec![(0, 0)]).await.unwrap();
+    actor.look_several_up().await;
+    let ledger = &actor.world.items;
+    let version = ledger.write(&[0], NO_TIME);
+    ledger.acknowledge(Audience::Everyone, &[0], version, NO_TIME);
+    let looking = tokio::spawn(async move { actor.look_several_up().await });
+    let panic = looking.await.unwrap_err().into_panic();
+    let message = panic.downcast::<String>().unwrap();
+    assert!(message.starts_with("stale: version 0 of 0"), "{message}");
 }

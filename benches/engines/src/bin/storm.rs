@@ -29,6 +29,7 @@ use std::ops::Range;
 use std::process::Command;
 use std::{env, fs, thread};
 
+use fastrand::Rng;
 use tower_response_cache::testing::store_contract::sample;
 use tower_response_cache::{MaybeReady, MemoryStore, Store};
 
@@ -94,7 +95,9 @@ fn grown(storms: &[Range<u32>], threads: usize) -> String {
         thread::scope(|scope| {
             for number in 1..=threads as u64 {
                 let (store, sizes) = (&store, sizes.clone());
-                scope.spawn(move || storm(store, sizes, 8 * LIMIT / threads, number));
+                scope.spawn(move || {
+                    storm(store, sizes, 8 * LIMIT / threads, Rng::with_seed(number))
+                });
             }
         });
         let usage = store.usage();
@@ -106,16 +109,12 @@ fn grown(storms: &[Range<u32>], threads: usize) -> String {
 }
 
 /// Puts so many bytes under 20,000 keys in random order.
-fn storm(store: &MemoryStore, sizes: Range<u32>, bytes: usize, mut random: u64) {
+fn storm(store: &MemoryStore, sizes: Range<u32>, bytes: usize, mut random: Rng) {
     let mut put = 0;
     while put < bytes {
-        // Marsaglia's xorshift.
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let power = sizes.start + (random >> 8) as u32 % (sizes.end - sizes.start);
-        let size = (1 << power) + (random >> 40) as usize % (1 << power);
-        let path = format!("/catalog/items/{}", (random >> 16) % 20_000);
+        let power = random.u32(sizes.clone());
+        let size = (1 << power) + random.usize(..1 << power);
+        let path = format!("/catalog/items/{}", random.u32(..20_000));
         let (key, stored) = sample(store.log(), &path, vec![7; size].into());
         assert!(matches!(store.put(key, stored), MaybeReady::Now(Ok(()))));
         put += size + 500;

@@ -32,7 +32,10 @@
 //! `NODE_SCHEDULES` sets how many schedules are run, `FIRST_SEED` where they begin, and `SEED` shows one
 //! of them, step by step.
 
+#[path = "../../../../tests/support/dice.rs"]
 mod dice;
+#[path = "../../../../tests/support/ledger.rs"]
+mod ledger;
 mod network;
 #[path = "../../../../tests/support/redis/mod.rs"]
 mod real;

@@ -84,7 +84,7 @@ pub(super) fn run(seed: u64, traced: bool) -> Result<Tally, String> {
 impl Schedule {
     fn new(mut dice: Dice, traced: bool) -> Self {
         let nodes = dice.pick(&[2, 2, 3]);
-        let world = World::new(nodes, TARGETS.len(), traced);
+        let world = World::new(TARGETS.len(), traced);
         let network = Network::new(nodes, dice.split());
         let lease = Duration::from_millis(dice.pick(&[20, 60, 100]));
         let mode = match dice.below(8) {

@@ -3,25 +3,20 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::ledger::{Audience, Ledger};
 use crate::store::redis::clocks::now;
 
-pub(super) type Version = u64;
+pub(super) use super::ledger::Version;
 
-/// The versions of every resource, and what the acknowledged writes have promised.
 #[derive(Debug)]
 pub(super) struct World {
+    versions: Ledger,
     state: Mutex<State>,
     began: Instant,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
-    latest: Version,
-    current: Vec<Version>,
-    /// For each resource: when somebody was told that a version is written.
-    acknowledged: Vec<Vec<(Instant, Version)>>,
-    /// For each node, and each resource: the latest version that was written through it.
-    own: Vec<Vec<Version>>,
     pub(super) tally: Tally,
     pub(super) violation: Option<String>,
     trace: Option<Vec<String>>,
@@ -52,13 +47,10 @@ impl std::ops::AddAssign for Tally {
 }
 
 impl World {
-    pub(super) fn new(nodes: usize, resources: usize, traced: bool) -> Arc<Self> {
+    pub(super) fn new(resources: usize, traced: bool) -> Arc<Self> {
         Arc::new(Self {
+            versions: Ledger::new(resources),
             state: Mutex::new(State {
-                latest: 0,
-                current: vec![0; resources],
-                acknowledged: vec![Vec::new(); resources],
-                own: vec![vec![0; resources]; nodes],
                 tally: Tally::default(),
                 violation: None,
                 trace: traced.then(Vec::new),
@@ -71,54 +63,45 @@ impl World {
         self.state.lock().unwrap()
     }
 
+    fn time(&self) -> Duration {
+        now() - self.began
+    }
+
     pub(super) fn read(&self, resource: usize) -> Version {
-        self.lock().current[resource]
+        self.versions.current(resource)
     }
 
     pub(super) fn write(&self, touched: &[usize]) -> Version {
-        let mut state = self.lock();
-        state.latest += 1;
-        for &touched in touched {
-            state.current[touched] = state.latest;
-        }
-        state.latest
+        self.versions.write(touched, self.time())
     }
 
-    /// Says that a version was written through a node, and that its writer was told so, or was told
-    /// that the others do not know yet.
+    /// Says that a version was written through a node, and whether its writer was promised that the
+    /// others know.
     pub(super) fn written(&self, node: usize, touched: &[usize], version: Version, told: bool) {
+        let promise = |audience| {
+            self.versions
+                .acknowledge(audience, touched, version, self.time());
+        };
+        promise(Audience::Through(node));
+        if told {
+            promise(Audience::Everyone);
+        }
         let mut state = self.lock();
         state.tally.writes += 1;
         state.tally.unacknowledged += u64::from(!told);
-        for &touched in touched {
-            let own = &mut state.own[node][touched];
-            *own = version.max(*own);
-            if told {
-                state.acknowledged[touched].push((now(), version));
-            }
-        }
     }
 
     /// The oldest version that a request which begins now may be given at a node: what was written
     /// through it, and what others wrote so long ago.
     pub(super) fn owed(&self, node: usize, resource: usize, lag: Option<Duration>) -> Version {
-        let state = self.lock();
-        let own = state.own[node][resource];
-        let Some(lag) = lag else {
-            return own;
-        };
-        let is_known = |at: Instant| lag.is_zero() || at + lag < now();
-        let all = state.acknowledged[resource].iter();
-        let known = all.filter(|(at, _)| is_known(*at));
-        known
-            .map(|(_, version)| *version)
-            .max()
-            .unwrap_or(0)
-            .max(own)
+        let asked = self.versions.moment(self.time());
+        let owed = |audience, lag| self.versions.owed(audience, resource, asked, lag);
+        let own = owed(Audience::Through(node), Duration::ZERO);
+        lag.map_or(own, |lag| own.max(owed(Audience::Everyone, lag)))
     }
 
     pub(super) fn note(&self, what: impl FnOnce() -> String) {
-        let time = now() - self.began;
+        let time = self.time();
         if let Some(trace) = &mut self.lock().trace {
             trace.push(format!("{:>6} ms  {}", time.as_millis(), what()));
         }
