@@ -22,7 +22,7 @@ use crate::service::Cache;
 use crate::state::CacheState;
 use crate::status::{CacheStatusWriter, StatusHeaders};
 use crate::store::{MemoryStore, Store};
-use crate::telemetry::{Listener, Outlet, RouteId, Stats};
+use crate::telemetry::{Listener, OtelMeter, RouteId, Stats};
 #[cfg(feature = "values")]
 use crate::telemetry::{ValueRegistry, ValueStats};
 #[cfg(feature = "values")]
@@ -105,7 +105,7 @@ pub struct CacheLayerBuilder {
     empty_body: Option<EmptyBody>,
     measure_latency: bool,
     hot_keys: Option<usize>,
-    outlet: Outlet,
+    meter: OtelMeter,
 }
 
 /// Bytes that all running fills together may hold, unless the builder is told otherwise.
@@ -126,7 +126,7 @@ impl Default for CacheLayerBuilder {
             empty_body: None,
             measure_latency: false,
             hot_keys: None,
-            outlet: Outlet::default(),
+            meter: OtelMeter::default(),
         }
     }
 }
@@ -260,7 +260,7 @@ impl CacheLayerBuilder {
     #[cfg(feature = "otel")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
     pub fn meter(mut self, meter: opentelemetry::metrics::Meter) -> Self {
-        self.outlet = meter.into();
+        self.meter = meter.into();
         self
     }
 
@@ -319,7 +319,7 @@ impl CacheLayerBuilder {
         };
         let cache = Arc::new(cache);
         let source = Arc::downgrade(&cache);
-        self.outlet
+        self.meter
             .attach(cache.status_headers.writer.name(), &cache.stats, source);
         Ok(CacheLayer { cache, route: None })
     }

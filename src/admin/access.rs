@@ -15,10 +15,10 @@ use crate::error::Error;
 
 /// Says who may use an [`Admin`](super::Admin) router.
 #[derive(Clone)]
-pub struct Access(Rule);
+pub struct Access(AccessRule);
 
 #[derive(Clone)]
-enum Rule {
+enum AccessRule {
     /// The token's digest: digests are all of one length, and nothing that leaks of them is of use.
     Token([u8; 32]),
     Local,
@@ -30,9 +30,9 @@ type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
 /// The least that a token has: with 64 bits, guessing over a network is hopeless.
 const SHORTEST: usize = 16;
 
-/// How a request is refused.
+/// How a request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum AccessDenied {
     /// It has no token.
     Unnamed,
     /// It has another one.
@@ -81,7 +81,7 @@ impl Access {
                  letters, digits and `-._~+/=`",
             ));
         }
-        Ok(Self(Rule::Token(Sha256::digest(token).into())))
+        Ok(Self(AccessRule::Token(Sha256::digest(token).into())))
     }
 
     /// Lets everyone in who is on this machine: whose connection comes from a loopback address, and
@@ -113,33 +113,33 @@ impl Access {
     /// ```
     #[must_use]
     pub fn local() -> Self {
-        Self(Rule::Local)
+        Self(AccessRule::Local)
     }
 
     /// Lets those in for whom a function returns true, such as those whom a layer outside has
     /// recognised.
     ///
-    /// Requests that a browser sends on behalf of another site are refused before. Where the function
+    /// Requests that a browser sends on behalf of another site are denied before. Where the function
     /// goes by the address that a request comes from, it has to look at `Host` as well, as
     /// [`local`](Self::local) does.
     pub fn predicate(allows: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        Self(Rule::Predicate(Arc::new(allows)))
+        Self(AccessRule::Predicate(Arc::new(allows)))
     }
 
-    pub(super) fn check(&self, request: &Parts) -> Result<(), Refused> {
+    pub(super) fn check(&self, request: &Parts) -> Result<(), AccessDenied> {
         match &self.0 {
-            Rule::Token(expected) => {
-                let sent = bearer(&request.headers).ok_or(Refused::Unnamed)?;
+            AccessRule::Token(expected) => {
+                let sent = bearer(&request.headers).ok_or(AccessDenied::Unnamed)?;
                 let sent: [u8; 32] = Sha256::digest(sent).into();
                 match bool::from(sent.ct_eq(expected)) {
                     true => Ok(()),
-                    false => Err(Refused::Wrong),
+                    false => Err(AccessDenied::Wrong),
                 }
             }
-            Rule::Local => check_local(request),
-            Rule::Predicate(allows) => match allows(request) {
+            AccessRule::Local => check_local(request),
+            AccessRule::Predicate(allows) => match allows(request) {
                 true => Ok(()),
-                false => Err(Refused::Predicate),
+                false => Err(AccessDenied::Predicate),
             },
         }
     }
@@ -158,12 +158,12 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
         .then(|| token.trim_ascii())
 }
 
-fn check_local(request: &Parts) -> Result<(), Refused> {
+fn check_local(request: &Parts) -> Result<(), AccessDenied> {
     let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
-    let ConnectInfo(peer) = peer.ok_or(Refused::NoPeer)?;
+    let ConnectInfo(peer) = peer.ok_or(AccessDenied::NoPeer)?;
     match peer.ip().to_canonical().is_loopback() && is_meant_for_here(request) {
         true => Ok(()),
-        false => Err(Refused::NotLocal),
+        false => Err(AccessDenied::NotLocal),
     }
 }
 
@@ -190,9 +190,9 @@ fn names_this_machine(host: &str) -> bool {
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Rule::Token(_) => "Access::token(..)",
-            Rule::Local => "Access::local()",
-            Rule::Predicate(_) => "Access::predicate(..)",
+            AccessRule::Token(_) => "Access::token(..)",
+            AccessRule::Local => "Access::local()",
+            AccessRule::Predicate(_) => "Access::predicate(..)",
         })
     }
 }
@@ -201,7 +201,7 @@ impl fmt::Debug for Access {
 mod tests {
     use super::*;
 
-    fn checked(peer: &str, target: &str, hosts: &[&str]) -> Result<(), Refused> {
+    fn checked(peer: &str, target: &str, hosts: &[&str]) -> Result<(), AccessDenied> {
         let peer: SocketAddr = peer.parse().unwrap();
         let request = hosts
             .iter()
@@ -241,6 +241,6 @@ mod tests {
         }
         let nobody = http::Request::get("/").header(header::HOST, "localhost");
         let (nobody, ()) = nobody.body(()).unwrap().into_parts();
-        assert_eq!(Access::local().check(&nobody), Err(Refused::NoPeer));
+        assert_eq!(Access::local().check(&nobody), Err(AccessDenied::NoPeer));
     }
 }

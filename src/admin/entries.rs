@@ -3,7 +3,7 @@
 use axum::extract::{RawQuery, State};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Json, Refusal};
+use super::answer::{ErrorResponse, JsonResponse, JsonResult};
 use super::fields::Fields;
 use super::state::Admitted;
 use crate::inspect::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
@@ -29,10 +29,10 @@ const ORDERS: [(&str, EntryOrder); 5] = [
     ("expiring", EntryOrder::Expiring),
 ];
 
-pub(super) async fn list(State(shared): Admitted, RawQuery(query): RawQuery) -> Answer {
+pub(super) async fn list(State(shared): Admitted, RawQuery(query): RawQuery) -> JsonResult {
     let (filter, offset) = read(Fields::of_query(query.as_deref()))?;
     let page = shared.scan(move |handle| handle.entries(&filter)).await?;
-    Ok(Json(match page {
+    Ok(JsonResponse(match page {
         Some(page) => json(page, offset),
         None => json!({
             "entries": [],
@@ -42,7 +42,7 @@ pub(super) async fn list(State(shared): Admitted, RawQuery(query): RawQuery) -> 
     }))
 }
 
-fn read(mut fields: Fields) -> Result<(EntryFilter, usize), Refusal> {
+fn read(mut fields: Fields) -> Result<(EntryFilter, usize), ErrorResponse> {
     let mut filter = EntryFilter::new();
     for text in fields.all("path") {
         filter = filter.containing(text);
@@ -70,10 +70,14 @@ fn read(mut fields: Fields) -> Result<(EntryFilter, usize), Refusal> {
     Ok((filter.offset(offset), offset))
 }
 
-fn bounded(fields: &mut Fields, name: &'static str, most: usize) -> Result<Option<usize>, Refusal> {
+fn bounded(
+    fields: &mut Fields,
+    name: &'static str,
+    most: usize,
+) -> Result<Option<usize>, ErrorResponse> {
     let expected = format!("a number up to {most}");
     match fields.parsed::<usize>(name, &expected)? {
-        Some(number) if number > most => Err(Refusal::bad_request(format!(
+        Some(number) if number > most => Err(ErrorResponse::bad_request(format!(
             "`{name}` is {number}: expected {expected}; narrow the question with path, pattern, \
              tag, status or state"
         ))),

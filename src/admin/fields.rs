@@ -7,7 +7,7 @@ use axum::extract::Request;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 
-use super::answer::Refusal;
+use super::answer::ErrorResponse;
 
 /// Names and values from the query and, where there is one, from the body.
 ///
@@ -31,14 +31,14 @@ impl Fields {
     }
 
     /// Takes query and body together.
-    pub(super) async fn of_request(request: Request) -> Result<Self, Refusal> {
+    pub(super) async fn of_request(request: Request) -> Result<Self, ErrorResponse> {
         let (parts, body) = request.into_parts();
         let mut fields = Self::of_query(parts.uri.query());
         let body = read(body).await?;
         if !body.is_empty() {
             fields.fields.extend(match format(&parts.headers)? {
-                Format::Form => form_urlencoded::parse(&body).into_owned().collect(),
-                Format::Json => of_json(&body)?,
+                BodyFormat::Form => form_urlencoded::parse(&body).into_owned().collect(),
+                BodyFormat::Json => of_json(&body)?,
             });
         }
         Ok(fields)
@@ -54,18 +54,18 @@ impl Fields {
     }
 
     /// Takes what may be given once.
-    pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, Refusal> {
+    pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
         let mut values = self.all(name);
         match values.len() {
             0 | 1 => Ok(values.pop()),
-            _ => Err(Refusal::bad_request(format!(
+            _ => Err(ErrorResponse::bad_request(format!(
                 "`{name}` is given more than once"
             ))),
         }
     }
 
     /// Takes what is asked for with an empty value as if it were not asked for: forms send those.
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Refusal> {
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
         Ok(self.one(name)?.filter(|value| !value.is_empty()))
     }
 
@@ -73,10 +73,10 @@ impl Fields {
         &mut self,
         name: &'static str,
         expected: &str,
-    ) -> Result<Option<T>, Refusal> {
+    ) -> Result<Option<T>, ErrorResponse> {
         let parse = |value: String| {
             value.parse().map_err(|_| {
-                Refusal::bad_request(format!("`{name}` is {value:?}: expected {expected}"))
+                ErrorResponse::bad_request(format!("`{name}` is {value:?}: expected {expected}"))
             })
         };
         self.text(name)?.map(parse).transpose()
@@ -87,7 +87,7 @@ impl Fields {
         &mut self,
         name: &'static str,
         choices: &[(&str, T)],
-    ) -> Result<Option<T>, Refusal> {
+    ) -> Result<Option<T>, ErrorResponse> {
         let Some(value) = self.text(name)? else {
             return Ok(None);
         };
@@ -95,7 +95,7 @@ impl Fields {
             Some((_, chosen)) => Ok(Some(*chosen)),
             None => {
                 let choices: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
-                Err(Refusal::bad_request(format!(
+                Err(ErrorResponse::bad_request(format!(
                     "`{name}` is {value:?}: expected one of {}",
                     choices.join(", ")
                 )))
@@ -104,22 +104,22 @@ impl Fields {
     }
 
     /// Takes a yes or no; the name alone is a yes.
-    pub(super) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Refusal> {
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, ErrorResponse> {
         match self.one(name)?.as_deref() {
             None => Ok(None),
             Some("" | "true" | "1") => Ok(Some(true)),
             Some("false" | "0") => Ok(Some(false)),
-            Some(value) => Err(Refusal::bad_request(format!(
+            Some(value) => Err(ErrorResponse::bad_request(format!(
                 "`{name}` is {value:?}: expected true or false"
             ))),
         }
     }
 
     /// Refuses whatever has not been taken: a misspelt `dry_run` must not purge.
-    pub(super) fn finish(self) -> Result<(), Refusal> {
+    pub(super) fn finish(self) -> Result<(), ErrorResponse> {
         match self.fields.first() {
             None => Ok(()),
-            Some((name, _)) => Err(Refusal::bad_request(format!(
+            Some((name, _)) => Err(ErrorResponse::bad_request(format!(
                 "there is no parameter {name:?} here; there are {}",
                 self.taken.join(", ")
             ))),
@@ -127,30 +127,30 @@ impl Fields {
     }
 }
 
-async fn read(body: Body) -> Result<axum::body::Bytes, Refusal> {
+async fn read(body: Body) -> Result<axum::body::Bytes, ErrorResponse> {
     to_bytes(body, LONGEST_BODY).await.map_err(|_| {
-        Refusal::new(
+        ErrorResponse::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body could not be read to its end; it may have {LONGEST_BODY} bytes"),
         )
     })
 }
 
-enum Format {
+enum BodyFormat {
     Form,
     Json,
 }
 
-fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
+fn format(headers: &HeaderMap) -> Result<BodyFormat, ErrorResponse> {
     let Some(given) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(Format::Json);
+        return Ok(BodyFormat::Json);
     };
     let given = String::from_utf8_lossy(given.as_bytes());
     let media_type = given.split(';').next().unwrap_or_default().trim();
     match media_type.to_ascii_lowercase().as_str() {
-        "application/json" => Ok(Format::Json),
-        "application/x-www-form-urlencoded" => Ok(Format::Form),
-        _ => Err(Refusal::new(
+        "application/json" => Ok(BodyFormat::Json),
+        "application/x-www-form-urlencoded" => Ok(BodyFormat::Form),
+        _ => Err(ErrorResponse::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             format!(
                 "a body of {media_type:?} is not understood; send application/json, \
@@ -160,11 +160,11 @@ fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
     }
 }
 
-fn of_json(body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+fn of_json(body: &[u8]) -> Result<Vec<(String, String)>, ErrorResponse> {
     let value = serde_json::from_slice(body)
-        .map_err(|error| Refusal::bad_request(format!("the body is not JSON: {error}")))?;
+        .map_err(|error| ErrorResponse::bad_request(format!("the body is not JSON: {error}")))?;
     let Value::Object(members) = value else {
-        return Err(Refusal::bad_request(
+        return Err(ErrorResponse::bad_request(
             "the body is not an object; send for example {\"pattern\": \"/products/**\"}",
         ));
     };
@@ -187,11 +187,11 @@ fn of_json(body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
     Ok(fields)
 }
 
-fn scalar(name: &str, value: Value) -> Result<String, Refusal> {
+fn scalar(name: &str, value: Value) -> Result<String, ErrorResponse> {
     match value {
         Value::String(text) => Ok(text),
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
-        _ => Err(Refusal::bad_request(format!(
+        _ => Err(ErrorResponse::bad_request(format!(
             "{name:?} is neither text, number, true nor false"
         ))),
     }

@@ -9,8 +9,8 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
 
-use super::access::Refused;
-use super::answer::Refusal;
+use super::access::AccessDenied;
+use super::answer::ErrorResponse;
 use super::state::AdminState;
 use crate::directive::CacheDirective;
 
@@ -24,36 +24,38 @@ pub(super) async fn admit(
 ) -> Response {
     let (parts, body) = request.into_parts();
     if is_from_elsewhere(&parts) {
-        return Refusal::forbidden(
+        return ErrorResponse::forbidden(
             "a page of another site may not ask here; open the inspector or use a command line",
         )
         .into_response();
     }
     match shared.access.check(&parts) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(refused) => refuse(refused),
+        Err(denied) => deny(denied),
     }
 }
 
-fn refuse(refused: Refused) -> Response {
-    let refusal = match refused {
-        Refused::Unnamed => Refusal::unauthorized("send the token: Authorization: Bearer TOKEN"),
-        Refused::Wrong => Refusal::unauthorized("that is not the token"),
-        Refused::NotLocal => Refusal::forbidden(
+fn deny(denied: AccessDenied) -> Response {
+    let answer = match denied {
+        AccessDenied::Unnamed => {
+            ErrorResponse::unauthorized("send the token: Authorization: Bearer TOKEN")
+        }
+        AccessDenied::Wrong => ErrorResponse::unauthorized("that is not the token"),
+        AccessDenied::NotLocal => ErrorResponse::forbidden(
             "this is for whoever is on the machine itself, under a name such as localhost",
         ),
-        Refused::NoPeer => Refusal::internal(
+        AccessDenied::NoPeer => ErrorResponse::internal(
             "where a request is from is not known: serve the router with \
              into_make_service_with_connect_info::<SocketAddr>()",
         ),
-        Refused::Predicate => Refusal::forbidden("you have no access"),
+        AccessDenied::Predicate => ErrorResponse::forbidden("you have no access"),
     };
-    let mut response = refusal.into_response();
+    let mut response = answer.into_response();
     // Only who can send something that would help is challenged (RFC 9110 §15.5.2).
-    let challenge = match refused {
-        Refused::Unnamed => r#"Bearer realm="cache admin""#,
-        Refused::Wrong => r#"Bearer realm="cache admin", error="invalid_token""#,
-        Refused::NotLocal | Refused::NoPeer | Refused::Predicate => return response,
+    let challenge = match denied {
+        AccessDenied::Unnamed => r#"Bearer realm="cache admin""#,
+        AccessDenied::Wrong => r#"Bearer realm="cache admin", error="invalid_token""#,
+        AccessDenied::NotLocal | AccessDenied::NoPeer | AccessDenied::Predicate => return response,
     };
     let challenge = HeaderValue::from_static(challenge);
     response

@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::header::{self, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::answer::Json;
+use super::answer::JsonResponse;
 use super::state::Admitted;
 use crate::layer::{CacheHandle, Health};
 use crate::store::Usage;
@@ -14,14 +14,14 @@ use crate::telemetry::{CacheStats, DURATION_BOUNDS, HotKey, OutcomeStats, RouteS
 
 /// 200 also where the cache is degraded: no request fails because of it, and what asks here is
 /// commonly what takes a node out of service.
-pub(super) async fn health(State(shared): Admitted) -> Json {
-    Json(health_json(&shared.handle.health()))
+pub(super) async fn health(State(shared): Admitted) -> JsonResponse {
+    JsonResponse(health_json(&shared.handle.health()))
 }
 
-pub(super) async fn stats(State(shared): Admitted) -> Json {
+pub(super) async fn stats(State(shared): Admitted) -> JsonResponse {
     let handle = &shared.handle;
     let stats = handle.stats();
-    Json(json!({
+    JsonResponse(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "bypass": handle.is_bypassed(),
         "health": health_json(&handle.health()),

@@ -6,7 +6,7 @@ use axum::extract::State;
 use tokio::sync::Semaphore;
 
 use super::access::Access;
-use super::answer::Refusal;
+use super::answer::ErrorResponse;
 use crate::layer::CacheHandle;
 
 /// What the handlers share.
@@ -36,8 +36,8 @@ impl AdminState {
     pub(super) async fn scan<T: Send + 'static>(
         &self,
         look: impl FnOnce(&CacheHandle) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let failed = |_| Refusal::internal("the store could not be looked at");
+    ) -> Result<T, ErrorResponse> {
+        let failed = |_| ErrorResponse::internal("the store could not be looked at");
         // The permit goes with the work: a client that leaves does not end it.
         let permit = self.scans.clone().acquire_owned().await.map_err(failed)?;
         let handle = self.handle.clone();
@@ -48,6 +48,6 @@ impl AdminState {
         });
         looked
             .await
-            .map_err(|_| Refusal::internal("the store could not be looked at"))
+            .map_err(|_| ErrorResponse::internal("the store could not be looked at"))
     }
 }

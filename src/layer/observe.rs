@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::CacheHandle;
 use crate::state::CacheState;
 use crate::store::{StoreHealth, StoreState};
-use crate::telemetry::{self, CacheStats, HotKey, Listener, Report, Source};
+use crate::telemetry::{self, CacheStats, HotKey, Listener, MetricsReading, MetricsSource};
 
 /// How a cache is; from [`CacheHandle::health`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl CacheHandle {
     /// Durations are in it while they are [measured](Self::measure_latency).
     #[must_use]
     pub fn prometheus(&self) -> String {
-        telemetry::render(&report(&self.cache))
+        telemetry::render(&reading(&self.cache))
     }
 
     /// Begins to measure durations, or stops; see
@@ -109,8 +109,8 @@ impl CacheHandle {
     }
 }
 
-fn report(cache: &CacheState) -> Report<'_> {
-    Report {
+fn reading(cache: &CacheState) -> MetricsReading<'_> {
+    MetricsReading {
         stats: &cache.stats,
         usage: cache.store.usage(),
         health: cache.store.health(),
@@ -119,10 +119,10 @@ fn report(cache: &CacheState) -> Report<'_> {
 }
 
 /// Weak: a meter provider outlives many a cache.
-impl Source for Weak<CacheState> {
-    fn read(&self, see: &mut dyn FnMut(&Report<'_>)) {
+impl MetricsSource for Weak<CacheState> {
+    fn read(&self, see: &mut dyn FnMut(&MetricsReading<'_>)) {
         if let Some(cache) = self.upgrade() {
-            see(&report(&cache));
+            see(&reading(&cache));
         }
     }
 }

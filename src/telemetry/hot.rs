@@ -44,12 +44,12 @@ const LONGEST: usize = 256;
 pub(crate) struct HotKeys {
     most: usize,
     seen: AtomicU64,
-    sketch: Mutex<Sketch>,
+    sketch: Mutex<HotKeySketch>,
     hasher: RandomState,
 }
 
 #[derive(Debug)]
-struct Sketch {
+struct HotKeySketch {
     slots: Vec<KeySlot>,
     /// By the hash of its URI.
     places: HashMap<u64, usize, RandomState>,
@@ -71,7 +71,7 @@ impl HotKeys {
     /// Sets up for telling of so many keys.
     pub(crate) fn new(most: usize) -> Self {
         let most = most.min(MOST);
-        let sketch = Sketch {
+        let sketch = HotKeySketch {
             slots: Vec::new(),
             places: HashMap::default(),
             room: (most * 4).max(64),
@@ -133,7 +133,7 @@ impl From<&KeySlot> for HotKey {
     }
 }
 
-impl Sketch {
+impl HotKeySketch {
     fn note(&mut self, hash: u64, path: &str, query: Option<&str>, hit: bool) {
         self.samples += 1;
         if self.samples.is_multiple_of(HALVED) {

@@ -14,7 +14,7 @@ use crate::store::{StoreHealth, StoreState, Usage};
 
 /// What the values are read from.
 #[derive(Debug)]
-pub(crate) struct Report<'a> {
+pub(crate) struct MetricsReading<'a> {
     pub(crate) stats: &'a Stats,
     pub(crate) usage: Usage,
     pub(crate) health: StoreHealth,
@@ -22,13 +22,13 @@ pub(crate) struct Report<'a> {
 }
 
 /// What metrics are read from: a cache, for as long as it is there.
-pub(crate) trait Source: Send + Sync + 'static {
+pub(crate) trait MetricsSource: Send + Sync + 'static {
     /// Shows how things stand.
     #[cfg_attr(
         not(feature = "otel"),
         expect(dead_code, reason = "nobody collects what nobody exports")
     )]
-    fn read(&self, see: &mut dyn FnMut(&Report<'_>));
+    fn read(&self, see: &mut dyn FnMut(&MetricsReading<'_>));
 }
 
 /// One metric.
@@ -41,8 +41,8 @@ pub(crate) struct Metric {
 }
 
 pub(crate) enum Instrument {
-    Counter(fn(&Report<'_>, See<'_, u64>)),
-    Gauge(fn(&Report<'_>, See<'_, f64>)),
+    Counter(fn(&MetricsReading<'_>, See<'_, u64>)),
+    Gauge(fn(&MetricsReading<'_>, See<'_, f64>)),
     /// The places of its histograms among all.
     Histogram(Range<usize>),
 }
@@ -110,26 +110,26 @@ pub(crate) static METRICS: [Metric; 25] = [
         "http.cache.collapsed",
         "{request}",
         "Times a request waited for another one's handler call.",
-        Counter(|report, see| events(report, Event::Collapsed, see)),
+        Counter(|reading, see| events(reading, Event::Collapsed, see)),
     ),
     metric(
         "http.cache.waiting",
         "{request}",
         "Requests that wait for another one's handler call now.",
-        Gauge(|report, see| see(&[], report.stats.waiting() as f64)),
+        Gauge(|reading, see| see(&[], reading.stats.waiting() as f64)),
     ),
     metric(
         "http.cache.stored",
         "{response}",
         "Responses stored.",
-        Counter(|report, see| events(report, Event::Stored, see)),
+        Counter(|reading, see| events(reading, Event::Stored, see)),
     ),
     metric(
         "http.cache.not_stored",
         "{response}",
         "Responses to reads that were not stored, by the reason.",
-        Counter(|report, see| {
-            for (reason, count) in report.stats.refusals.iter() {
+        Counter(|reading, see| {
+            for (reason, count) in reading.stats.refusals.iter() {
                 see(&[("cache.reason", reason)], count);
             }
         }),
@@ -138,7 +138,7 @@ pub(crate) static METRICS: [Metric; 25] = [
         "http.cache.refreshes",
         "{refresh}",
         "Refreshes begun behind a response that was served at once.",
-        Counter(|report, see| events(report, Event::Refreshed, see)),
+        Counter(|reading, see| events(reading, Event::Refreshed, see)),
     ),
     metric(
         "http.cache.invalidations",
@@ -150,11 +150,11 @@ pub(crate) static METRICS: [Metric; 25] = [
         "http.cache.invalidated",
         "{entry}",
         "Times a stored response was found to be invalidated.",
-        Counter(|report, see| {
-            see(&[("cache.found_by", "lookup")], found_invalidated(report));
+        Counter(|reading, see| {
+            see(&[("cache.found_by", "lookup")], found_invalidated(reading));
             see(
                 &[("cache.found_by", "sweep")],
-                report.usage.swept_invalidated,
+                reading.usage.swept_invalidated,
             );
         }),
     ),
@@ -162,8 +162,8 @@ pub(crate) static METRICS: [Metric; 25] = [
         "http.cache.evictions",
         "{entry}",
         "Entries the store gave up.",
-        Counter(|report, see| {
-            let usage = &report.usage;
+        Counter(|reading, see| {
+            let usage = &reading.usage;
             see(&[("cache.cause", "capacity")], usage.evictions);
             see(&[("cache.cause", "invalidated")], usage.swept_invalidated);
             see(&[("cache.cause", "expired")], usage.swept_expired);
@@ -173,33 +173,33 @@ pub(crate) static METRICS: [Metric; 25] = [
         "http.cache.entries",
         "{entry}",
         "Entries stored now.",
-        Gauge(|report, see| see(&[], report.usage.entries as f64)),
+        Gauge(|reading, see| see(&[], reading.usage.entries as f64)),
     ),
     metric(
         "http.cache.size",
         "By",
         "Bytes they take, keys and overhead included.",
-        Gauge(|report, see| see(&[], report.usage.bytes as f64)),
+        Gauge(|reading, see| see(&[], reading.usage.bytes as f64)),
     ),
     metric(
         "http.cache.capacity",
         "By",
         "The most bytes the store will take; 0 where it has no such bound of its own.",
-        Gauge(|report, see| see(&[], report.usage.capacity as f64)),
+        Gauge(|reading, see| see(&[], reading.usage.capacity as f64)),
     ),
     metric(
         "http.cache.bypassed",
         "",
         "1 while the cache is switched off by hand, else 0.",
-        Gauge(|report, see| see(&[], flag(report.bypassed))),
+        Gauge(|reading, see| see(&[], flag(reading.bypassed))),
     ),
     metric(
         "http.cache.store.errors",
         "{error}",
         "Times the store failed or did not answer in time.",
-        Counter(|report, see| {
+        Counter(|reading, see| {
             for operation in Operation::ALL {
-                let count = report.stats.store_errors(operation);
+                let count = reading.stats.store_errors(operation);
                 see(&[("cache.operation", operation.as_str())], count);
             }
         }),
@@ -214,9 +214,9 @@ pub(crate) static METRICS: [Metric; 25] = [
         "http.cache.store.state",
         "",
         "1 for the state the store is in, 0 for the others.",
-        Gauge(|report, see| {
+        Gauge(|reading, see| {
             for state in StoreState::ALL {
-                let is = flag(report.health.state == state);
+                let is = flag(reading.health.state == state);
                 see(&[("cache.state", state.as_str())], is);
             }
         }),
@@ -225,25 +225,25 @@ pub(crate) static METRICS: [Metric; 25] = [
         "http.cache.store.breaker_open",
         "",
         "1 while the store is left alone because it failed too often, else 0.",
-        Gauge(|report, see| see(&[], flag(report.health.breaker_open))),
+        Gauge(|reading, see| see(&[], flag(reading.health.breaker_open))),
     ),
     metric(
         "http.cache.store.epoch_changes",
         "{change}",
         "Times the store's log of invalidations was found to be another one, and all before it was given up.",
-        Counter(|report, see| see(&[], report.health.epoch_changes)),
+        Counter(|reading, see| see(&[], reading.health.epoch_changes)),
     ),
     metric(
         "http.cache.store.staleness_bound",
         "s",
         "For how long after an acknowledged write an older response may be served now.",
-        Gauge(|report, see| see(&[], report.health.staleness_bound.as_secs_f64())),
+        Gauge(|reading, see| see(&[], reading.health.staleness_bound.as_secs_f64())),
     ),
     metric(
         "http.cache.store.pending_invalidations",
         "{invalidation}",
         "Invalidations that the store has not acknowledged yet.",
-        Gauge(|report, see| see(&[], report.health.pending_invalidations as f64)),
+        Gauge(|reading, see| see(&[], reading.health.pending_invalidations as f64)),
     ),
 ];
 
@@ -258,8 +258,8 @@ fn route(row: &Row) -> List<'_> {
     named.into_iter().collect()
 }
 
-fn requests(report: &Report<'_>, see: See<'_, u64>) {
-    for row in report.stats.rows.iter() {
+fn requests(reading: &MetricsReading<'_>, see: See<'_, u64>) {
+    for row in reading.stats.rows.iter() {
         for outcome in outcomes() {
             let count = row.get(outcome);
             if count == 0 && !(row.is_of_template() && is_shown_from_the_start(outcome)) {
@@ -279,8 +279,8 @@ fn is_shown_from_the_start(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Hit | Outcome::Miss { why: Miss::Uri, .. })
 }
 
-fn events(report: &Report<'_>, event: Event, see: See<'_, u64>) {
-    for row in report.stats.rows.iter() {
+fn events(reading: &MetricsReading<'_>, event: Event, see: See<'_, u64>) {
+    for row in reading.stats.rows.iter() {
         let count = row.get(event);
         if count > 0 || row.is_of_template() {
             see(&route(row), count);
@@ -288,10 +288,10 @@ fn events(report: &Report<'_>, event: Event, see: See<'_, u64>) {
     }
 }
 
-fn invalidations(report: &Report<'_>, see: See<'_, u64>) {
+fn invalidations(reading: &MetricsReading<'_>, see: See<'_, u64>) {
     for kind in InvalidationKind::ALL {
         for (soft, mode) in [(false, "hard"), (true, "soft")] {
-            let count = report.stats.invalidations(kind, soft);
+            let count = reading.stats.invalidations(kind, soft);
             see(
                 &[("cache.kind", kind.as_str()), ("cache.mode", mode)],
                 count,
@@ -301,10 +301,10 @@ fn invalidations(report: &Report<'_>, see: See<'_, u64>) {
 }
 
 /// Returns how often a lookup found what was invalidated, whatever became of the request.
-fn found_invalidated(report: &Report<'_>) -> u64 {
+fn found_invalidated(reading: &MetricsReading<'_>) -> u64 {
     let invalidated = |outcome: &Outcome| outcome.reason() == Some("invalidated");
     outcomes()
         .filter(invalidated)
-        .map(|outcome| report.stats.rows.sum(outcome))
+        .map(|outcome| reading.stats.rows.sum(outcome))
         .sum()
 }

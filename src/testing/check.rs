@@ -37,7 +37,7 @@ where
         ignored: &plan.ignored,
     };
     let mut check = Check {
-        random: Random::new(plan.seed),
+        random: RandomChoice::new(plan.seed),
         replayed: HashSet::new(),
         succeeded: HashSet::new(),
         report: Report::default(),
@@ -52,7 +52,7 @@ where
 struct Check<'a, S, Q> {
     probe: Probe<'a, S, Q>,
     plan: &'a Plan<Q>,
-    random: Random,
+    random: RandomChoice,
     /// The reads, by their place in the plan, that the cache has answered at some time.
     replayed: HashSet<usize>,
     /// The writes that have succeeded at some time.
@@ -211,9 +211,9 @@ fn canonical_case(name: &str) -> String {
 }
 
 /// A stream of numbers that is the same for the same seed (xorshift64*).
-struct Random(u64);
+struct RandomChoice(u64);
 
-impl Random {
+impl RandomChoice {
     fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15) | 1)
     }

@@ -53,14 +53,14 @@ use tower_service::Service;
 /// ```
 #[derive(Clone)]
 pub struct ScriptedOrigin {
-    answer: Arc<Script>,
-    state: Arc<Mutex<State>>,
+    answer: Arc<AnswerFn>,
+    state: Arc<Mutex<OriginState>>,
 }
 
-type Script = dyn Fn(&Parts, usize) -> Response<Bytes> + Send + Sync;
+type AnswerFn = dyn Fn(&Parts, usize) -> Response<Bytes> + Send + Sync;
 
 #[derive(Debug, Default)]
-struct State {
+struct OriginState {
     seen: Vec<Parts>,
     barrier: Option<Barrier>,
 }
@@ -108,7 +108,7 @@ impl ScriptedOrigin {
         barrier
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OriginState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Probe<'a, S, Q> {
 
 /// An answer, as far as it says the same each time.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct ObservedAnswer {
     /// `None` for an error of the service.
     pub(super) status: Option<StatusCode>,
     headers: HeaderMap,
@@ -54,7 +54,7 @@ where
     B: Body,
 {
     /// Sends a request through the cache.
-    pub(super) async fn send(&self, parts: &Parts, body: Bytes) -> Answer {
+    pub(super) async fn send(&self, parts: &Parts, body: Bytes) -> ObservedAnswer {
         let request = Request::from_parts(parts.clone(), (self.make_body)(body));
         let mut app = self.app.clone();
         let ready = poll_fn(|cx| app.poll_ready(cx)).await;
@@ -64,7 +64,7 @@ where
         };
         match response {
             Ok(response) => self.read(response).await,
-            Err(_) => Answer {
+            Err(_) => ObservedAnswer {
                 status: None,
                 headers: HeaderMap::new(),
                 etag: None,
@@ -75,17 +75,17 @@ where
     }
 
     /// Reads through the cache.
-    pub(super) async fn cached(&self, parts: &Parts) -> Answer {
+    pub(super) async fn cached(&self, parts: &Parts) -> ObservedAnswer {
         self.send(parts, Bytes::new()).await
     }
 
     /// Reads past the cache.
-    pub(super) async fn bypassed(&self, parts: &Parts) -> Answer {
+    pub(super) async fn bypassed(&self, parts: &Parts) -> ObservedAnswer {
         let _bypass = Bypass::begin(self.handle);
         self.send(parts, Bytes::new()).await
     }
 
-    async fn read(&self, response: Response<B>) -> Answer {
+    async fn read(&self, response: Response<B>) -> ObservedAnswer {
         let (head, body) = response.into_parts();
         let mut headers = head.headers;
         let x_cache = XCache::in_headers(&headers);
@@ -94,7 +94,7 @@ where
         }
         let etag = headers.remove(header::ETAG);
         let body = body.collect().await.ok();
-        Answer {
+        ObservedAnswer {
             status: Some(head.status),
             headers,
             etag: etag.map(|etag| Bytes::copy_from_slice(etag.as_bytes())),
@@ -104,7 +104,7 @@ where
     }
 }
 
-impl Answer {
+impl ObservedAnswer {
     /// Whether two answers say the same.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         let etags = match (&self.etag, &other.etag) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::TTL;
-use super::space::Space;
+use super::namespace::ValueNamespace;
 use crate::error::Error;
 use crate::state::CacheState;
 use crate::store::CounterStore;
@@ -38,17 +38,17 @@ use crate::store::CounterStore;
 #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
 #[derive(Clone)]
 pub struct Counters {
-    space: Arc<Space>,
+    namespace: Arc<ValueNamespace>,
     ttl: Duration,
 }
 
 impl Counters {
     /// Makes the counters of a namespace, where the store has any.
     pub(crate) fn new(cache: Arc<CacheState>, namespace: &str) -> Result<Self, Error> {
-        let space = Space::new(cache, namespace);
-        counter_store(&space)?;
+        let namespace = ValueNamespace::new(cache, namespace);
+        counter_store(&namespace)?;
         Ok(Self {
-            space: Arc::new(space),
+            namespace: Arc::new(namespace),
             ttl: TTL,
         })
     }
@@ -74,9 +74,9 @@ impl Counters {
     /// Fails where the store did. Fails where the count would not fit into 64 bits, and leaves it as
     /// it was. Where no answer came in time, the addition may have been made.
     pub async fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
-        let key = self.space.counter_key(key);
-        let counters = counter_store(&self.space)?;
-        self.space
+        let key = self.namespace.counter_key(key);
+        let counters = counter_store(&self.namespace)?;
+        self.namespace
             .change(counters.increment(key.borrow(), by, self.ttl))
             .await
     }
@@ -87,21 +87,21 @@ impl Counters {
     ///
     /// Fails where the store did.
     pub async fn reset(&self, key: &str) -> Result<(), Error> {
-        let key = self.space.counter_key(key);
-        let counters = counter_store(&self.space)?;
-        self.space.change(counters.reset(key.borrow())).await
+        let key = self.namespace.counter_key(key);
+        let counters = counter_store(&self.namespace)?;
+        self.namespace.change(counters.reset(key.borrow())).await
     }
 }
 
-fn counter_store(space: &Space) -> Result<&dyn CounterStore, Error> {
-    let counters = space.cache.store.counters();
+fn counter_store(namespace: &ValueNamespace) -> Result<&dyn CounterStore, Error> {
+    let counters = namespace.cache.store.counters();
     counters.ok_or_else(|| Error::config("this store has no counters"))
 }
 
 impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counters")
-            .field("namespace", &self.space.name)
+            .field("namespace", &self.namespace.name)
             .field("ttl", &self.ttl)
             .finish_non_exhaustive()
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::space::Address;
+use super::namespace::Address;
 use super::{Codec, Values};
 use crate::entry::StoredValue;
 use crate::flight::{Flight, Leader, Shared, Sharer, Taken, join_or_lead};
@@ -72,13 +72,13 @@ impl<T, C: Codec<T>> Values<T, C> {
         key: &str,
         make: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let space = &*self.space;
-        if space.cache.is_bypassed() {
+        let namespace = &*self.namespace;
+        if namespace.cache.is_bypassed() {
             return make().await;
         }
-        let came = space.now();
-        let address = space.address(key, &self.tags);
-        let Ok(found) = space.find(address.key.borrow()).await else {
+        let came = namespace.now();
+        let address = namespace.address(key, &self.tags);
+        let Ok(found) = namespace.find(address.key.borrow()).await else {
             return make().await;
         };
         if let Some(value) = self.read(address.key.borrow(), found) {
@@ -102,8 +102,8 @@ impl<T, C: Codec<T>> Values<T, C> {
 
     /// Takes the value from another's call, or begins one.
     async fn value_or_lead(&self, address: &Address, came: Instant) -> Result<T, ValueLeader> {
-        let space = &*self.space;
-        let (flights, key) = (&space.cache.value_flights, &address.key);
+        let namespace = &*self.namespace;
+        let (flights, key) = (&namespace.cache.value_flights, &address.key);
         let mut caller = Caller {
             values: self,
             address,
@@ -113,14 +113,14 @@ impl<T, C: Codec<T>> Values<T, C> {
             Shared::Answer(value) => Ok(value),
             Shared::Lead(leader) => self.look_again(leader, address),
             // A flight all the same: what is set meanwhile overtakes it.
-            Shared::Alone => Err(flights.lead(key, space.now(), || space.position())),
+            Shared::Alone => Err(flights.lead(key, namespace.now(), || namespace.position())),
         }
     }
 
     /// Looks a value up as the one who is to make it: another call may have ended since.
     fn look_again(&self, leader: ValueLeader, address: &Address) -> Result<T, ValueLeader> {
         let key = address.key.borrow();
-        let Some(stored) = self.space.find_at_once(key) else {
+        let Some(stored) = self.namespace.find_at_once(key) else {
             return Err(leader);
         };
         match self.decode(key, &stored) {
@@ -135,7 +135,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// Gives what was made to those who wait, and to the store.
     fn publish(&self, leader: ValueLeader, address: Address, value: &T, came: Instant) {
         let position = match mutant::is(Mutant::PositionAtCommit) {
-            true => self.space.position(),
+            true => self.namespace.position(),
             false => leader.position(),
         };
         let Ok(stored) = self.make(&address, value, position) else {
@@ -145,14 +145,14 @@ impl<T, C: Codec<T>> Values<T, C> {
         let stored = Arc::new(stored);
         leader.publish(stored.clone());
         if self.check(&stored).is_ok() {
-            self.space.record(leader, address.key, &stored, came);
+            self.namespace.record(leader, address.key, &stored, came);
         }
     }
 }
 
 impl<T, C: Codec<T>> Caller<'_, T, C> {
     fn may_share(&self, flight: &ValueFlight, subject: SubjectRef<'_>) -> bool {
-        let cache = &self.values.space.cache;
+        let cache = &self.values.namespace.cache;
         cache.may_share(flight.position, flight.began, subject, self.came)
     }
 }
@@ -162,11 +162,11 @@ impl<T, C: Codec<T>> Sharer<Arc<StoredValue>> for Caller<'_, T, C> {
     type Waiting = ();
 
     fn now(&self) -> Instant {
-        self.values.space.now()
+        self.values.namespace.now()
     }
 
     fn position(&self) -> Position {
-        self.values.space.position()
+        self.values.namespace.position()
     }
 
     /// Judges a call under way as a stored value is judged, by the tags that are known.
@@ -181,7 +181,7 @@ impl<T, C: Codec<T>> Sharer<Arc<StoredValue>> for Caller<'_, T, C> {
     }
 
     fn wait(&mut self) {
-        self.values.space.counts.add(ValueEvent::Collapsed, 1);
+        self.values.namespace.counts.add(ValueEvent::Collapsed, 1);
     }
 
     fn take(&self, flight: &ValueFlight, stored: Arc<StoredValue>) -> Taken<T> {

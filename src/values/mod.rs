@@ -18,10 +18,10 @@ use crate::telemetry::{ValueEvent, ValueStats};
 mod codec;
 mod counters;
 mod fill;
+mod namespace;
 mod options;
-mod space;
 
-use space::{Address, Space, TURN};
+use namespace::{Address, TURN, ValueNamespace};
 
 pub use codec::{Codec, Json};
 pub use counters::Counters;
@@ -109,7 +109,7 @@ const MOST_TAGS: usize = 256;
 /// ```
 #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
 pub struct Values<T, C = Json> {
-    space: Arc<Space>,
+    namespace: Arc<ValueNamespace>,
     ttl: Duration,
     max_bytes: usize,
     max_wait: Duration,
@@ -125,7 +125,7 @@ type TagsOf<T> = Arc<dyn Fn(&T) -> Vec<Box<str>> + Send + Sync>;
 impl<T> Values<T> {
     pub(crate) fn new(cache: Arc<CacheState>, namespace: &str) -> Self {
         Self {
-            space: Arc::new(Space::new(cache, namespace)),
+            namespace: Arc::new(ValueNamespace::new(cache, namespace)),
             ttl: TTL,
             max_bytes: MAX_BODY,
             max_wait: MAX_WAIT,
@@ -146,13 +146,13 @@ impl<T, C> Values<T, C> {
     ///
     /// Fails where other nodes share the store, and it could not be asked what they have invalidated.
     pub async fn position(&self) -> Result<Position, Error> {
-        self.space.latest_position().await
+        self.namespace.latest_position().await
     }
 
     /// Returns what became of this namespace's values.
     #[must_use]
     pub fn stats(&self) -> ValueStats {
-        self.space.stats()
+        self.namespace.stats()
     }
 }
 
@@ -164,11 +164,11 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// Fails where the store did. A caller that can do without the value takes that for `None`;
     /// [`get_or_insert_with`](Self::get_or_insert_with) does.
     pub async fn get(&self, key: &str) -> Result<Option<T>, Error> {
-        if self.space.cache.is_bypassed() {
+        if self.namespace.cache.is_bypassed() {
             return Ok(None);
         }
-        let key = self.space.key(key);
-        let found = self.space.find(key.borrow()).await?;
+        let key = self.namespace.key(key);
+        let found = self.namespace.find(key.borrow()).await?;
         Ok(self.read(key.borrow(), found))
     }
 
@@ -182,14 +182,14 @@ impl<T, C: Codec<T>> Values<T, C> {
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Vec<Option<T>>, Error> {
-        let keys = keys.into_iter().map(|key| self.space.key(key.as_ref()));
+        let keys = keys.into_iter().map(|key| self.namespace.key(key.as_ref()));
         let keys: Vec<Key> = keys.collect();
-        if self.space.cache.is_bypassed() {
+        if self.namespace.cache.is_bypassed() {
             return Ok(keys.iter().map(|_| None).collect());
         }
         let mut values = Vec::with_capacity(keys.len());
         for turn in keys.chunks(TURN) {
-            let found = self.space.find_many(turn).await?;
+            let found = self.namespace.find_many(turn).await?;
             let read = |(key, found): (&Key, _)| self.read(key.borrow(), found);
             values.extend(turn.iter().zip(found).map(read));
         }
@@ -236,14 +236,14 @@ impl<T, C: Codec<T>> Values<T, C> {
         };
         let mut storable = Vec::new();
         for (key, value) in entries {
-            let address = self.space.address(key.as_ref(), &self.tags);
+            let address = self.namespace.address(key.as_ref(), &self.tags);
             let value = self.make(&address, value.borrow(), position)?;
             self.check(&value)?;
-            if self.space.may_store(&value, self.space.now()) {
+            if self.namespace.may_store(&value, self.namespace.now()) {
                 storable.push((address.key, value));
             }
         }
-        self.space.put(storable).await
+        self.namespace.put(storable).await
     }
 
     /// Has a value used no more: neither what is stored, nor what calls of
@@ -268,7 +268,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     ) -> Result<(), Error> {
         let keys: Vec<_> = keys.into_iter().collect();
         let keys: Vec<_> = keys.iter().map(AsRef::as_ref).collect();
-        self.space.remove(&keys).await
+        self.namespace.remove(&keys).await
     }
 
     /// Has all values of this namespace used no more whose keys match a pattern, such as
@@ -305,16 +305,16 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// # }
     /// ```
     pub async fn remove_matching(&self, pattern: &str) -> Result<(), Error> {
-        self.space.remove_matching(pattern).await
+        self.namespace.remove_matching(pattern).await
     }
 
     /// Makes a value to be stored.
     fn make(&self, address: &Address, value: &T, position: Position) -> Result<StoredValue, Error> {
         let bytes = self.codec.encode(value).map_err(|error| {
-            self.space.counts.add(ValueEvent::Refused, 1);
+            self.namespace.counts.add(ValueEvent::Refused, 1);
             Error::value("the value could not be encoded").with_source(error)
         })?;
-        let now = self.space.now();
+        let now = self.namespace.now();
         let made = |subject: &Subject| {
             StoredValue::new(&bytes, subject, now, Duration::ZERO, self.ttl, position)
         };
@@ -339,7 +339,7 @@ impl<T, C: Codec<T>> Values<T, C> {
         } else {
             return Ok(());
         };
-        self.space.counts.add(ValueEvent::Refused, 1);
+        self.namespace.counts.add(ValueEvent::Refused, 1);
         Err(Error::value(refusal))
     }
 
@@ -350,15 +350,15 @@ impl<T, C: Codec<T>> Values<T, C> {
             Some(_) => ValueEvent::Hit,
             None => ValueEvent::Miss,
         };
-        self.space.counts.add(event, 1);
+        self.namespace.counts.add(event, 1);
         value
     }
 
     fn decode(&self, key: KeyRef<'_>, stored: &StoredValue) -> Option<T> {
         let decoded = self.codec.decode(&stored.bytes());
         if let Err(error) = &decoded {
-            tracing::debug!(namespace = %self.space.name, %error, "a value could not be read");
-            self.space.discard(key);
+            tracing::debug!(namespace = %self.namespace.name, %error, "a value could not be read");
+            self.namespace.discard(key);
         }
         decoded.ok()
     }
@@ -368,7 +368,7 @@ impl<T, C: Codec<T>> Values<T, C> {
 impl<T, C> Clone for Values<T, C> {
     fn clone(&self) -> Self {
         Self {
-            space: self.space.clone(),
+            namespace: self.namespace.clone(),
             ttl: self.ttl,
             max_bytes: self.max_bytes,
             max_wait: self.max_wait,
@@ -384,7 +384,7 @@ impl<T, C> Clone for Values<T, C> {
 impl<T, C> fmt::Debug for Values<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Values")
-            .field("namespace", &self.space.name)
+            .field("namespace", &self.namespace.name)
             .field("ttl", &self.ttl)
             .field("tags", &self.tags)
             .finish_non_exhaustive()

@@ -119,7 +119,7 @@ impl<T, C> Values<T, C> {
     #[must_use]
     pub fn codec<D: Codec<T>>(&self, codec: D) -> Values<T, D> {
         Values {
-            space: self.space.clone(),
+            namespace: self.namespace.clone(),
             ttl: self.ttl,
             max_bytes: self.max_bytes,
             max_wait: self.max_wait,

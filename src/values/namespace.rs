@@ -23,11 +23,11 @@ const COUNTER: &str = "counter";
 
 /// One namespace of a cache.
 #[derive(Debug)]
-pub(super) struct Space {
+pub(super) struct ValueNamespace {
     pub(super) cache: Arc<CacheState>,
     pub(super) name: Box<str>,
     pub(super) counts: Arc<ValueCounts>,
-    namespace: Namespace,
+    name_in_patterns: Namespace,
 }
 
 /// What a value is stored under, and what it is invalidated by.
@@ -37,11 +37,11 @@ pub(super) struct Address {
     pub(super) subject: Subject,
 }
 
-impl Space {
+impl ValueNamespace {
     pub(super) fn new(cache: Arc<CacheState>, name: &str) -> Self {
         Self {
             counts: cache.value_counts.counts(name),
-            namespace: Namespace::new(name),
+            name_in_patterns: Namespace::new(name),
             name: name.into(),
             cache,
         }
@@ -50,7 +50,7 @@ impl Space {
     pub(super) fn address(&self, key: &str, tags: &[Box<str>]) -> Address {
         Address {
             key: self.key(key),
-            subject: Subject::of_value(&self.namespace, key, tags),
+            subject: Subject::of_value(&self.name_in_patterns, key, tags),
         }
     }
 
@@ -217,7 +217,7 @@ impl Space {
     pub(super) async fn remove(&self, keys: &[&str]) -> Result<(), Error> {
         let invalidations: Vec<_> = keys
             .iter()
-            .map(|key| Invalidation::value(&self.namespace, key))
+            .map(|key| Invalidation::value(&self.name_in_patterns, key))
             .collect();
         self.invalidate(&invalidations).await?;
         let keys: Vec<_> = keys.iter().map(|key| self.key(key)).collect();
@@ -228,7 +228,7 @@ impl Space {
     }
 
     pub(super) async fn remove_matching(&self, pattern: &str) -> Result<(), Error> {
-        let invalidation = Invalidation::values(&self.namespace, pattern)?;
+        let invalidation = Invalidation::values(&self.name_in_patterns, pattern)?;
         self.invalidate(&[invalidation]).await
     }
 
