@@ -1,4 +1,4 @@
-//! Answers: JSON, errors among them.
+//! Responses in JSON, including errors.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind};
 
-/// An answer in JSON.
+/// A response in JSON.
 pub(super) struct JsonResponse(pub(super) Value);
 
-/// An answer that says what was wrong, and what to change.
+/// An error response, which says what was wrong and what to change.
 #[derive(Debug)]
 pub(super) struct ErrorResponse {
     status: StatusCode,
@@ -76,8 +76,8 @@ pub(super) async fn nothing_here(uri: Uri) -> ErrorResponse {
     ErrorResponse::new(
         StatusCode::NOT_FOUND,
         format!(
-            "there is nothing at {}; there are /health, /stats, /metrics, /entries, /explain, \
-             /purge and /bypass, and a page at /",
+            "there is nothing at {}; use /health, /stats, /metrics, /entries, /explain, \
+             /purge or /bypass, or the page at /",
             uri.path()
         ),
     )

@@ -12,7 +12,7 @@ use crate::pattern::Pattern;
 /// The most entries on a page.
 const LARGEST_PAGE: usize = 200;
 
-/// The most that are skipped: whoever comes that far is better served by a narrower question.
+/// The largest offset: at that point a narrower query serves better.
 const FURTHEST: usize = 10_000;
 
 const STATES: [(&str, EntryState); 3] = [
@@ -37,7 +37,7 @@ pub(super) async fn list(State(shared): Admitted, RawQuery(query): RawQuery) -> 
         None => json!({
             "entries": [],
             "listable": false,
-            "note": "this store cannot list what it holds; /explain tells of one URL",
+            "note": "this store cannot list its entries; use /explain for a single URL",
         }),
     }))
 }
@@ -78,7 +78,7 @@ fn bounded(
     let expected = format!("a number up to {most}");
     match fields.parsed::<usize>(name, &expected)? {
         Some(number) if number > most => Err(ErrorResponse::bad_request(format!(
-            "`{name}` is {number}: expected {expected}; narrow the question with path, pattern, \
+            "`{name}` is {number}: expected {expected}; narrow the query with path, pattern, \
              tag, status or state"
         ))),
         number => Ok(number),

@@ -17,7 +17,7 @@ pub(super) async fn explain(State(shared): Admitted, RawQuery(query): RawQuery) 
     Ok(JsonResponse(json(&request, &explanation)))
 }
 
-/// Makes the request that is asked about.
+/// Builds the request to explain.
 fn read(mut fields: Fields) -> Result<Request<()>, ErrorResponse> {
     let url = fields.text("url")?.ok_or_else(|| {
         ErrorResponse::bad_request("`url` is missing; ask for example /explain?url=/products/7")
@@ -50,8 +50,8 @@ fn parse_field(field: &str) -> Result<(HeaderName, HeaderValue), ErrorResponse> 
     })
 }
 
-/// Sets the target as a server has it: over HTTP/2 it names scheme and authority, over HTTP/1.1 the
-/// authority is told in `Host` (RFC 9112 §3.2). A key goes by what is there.
+/// Sets the target as a server receives it: over HTTP/2 it names scheme and authority, over HTTP/1.1 the
+/// authority is in `Host` (RFC 9112 §3.2). The key depends on which of them are present.
 fn set_target(request: &mut Request<()>, uri: Uri, http2: bool) -> Result<(), ErrorResponse> {
     let expected = "`url`: expected a path such as /products/7, or http://host/products/7";
     if uri.authority().is_some() && uri.scheme().is_none() {

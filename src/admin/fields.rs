@@ -1,4 +1,4 @@
-//! The parameters of a request, whichever way they come.
+//! The parameters of a request, from its query and its body.
 
 use std::str::FromStr;
 
@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use super::answer::ErrorResponse;
 
-/// Names and values from the query and, where there is one, from the body.
+/// Names and values from the query and from the body, if there is one.
 ///
-/// Each is taken out once by its name; [`finish`](Self::finish) refuses what is left.
+/// Each is taken once by its name; [`finish`](Self::finish) rejects those that are left.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     fields: Vec<(String, String)>,
     taken: Vec<&'static str>,
 }
 
-/// The most bytes of a body: all that there is to say fits into a few hundred.
+/// The most bytes of a body: any valid one fits into a few hundred.
 const LONGEST_BODY: usize = 16 << 10;
 
 impl Fields {
@@ -30,7 +30,7 @@ impl Fields {
         }
     }
 
-    /// Takes query and body together.
+    /// Reads the query and the body together.
     pub(super) async fn of_request(request: Request) -> Result<Self, ErrorResponse> {
         let (parts, body) = request.into_parts();
         let mut fields = Self::of_query(parts.uri.query());
@@ -44,7 +44,7 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Takes what may be given several times.
+    /// Takes a parameter that may be given several times.
     pub(super) fn all(&mut self, name: &'static str) -> Vec<String> {
         self.taken.push(name);
         self.fields
@@ -53,7 +53,7 @@ impl Fields {
             .collect()
     }
 
-    /// Takes what may be given once.
+    /// Takes a parameter that may be given once.
     pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
         let mut values = self.all(name);
         match values.len() {
@@ -64,7 +64,7 @@ impl Fields {
         }
     }
 
-    /// Takes what is asked for with an empty value as if it were not asked for: forms send those.
+    /// Takes a parameter, treating an empty value as absent, because forms send empty ones.
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
         Ok(self.one(name)?.filter(|value| !value.is_empty()))
     }
@@ -82,7 +82,7 @@ impl Fields {
         self.text(name)?.map(parse).transpose()
     }
 
-    /// Takes a choice among names.
+    /// Takes a parameter whose value is one of a few names.
     pub(super) fn choice<T: Copy>(
         &mut self,
         name: &'static str,
@@ -103,7 +103,7 @@ impl Fields {
         }
     }
 
-    /// Takes a yes or no; the name alone is a yes.
+    /// Takes a flag; the name alone means true.
     pub(super) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, ErrorResponse> {
         match self.one(name)?.as_deref() {
             None => Ok(None),
@@ -115,12 +115,12 @@ impl Fields {
         }
     }
 
-    /// Refuses whatever has not been taken: a misspelt `dry_run` must not purge.
+    /// Rejects parameters that were not taken: a misspelt `dry_run` must not purge.
     pub(super) fn finish(self) -> Result<(), ErrorResponse> {
         match self.fields.first() {
             None => Ok(()),
             Some((name, _)) => Err(ErrorResponse::bad_request(format!(
-                "there is no parameter {name:?} here; there are {}",
+                "there is no parameter {name:?} here; use {}",
                 self.taken.join(", ")
             ))),
         }
@@ -131,7 +131,9 @@ async fn read(body: Body) -> Result<axum::body::Bytes, ErrorResponse> {
     to_bytes(body, LONGEST_BODY).await.map_err(|_| {
         ErrorResponse::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body could not be read to its end; it may have {LONGEST_BODY} bytes"),
+            format!(
+                "the body could not be read to its end; it may have at most {LONGEST_BODY} bytes"
+            ),
         )
     })
 }
@@ -153,7 +155,7 @@ fn format(headers: &HeaderMap) -> Result<BodyFormat, ErrorResponse> {
         _ => Err(ErrorResponse::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             format!(
-                "a body of {media_type:?} is not understood; send application/json, \
+                "a body of type {media_type:?} is not supported; send application/json, \
                  application/x-www-form-urlencoded, or parameters in the query"
             ),
         )),
@@ -192,7 +194,7 @@ fn scalar(name: &str, value: Value) -> Result<String, ErrorResponse> {
         Value::String(text) => Ok(text),
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
         _ => Err(ErrorResponse::bad_request(format!(
-            "{name:?} is neither text, number, true nor false"
+            "{name:?} is neither a string, a number, true nor false"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /purge` and `POST /bypass`: what changes something.
+//! `POST /purge` and `POST /bypass`: the requests that change something.
 
 use axum::extract::{Request, State};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub(super) async fn purge(State(shared): Admitted, request: Request) -> JsonResu
             "dry_run": true,
             "target": target,
             "would_evict": would.as_ref().map(json),
-            "note": would.is_none().then_some("this store cannot list what it holds"),
+            "note": would.is_none().then_some("this store cannot list its entries"),
         })));
     }
     shared.handle.invalidate(what).await?;
@@ -64,7 +64,7 @@ impl Purge {
         let mut named = [url, pattern, tag, all].into_iter().flatten();
         let (Some(what), None) = (named.next(), named.next()) else {
             return Err(ErrorResponse::bad_request(
-                "say what to purge with one of url, pattern, tag and all, such as \
+                "say what to purge with one of url, pattern, tag and all, for example \
                  pattern=/products/**",
             ));
         };
