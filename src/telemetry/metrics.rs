@@ -1,5 +1,5 @@
-//! The metrics: what each is called, and where its values come from. What OpenTelemetry is given and
-//! what Prometheus scrapes are made of this one list.
+//! The metrics: their names, and where their values come from. Both OpenTelemetry and Prometheus are
+//! served from this one list.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::invalidate::InvalidationKind;
 use crate::status::{Miss, Outcome};
 use crate::store::{StoreHealth, StoreState, Usage};
 
-/// What the values are read from.
+/// A reading of a cache, from which the values of all metrics are taken.
 #[derive(Debug)]
 pub(crate) struct MetricsReading<'a> {
     pub(crate) stats: &'a Stats,
@@ -21,9 +21,9 @@ pub(crate) struct MetricsReading<'a> {
     pub(crate) bypassed: bool,
 }
 
-/// What metrics are read from: a cache, for as long as it is there.
+/// A source of readings: a cache, while it exists.
 pub(crate) trait MetricsSource: Send + Sync + 'static {
-    /// Shows how things stand.
+    /// Passes a reading to `see`.
     #[cfg_attr(
         not(feature = "otel"),
         expect(dead_code, reason = "nobody collects what nobody exports")
@@ -34,7 +34,7 @@ pub(crate) trait MetricsSource: Send + Sync + 'static {
 /// One metric.
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
-    /// As in UCUM, annotations in braces.
+    /// The unit as in UCUM, with annotations in braces.
     pub(crate) unit: &'static str,
     pub(crate) help: &'static str,
     pub(crate) instrument: Instrument,
@@ -43,14 +43,14 @@ pub(crate) struct Metric {
 pub(crate) enum Instrument {
     Counter(fn(&MetricsReading<'_>, See<'_, u64>)),
     Gauge(fn(&MetricsReading<'_>, See<'_, f64>)),
-    /// The places of its histograms among all.
+    /// The indices of its histograms in [`SERIES`](super::latency::SERIES).
     Histogram(Range<usize>),
 }
 
 /// The attributes of one value.
 pub(crate) type Attributes<'a> = [(&'static str, &'a str)];
 
-/// Is shown each value of a metric.
+/// A callback that receives each value of a metric.
 pub(crate) type See<'a, T> = &'a mut dyn FnMut(&Attributes<'_>, T);
 
 const fn metric(
@@ -73,7 +73,7 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.requests",
         "{request}",
-        "Requests, by what became of them.",
+        "Requests, by outcome.",
         Counter(requests),
     ),
     metric(
@@ -85,19 +85,19 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.miss.duration",
         "s",
-        "Time to answer a read for which the store was not enough.",
+        "Time to answer a read that the store could not answer alone.",
         Histogram(1..6),
     ),
     metric(
         "http.cache.lookup.duration",
         "s",
-        "Time to find that the store has no answer.",
+        "Time of a lookup that found nothing to answer with.",
         Histogram(6..7),
     ),
     metric(
         "http.cache.origin.duration",
         "s",
-        "Time a handler takes to the head of its response.",
+        "Time from a handler's call to the head of its response.",
         Histogram(7..8),
     ),
     metric(
@@ -109,13 +109,13 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.collapsed",
         "{request}",
-        "Times a request waited for another one's handler call.",
+        "Times a request waited for another request's handler call.",
         Counter(|reading, see| events(reading, Event::Collapsed, see)),
     ),
     metric(
         "http.cache.waiting",
         "{request}",
-        "Requests that wait for another one's handler call now.",
+        "Requests currently waiting for another request's handler call.",
         Gauge(|reading, see| see(&[], reading.stats.waiting() as f64)),
     ),
     metric(
@@ -127,7 +127,7 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.not_stored",
         "{response}",
-        "Responses to reads that were not stored, by the reason.",
+        "Responses to reads that were not stored, by reason.",
         Counter(|reading, see| {
             for (reason, count) in reading.stats.refusals.iter() {
                 see(&[("cache.reason", reason)], count);
@@ -137,7 +137,7 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.refreshes",
         "{refresh}",
-        "Refreshes begun behind a response that was served at once.",
+        "Background refreshes begun after a response was served at once.",
         Counter(|reading, see| events(reading, Event::Refreshed, see)),
     ),
     metric(
@@ -149,7 +149,7 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.invalidated",
         "{entry}",
-        "Times a stored response was found to be invalidated.",
+        "Times a stored response was found invalidated.",
         Counter(|reading, see| {
             see(&[("cache.found_by", "lookup")], found_invalidated(reading));
             see(
@@ -161,7 +161,7 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.evictions",
         "{entry}",
-        "Entries the store gave up.",
+        "Entries that the store evicted or dropped.",
         Counter(|reading, see| {
             let usage = &reading.usage;
             see(&[("cache.cause", "capacity")], usage.evictions);
@@ -172,19 +172,19 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.entries",
         "{entry}",
-        "Entries stored now.",
+        "Entries currently stored.",
         Gauge(|reading, see| see(&[], reading.usage.entries as f64)),
     ),
     metric(
         "http.cache.size",
         "By",
-        "Bytes they take, keys and overhead included.",
+        "Bytes that the entries take, keys and overhead included.",
         Gauge(|reading, see| see(&[], reading.usage.bytes as f64)),
     ),
     metric(
         "http.cache.capacity",
         "By",
-        "The most bytes the store will take; 0 where it has no such bound of its own.",
+        "The most bytes that the entries may take; 0 if the store has no bound of its own.",
         Gauge(|reading, see| see(&[], reading.usage.capacity as f64)),
     ),
     metric(
@@ -207,7 +207,7 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.store.duration",
         "s",
-        "Time the store took for an answer that had to be waited for.",
+        "Time of store operations that had to be waited for.",
         Histogram(9..12),
     ),
     metric(
@@ -224,19 +224,19 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.store.breaker_open",
         "",
-        "1 while the store is left alone because it failed too often, else 0.",
+        "1 while the store is not used because it failed too often, else 0.",
         Gauge(|reading, see| see(&[], flag(reading.health.breaker_open))),
     ),
     metric(
         "http.cache.store.epoch_changes",
         "{change}",
-        "Times the store's log of invalidations was found to be another one, and all before it was given up.",
+        "Times the store's log of invalidations was found replaced, which invalidated everything stored before.",
         Counter(|reading, see| see(&[], reading.health.epoch_changes)),
     ),
     metric(
         "http.cache.store.staleness_bound",
         "s",
-        "For how long after an acknowledged write an older response may be served now.",
+        "Seconds after an acknowledged write during which an older response may currently be served.",
         Gauge(|reading, see| see(&[], reading.health.staleness_bound.as_secs_f64())),
     ),
     metric(
@@ -273,8 +273,8 @@ fn requests(reading: &MetricsReading<'_>, see: See<'_, u64>) {
     }
 }
 
-/// Whether an outcome is shown before it has come about: the rate of what was not there a moment ago
-/// is none.
+/// Returns whether an outcome is shown before it has first occurred: a series that has just appeared
+/// has no rate yet.
 fn is_shown_from_the_start(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Hit | Outcome::Miss { why: Miss::Uri, .. })
 }
@@ -300,7 +300,7 @@ fn invalidations(reading: &MetricsReading<'_>, see: See<'_, u64>) {
     }
 }
 
-/// Returns how often a lookup found what was invalidated, whatever became of the request.
+/// Returns how often a lookup found an invalidated response, whatever the outcome of the request.
 fn found_invalidated(reading: &MetricsReading<'_>) -> u64 {
     let invalidated = |outcome: &Outcome| outcome.reason() == Some("invalidated");
     outcomes()

@@ -1,4 +1,4 @@
-//! Stands in for OpenTelemetry where that is left out.
+//! Stands in for OpenTelemetry when the feature is off.
 
 use super::metrics::MetricsSource;
 use super::stats::Stats;

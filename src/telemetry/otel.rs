@@ -1,7 +1,7 @@
 //! The metrics through OpenTelemetry.
 //!
-//! What is counted anyway is read when somebody collects, and costs a request nothing. Durations are
-//! recorded as they come, if anybody listens.
+//! Counters are kept in any case; they are read on collection and cost a request nothing more.
+//! Durations are recorded as they occur, if a reader listens.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::latency::{BOUNDS, SERIES};
 use super::metrics::{Attributes, Instrument, METRICS, Metric, MetricsSource};
 use super::stats::{Listener, Stats};
 
-/// Where metrics go: to the meter that was given, or to one of the global provider.
+/// The meter that receives the metrics: the given one, or one of the global provider.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OtelMeter(Option<Meter>);
 
@@ -24,7 +24,7 @@ impl From<Meter> for OtelMeter {
 }
 
 impl OtelMeter {
-    /// Makes the instruments, which read from `source` whenever they are collected.
+    /// Makes the instruments, which read from `source` on every collection.
     pub(crate) fn attach(&self, cache: &str, stats: &Stats, source: impl MetricsSource) {
         let global = || {
             let scope = InstrumentationScope::builder("tower-response-cache")
@@ -38,7 +38,7 @@ impl OtelMeter {
         for metric in &METRICS {
             observe(&meter, metric, &source);
         }
-        // Without a reader nobody keeps what is to be called when one collects.
+        // Without a reader the provider drops the callbacks, and with them their sources.
         if Arc::strong_count(&source) > 1 {
             stats.durations.attach(histograms(&meter));
             stats.listen(Listener::OpenTelemetry, true);
@@ -46,7 +46,7 @@ impl OtelMeter {
     }
 }
 
-/// Makes the instrument of a metric that is read when it is collected.
+/// Makes the instrument of a metric that is read on collection.
 fn observe(meter: &Meter, metric: &'static Metric, source: &Arc<dyn MetricsSource>) {
     let source = source.clone();
     match &metric.instrument {

@@ -1,8 +1,8 @@
 //! The metrics as text, for Prometheus to scrape
 //! ([exposition format](https://prometheus.io/docs/instrumenting/exposition_formats/)).
 //!
-//! Names are those that an OpenTelemetry exporter makes of ours: dots become underscores, units in
-//! words and `_total` are put behind.
+//! Names are those that an OpenTelemetry exporter makes from ours: dots become underscores, and units
+//! in words and `_total` are appended.
 
 use std::fmt::{self, Write};
 
@@ -42,7 +42,7 @@ fn write_metric(text: &mut String, metric: &Metric, reading: &MetricsReading<'_>
     }
 }
 
-/// Returns a metric's name as Prometheus has it.
+/// Returns a metric's name for Prometheus.
 pub(crate) fn name(metric: &Metric) -> String {
     let mut name = metric.name.replace('.', "_");
     name.push_str(match metric.unit {
