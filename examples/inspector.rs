@@ -1,15 +1,16 @@
-//! The inspector over a shop that is being visited: what a cache looks like at work.
+//! The inspector of a shop with visitors, to see a cache at work.
 //!
 //! ```text
 //! cargo run --release --example inspector
 //! ```
 //!
-//! Then open the address it prints. The handlers pretend to ask a database; the visitors are part of
-//! the program and come over real sockets: some read, a few write, some ask for what is never cached.
+//! Then open the address it prints. The handlers pretend to query a database. The visitors are part of
+//! the program and use real sockets: most read, a few write, and some request pages that are never
+//! cached.
 //!
-//! - `--listen ADDR` and `--admin ADDR` take other addresses than 127.0.0.1:3000 and 127.0.0.1:9901.
-//! - `--admin-token TOKEN` asks for a token; without, whoever is on this machine has access.
-//! - `--visitors N` takes another number of visitors than 8; with 0 the shop is left to you.
+//! - `--listen ADDR` and `--admin ADDR` use other addresses than 127.0.0.1:3000 and 127.0.0.1:9901.
+//! - `--admin-token TOKEN` requires a token; without it, everyone on this machine has access.
+//! - `--visitors N` sets the number of visitors, 8 by default; with 0 the shop is all yours.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -41,10 +42,10 @@ struct Args {
     /// The address of the inspector.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
-    /// The token that the inspector asks for.
+    /// The token that the inspector requires.
     #[arg(long, value_name = "TOKEN")]
     admin_token: Option<String>,
-    /// How many visitors the shop has.
+    /// The number of visitors.
     #[arg(long, value_name = "N", default_value_t = 8)]
     visitors: u64,
 }
@@ -130,7 +131,7 @@ async fn search() -> impl IntoResponse {
     response
 }
 
-/// Fresh for two seconds, and confirmed by its entity tag after that.
+/// Returns the stock of a product, fresh for two seconds and then confirmed by its entity tag.
 async fn stock(Path(id): Path<u32>, headers: axum::http::HeaderMap) -> impl IntoResponse {
     sleep(Duration::from_millis(5)).await;
     let tag = format!("\"{id}\"");
@@ -155,7 +156,7 @@ async fn image(Path(name): Path<String>) -> impl IntoResponse {
 
 // ------------------------------------------------------------------------------- its visitors ---
 
-/// Asks for one thing after the other, for as long as the program runs.
+/// Sends one request after the other, for as long as the program runs.
 async fn visit(shop: SocketAddr, mut chance: Rng) {
     let client: Client<HttpConnector, Empty<Bytes>> =
         Client::builder(TokioExecutor::new()).build_http();
@@ -168,7 +169,7 @@ async fn visit(shop: SocketAddr, mut chance: Rng) {
         if let Ok(request) = request
             && let Ok(response) = client.request(request).await
         {
-            // A visitor who hangs up in the middle is a visitor, too.
+            // A response that breaks off does not stop the visitor.
             let _ = response.into_body().collect().await;
         }
         sleep(Duration::from_millis(5 + chance.u64(..30))).await;
@@ -193,7 +194,7 @@ fn next(chance: &mut Rng) -> (Method, String) {
     (Method::GET, path)
 }
 
-/// A number below the bound, the low ones far more often.
+/// Returns a number below the bound; low ones are far more frequent.
 fn popular(chance: &mut Rng, bound: u64) -> u64 {
     let mut draw = || chance.u64(..bound);
     draw() * draw() / bound * draw() / bound

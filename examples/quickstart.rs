@@ -7,7 +7,7 @@
 //! Every read takes 300 ms, as if from a slow database. Read something twice and look at
 //! `X-Cache`; change a price and read again. The program prints the commands to try.
 //!
-//! - `--listen ADDR` takes another address than 127.0.0.1:3000.
+//! - `--listen ADDR` uses another address than 127.0.0.1:3000.
 //! - `REDIS_URL=redis://localhost` in the environment shares what is stored with other nodes.
 //! - `CACHE_BYPASS=true` in the environment switches the cache off, to compare.
 
@@ -41,7 +41,7 @@ use tower_response_cache::{
     CacheLayer, Evict, MemoryStore, Policy, RedisStore, Routes, Store, TieredStore,
 };
 
-/// How long the pretended database takes.
+/// The time that the pretended database takes.
 const DATABASE: Duration = Duration::from_millis(300);
 
 #[derive(Parser)]
@@ -64,13 +64,14 @@ async fn main() -> ExitCode {
 
 // ---------------------------------------------------------------------------------- the cache ---
 
-/// What is cached, for how long, and what a write makes old. This is all there is to it.
+/// Configures the cache: what is cached, for how long, and what a write makes stale. This is all it
+/// takes.
 fn cache(store: Arc<dyn Store>) -> Result<CacheLayer, tower_response_cache::Error> {
     CacheLayer::builder()
         .shared_store(store)
         .routes(
             Routes::new()
-                // One product and the list: a minute, or until a write evicts them.
+                // A product and the list are cached for a minute, or until a write evicts them.
                 .route("/products/{id}", Policy::ttl(Duration::from_secs(60)))
                 .route(
                     "/products",
@@ -78,10 +79,10 @@ fn cache(store: Arc<dyn Store>) -> Result<CacheLayer, tower_response_cache::Erro
                 )
                 // The lifetime may depend on the request.
                 .route("/search", Policy::ttl_with(search_ttl).tag("catalog"))
-                // A page about whoever asks. Requests with credentials are not answered from the
-                // cache by default anyway; this says so where one reads it.
+                // A page about the current user. By default the cache does not answer requests with
+                // credentials anyway; this says so explicitly.
                 .route("/me", Policy::bypass())
-                // A price that changed makes that product old, and every answer with the tag.
+                // A changed price makes that product stale, and every response with the tag.
                 .on_write(
                     "/products/{id}",
                     Evict::pattern("/products/{id}").and_tag("catalog"),
@@ -90,7 +91,7 @@ fn cache(store: Arc<dyn Store>) -> Result<CacheLayer, tower_response_cache::Erro
         .build()
 }
 
-/// Memory, over Redis where there is one for several nodes to share.
+/// Chooses the store: memory, over Redis if there is one for several nodes to share.
 fn store() -> Result<Arc<dyn Store>, tower_response_cache::Error> {
     let memory = MemoryStore::builder().max_bytes(64 * 1024 * 1024);
     Ok(match std::env::var("REDIS_URL") {
@@ -102,8 +103,8 @@ fn store() -> Result<Arc<dyn Store>, tower_response_cache::Error> {
     })
 }
 
-/// Short search words are what everybody types, so their results are kept longer. The search for
-/// nothing is not worth a place in the cache.
+/// Returns how long a search is cached. Everybody types short words, so their results are kept longer.
+/// An empty search is not cached.
 fn search_ttl(request: &Parts) -> Option<Duration> {
     let query = Query::<Search>::try_from_uri(&request.uri).ok()?;
     match query.q.chars().count() {
@@ -115,7 +116,7 @@ fn search_ttl(request: &Parts) -> Option<Duration> {
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let cache = cache(store()?)?;
-    // The switch for the day when someone suspects the cache. It can be turned while serving.
+    // The switch for the day when someone suspects the cache. It can also be used while serving.
     let bypass = bypass()?;
     cache.handle().set_bypass(bypass);
 
@@ -130,7 +131,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
         format!(
-            "cannot listen on {}: {error}; --listen 127.0.0.1:0 takes a free port",
+            "cannot listen on {}: {error}; --listen 127.0.0.1:0 uses a free port",
             args.listen
         )
     })?;
@@ -138,13 +139,13 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let (stop, last_call) = (stop_signal()?, stop_signal()?);
     tokio::select! {
         served = axum::serve(listener, app).with_graceful_shutdown(stop) => served?,
-        // Answers under way are finished, but nobody waits for a stream without an end.
+        // Responses under way are finished, but endless streams are not waited for.
         () = async { last_call.await; sleep(Duration::from_secs(2)).await } => {}
     }
     Ok(())
 }
 
-/// Whoever sets the switch wants it to count: a value that is not understood is an error.
+/// Reads `CACHE_BYPASS`. An unknown value is an error: whoever sets the switch wants it to work.
 fn bypass() -> Result<bool, String> {
     let value = std::env::var_os("CACHE_BYPASS").unwrap_or_default();
     match value.to_str() {
@@ -184,9 +185,9 @@ Try, in another terminal:
 
   curl -i '{base}/search?q=tea'      # kept for 60 s; longer words for 10 s
   curl -i {base}/me -H 'Authorization: Bearer ada'      # never shared
-  curl -N {base}/events              # a stream, passed on as it comes
+  curl -N {base}/events              # a stream, passed on as it arrives
 
-Stop with ctrl-c. CACHE_BYPASS=true cargo run --example quickstart shows life without the cache."
+Stop with ctrl-c. CACHE_BYPASS=true cargo run --example quickstart shows the shop without the cache."
     );
 }
 
@@ -197,7 +198,7 @@ struct Product {
     id: u32,
     name: &'static str,
     price: f64,
-    /// Counts the changes, to see at a glance whether an answer is old.
+    /// The number of changes, which shows at a glance whether a response is stale.
     version: u32,
 }
 
@@ -243,7 +244,7 @@ impl Shop {
     }
 }
 
-// The handlers know nothing of the cache.
+// The handlers know nothing about the cache.
 
 async fn list(State(shop): State<Shop>) -> Json<Vec<Product>> {
     Json(

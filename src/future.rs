@@ -19,8 +19,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time. A write that had reached the handler is taken for one that
-    /// succeeded. A read that others wait for, or that can be stored, goes on in the background
+    /// It may be dropped at any time. A write that had reached the inner service counts as one that
+    /// succeeded. A read that others wait for, or that can be stored, continues in the background
     /// unless [`Policy::stop_when_abandoned`](crate::Policy::stop_when_abandoned) is set.
     pub struct ResponseFuture<F, B, E> {
         #[pin]

@@ -9,7 +9,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     text
 }
 
-/// Writes two digits for each byte behind what is there.
+/// Appends two digits for each byte to the text.
 pub(crate) fn push_hexadecimal(text: &mut String, bytes: &[u8]) {
     text.extend(bytes.iter().flat_map(|byte| {
         let digit = |of: u8| char::from(DIGITS[usize::from(of)]);

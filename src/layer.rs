@@ -22,7 +22,7 @@ use crate::service::Cache;
 use crate::state::CacheState;
 use crate::status::{CacheStatusWriter, StatusHeaders};
 use crate::store::{MemoryStore, Store};
-use crate::telemetry::{Listener, Outlet, RouteId, Stats};
+use crate::telemetry::{Listener, OtelMeter, RouteId, Stats};
 #[cfg(feature = "values")]
 use crate::telemetry::{ValueRegistry, ValueStats};
 #[cfg(feature = "values")]
@@ -81,7 +81,7 @@ impl<S> Layer<S> for CacheLayer {
     fn layer(&self, inner: S) -> Cache<S> {
         let mount = Mount {
             cache: self.cache.clone(),
-            // Shared by all services of the cache: axum has one made for each connection.
+            // Shared by all services of the cache: axum makes one for each connection.
             flights: self.cache.flights.clone(),
             route: self.route.clone(),
         };
@@ -105,10 +105,10 @@ pub struct CacheLayerBuilder {
     empty_body: Option<EmptyBody>,
     measure_latency: bool,
     hot_keys: Option<usize>,
-    outlet: Outlet,
+    meter: OtelMeter,
 }
 
-/// Bytes that all running fills together may hold, unless the builder is told otherwise.
+/// Bytes that all running fills together may hold by default.
 const COLLAPSE_BUDGET: usize = 64 << 20;
 
 impl Default for CacheLayerBuilder {
@@ -126,56 +126,56 @@ impl Default for CacheLayerBuilder {
             empty_body: None,
             measure_latency: false,
             hot_keys: None,
-            outlet: Outlet::default(),
+            meter: OtelMeter::default(),
         }
     }
 }
 
 impl CacheLayerBuilder {
-    /// Sets where responses are stored. By default a [`MemoryStore`] of its default size.
+    /// Sets the store for responses. The default is a [`MemoryStore`] of its default size.
     pub fn store(self, store: impl Store) -> Self {
         self.shared_store(Arc::new(store))
     }
 
-    /// Sets a store that something else holds as well.
+    /// Sets a store that the caller shares with others.
     pub fn shared_store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// Sets what is cached, and what writes evict. By default nothing is cached.
+    /// Sets the routes: what is cached, and what writes evict. By default nothing is cached.
     pub fn routes(mut self, routes: Routes) -> Self {
         self.routes = routes;
         self
     }
 
-    /// Sets the request fields that are part of every key when present. By default `Forwarded`,
+    /// Sets the request fields that are part of every key when present. The default is `Forwarded`,
     /// `X-Forwarded-Host` and `X-Forwarded-Proto`, from which handlers build links.
     ///
-    /// Remove one only where no handler looks at it, or where a trusted proxy overwrites it.
+    /// Remove one only if no handler reads it, or if a trusted proxy overwrites it.
     pub fn keyed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.fields.keyed = names.into_iter().collect();
         self.fields.chosen = true;
         self
     }
 
-    /// Sets the request fields whose presence makes a request bypass the cache. By default
+    /// Sets the request fields whose presence makes a request bypass the cache. The default is
     /// `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, `X-Original-URL` and
-    /// `X-Rewrite-URL`: frameworks take such a request for another one.
+    /// `X-Rewrite-URL`: frameworks treat such a request as a different one.
     pub fn bypassed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.fields.bypassed = names.into_iter().collect();
         self.fields.chosen = true;
         self
     }
 
-    /// Sets the response fields that are read in place of `Cache-Control`, the first one present
-    /// winning ([RFC 9213](https://www.rfc-editor.org/rfc/rfc9213)). By default `CDN-Cache-Control`.
+    /// Sets the response fields that are read in place of `Cache-Control`; the first one present
+    /// wins ([RFC 9213](https://www.rfc-editor.org/rfc/rfc9213)). The default is `CDN-Cache-Control`.
     pub fn targeted_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.targets = names.into_iter().collect();
         self
     }
 
-    /// Sets where the time is read. By default the system's clocks.
+    /// Sets the clock. The default reads the system's clocks.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -195,72 +195,72 @@ impl CacheLayerBuilder {
     }
 
     /// Sets whether replayed responses carry `Age`. By default they do, as
-    /// [RFC 9111 §5.1](https://www.rfc-editor.org/rfc/rfc9111#section-5.1) demands; without it
-    /// caches further on take a replay for a new response.
+    /// [RFC 9111 §5.1](https://www.rfc-editor.org/rfc/rfc9111#section-5.1) demands; without it,
+    /// downstream caches take a replay for a new response.
     pub fn age(mut self, on: bool) -> Self {
         self.status_headers.age = on;
         self
     }
 
-    /// Sets the name under which this cache reports in `Cache-Status`. By default
+    /// Sets the name under which this cache reports in `Cache-Status`. The default is
     /// `tower-response-cache`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Bounds how long a request waits for the store. By default 50 ms; then the request goes to
-    /// the handler. A memory store never takes any waiting.
+    /// Bounds how long a request waits for the store. The default is 50 ms; after that the request
+    /// goes to the inner service. Requests never wait for a memory store.
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
         self.store_deadline = deadline;
         self
     }
 
-    /// Bounds the bytes that all responses on their way into the store hold together. By default
-    /// 64 MiB; over it, responses are passed on and not stored.
+    /// Bounds the bytes that all responses on their way into the store hold together. The default is
+    /// 64 MiB; beyond that, responses are passed on and not stored.
     pub fn fill_budget(mut self, bytes: usize) -> Self {
         self.collapse_budget = bytes;
         self
     }
 
-    /// Says how an empty request body of the service's type is made.
+    /// Sets the function that makes an empty request body of the service's type.
     ///
-    /// When the handler answers a conditional or partial request about something that is not
-    /// stored, it has to be asked again, without conditions. That takes a new, empty body. Those of
-    /// axum, and of `http-body-util`'s `Empty`, `Full` and boxed bodies, are known; for another type
-    /// that is not given here, a few savings are left out that could need a second request: the
-    /// validators of other variants, and the completion of parts.
+    /// When the inner service answers a conditional or partial request about something that is not
+    /// stored, the cache has to send the request again without conditions, and needs a new, empty
+    /// body for it. It knows axum's bodies, and `http-body-util`'s `Empty`, `Full` and boxed bodies.
+    /// For any other type that is not given here, it leaves out the few optimisations that could
+    /// need a second request: sending the validators of other variants, and completing parts.
     pub fn empty_request_body<Q: 'static>(mut self, make: fn() -> Q) -> Self {
         self.empty_body = Some(EmptyBody::new(make));
         self
     }
 
     /// Sets whether durations are measured, for [`CacheHandle::prometheus`] to show. By default they
-    /// are not: a hit reads the clock once more for it.
+    /// are not, because a hit then reads the clock one more time.
     ///
-    /// [`CacheHandle::measure_latency`] changes it later.
+    /// [`CacheHandle::measure_latency`] changes this later.
     pub fn measure_latency(mut self, on: bool) -> Self {
         self.measure_latency = on;
         self
     }
 
-    /// Watches for the keys that are asked for most, to tell of so many, 256 at the most. By default
-    /// nobody does.
+    /// Watches for the most requested keys, and reports up to `most` of them, 256 at most. By
+    /// default they are not watched.
     ///
-    /// One request in 16 is looked at, so that a hit costs next to nothing more. It takes at most
+    /// One request in 16 is sampled, so a hit costs next to nothing more. Watching takes at most
     /// 400 kB of memory.
     pub fn hot_keys(mut self, most: usize) -> Self {
         self.hot_keys = Some(most);
         self
     }
 
-    /// Sets the meter that is given the [metrics](crate::metrics). By default one of the global
-    /// provider, which has to be set before the cache is built; it carries the cache's
-    /// [name](Self::name) as `cache.name`. One meter is for one cache.
+    /// Sets the meter that receives the [metrics](crate::metrics). The default is a meter of the
+    /// global provider, which has to be set before the cache is built; it carries the cache's
+    /// [name](Self::name) as `cache.name`. Use one meter per cache.
     #[cfg(feature = "otel")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
     pub fn meter(mut self, meter: opentelemetry::metrics::Meter) -> Self {
-        self.outlet = meter.into();
+        self.meter = meter.into();
         self
     }
 
@@ -268,14 +268,14 @@ impl CacheLayerBuilder {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Config`](crate::ErrorKind::Config) where a route, an eviction rule
+    /// Fails with [`ErrorKind::Config`](crate::ErrorKind::Config) if a route, an eviction rule
     /// or a name cannot work; the message names it and says what to change.
     pub fn build(self) -> Result<CacheLayer, Error> {
         let mut status_headers = self.status_headers;
         if let Some(name) = &self.name {
             status_headers.writer = CacheStatusWriter::new(name).ok_or_else(|| {
                 Error::config(format!(
-                    "name `{name}` cannot stand in `Cache-Status`: take a token, which begins with a \
+                    "name `{name}` cannot stand in `Cache-Status`: use a token, which begins with a \
                      letter and has no spaces, such as `edge-cache`"
                 ))
             })?;
@@ -319,15 +319,15 @@ impl CacheLayerBuilder {
         };
         let cache = Arc::new(cache);
         let source = Arc::downgrade(&cache);
-        self.outlet
+        self.meter
             .attach(cache.status_headers.writer.name(), &cache.stats, source);
         Ok(CacheLayer { cache, route: None })
     }
 }
 
-/// A handle to a cache: invalidates by hand, reports, and switches the cache off.
+/// A handle to a cache, which invalidates by hand, reports, and switches the cache off.
 ///
-/// Cheap to clone; all clones and all services of the cache share one state.
+/// Cheap to clone. All clones and all services of the cache share one state.
 #[derive(Clone, Debug)]
 pub struct CacheHandle {
     pub(crate) cache: Arc<CacheState>,
@@ -338,7 +338,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Fails where the policy's tags name captures: there is no template to take them from.
+    /// Fails if the policy's tags name captures: there is no template to take them from.
     ///
     /// # Examples
     ///
@@ -363,20 +363,20 @@ impl CacheHandle {
         })
     }
 
-    /// Invalidates stored responses, running handler calls and refreshes.
+    /// Invalidates stored responses, running calls of the inner service, and refreshes.
     ///
-    /// When it has returned `Ok`, no request that starts later is given a response whose handler
-    /// call began before.
+    /// Once it has returned `Ok`, no request that starts later gets a response whose call of the
+    /// inner service began before.
     ///
     /// # Errors
     ///
-    /// Fails where the store could not record the invalidation; a memory store always can.
+    /// Fails if the store could not record the invalidation; a memory store always can.
     pub async fn invalidate(&self, what: impl Into<Invalidation>) -> Result<(), Error> {
         self.cache.invalidate(&[what.into()]).await
     }
 
-    /// Invalidates what is stored for a URI: `/products/7`, with any query, or `/search?q=a`, with
-    /// exactly that one.
+    /// Invalidates the responses stored for a URI: `/products/7` covers any query, `/search?q=a`
+    /// only this one.
     ///
     /// # Errors
     ///
@@ -385,17 +385,17 @@ impl CacheHandle {
         self.invalidate(Invalidation::uri(uri)).await
     }
 
-    /// Invalidates what is stored for all paths that match a pattern such as `/products/**`.
+    /// Invalidates the responses stored for all paths that match a pattern such as `/products/**`.
     ///
     /// # Errors
     ///
     /// As [`invalidate`](Self::invalidate), and with
-    /// [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) where the pattern does not parse.
+    /// [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) if the pattern does not parse.
     pub async fn invalidate_pattern(&self, pattern: &str) -> Result<(), Error> {
         self.invalidate(Pattern::parse(pattern)?).await
     }
 
-    /// Invalidates what carries a tag.
+    /// Invalidates everything that carries a tag.
     ///
     /// # Errors
     ///
@@ -413,11 +413,11 @@ impl CacheHandle {
         self.invalidate(Invalidation::everything()).await
     }
 
-    /// Tells what would happen to a request now, and why, without calling the handler, storing
-    /// anything or counting anything.
+    /// Explains what would happen to a request now, and why, without calling the inner service,
+    /// storing anything or counting anything.
     ///
-    /// For a service under [`layer`](Self::layer) with a policy of its own it tells what the route
-    /// table says, which that service does not ask.
+    /// The explanation follows the route table. It does not apply to a service under
+    /// [`layer`](Self::layer), which has a policy of its own and does not use the table.
     ///
     /// # Examples
     ///
@@ -443,20 +443,20 @@ impl CacheHandle {
         inspect::explain(&self.cache, &asked.into_parts().0).await
     }
 
-    /// Tells what an invalidation would hit, without making it; `None` where the store cannot list
-    /// what it holds.
+    /// Reports what an invalidation would hit, without making it; `None` if the store cannot list
+    /// its entries.
     ///
-    /// It looks at every stored response: for use by hand, not on a request's path.
+    /// It examines every stored response: use it by hand, not on a request's path.
     #[must_use]
     pub fn would_evict(&self, what: impl Into<Invalidation>) -> Option<WouldEvict> {
         inspect::would_evict(&self.cache, &what.into())
     }
 
-    /// Lists stored responses, those that an invalidation has overtaken included; `None` where the
-    /// store cannot list what it holds. A tiered store lists what is near.
+    /// Lists stored responses, including those that an invalidation has overtaken; `None` if the
+    /// store cannot list its entries. A tiered store lists its near cache.
     ///
-    /// It looks at every stored response: for use by hand, not on a request's path, and where there
-    /// are very many, on a thread that may block.
+    /// It examines every stored response: use it by hand, not on a request's path, and if there are
+    /// very many, on a thread that may block.
     ///
     /// # Examples
     ///
@@ -478,8 +478,8 @@ impl CacheHandle {
     /// Returns a namespace of values of one type, as JSON, for five minutes each: see
     /// [`Values`](crate::Values).
     ///
-    /// Namespaces are made by naming them. A handful of fixed names is meant: those made up from
-    /// requests belong into keys.
+    /// A namespace exists as soon as it is named. Use a handful of fixed names; what comes from a
+    /// request belongs in the key.
     #[cfg(feature = "values")]
     #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
     #[must_use]
@@ -492,16 +492,16 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Config`](crate::ErrorKind::Config) where the cache's store has no
-    /// counters. [`MemoryStore`](crate::MemoryStore) and those in Redis have.
+    /// Fails with [`ErrorKind::Config`](crate::ErrorKind::Config) if the cache's store has no
+    /// counters. [`MemoryStore`](crate::MemoryStore) and the Redis stores have them.
     #[cfg(feature = "values")]
     #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
     pub fn counters(&self, namespace: &str) -> Result<Counters, Error> {
         Counters::new(self.cache.clone(), namespace)
     }
 
-    /// Returns the counts of each namespace of values, by name. Of more than 1,024 namespaces the
-    /// latest are not listed.
+    /// Returns the counts of each namespace of values, by name. Beyond 1,024 namespaces, new ones
+    /// are not listed.
     #[cfg(feature = "values")]
     #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
     #[must_use]
@@ -509,16 +509,16 @@ impl CacheHandle {
         self.cache.value_counts.snapshot()
     }
 
-    /// Returns how often requests took how long, by outcome.
+    /// Returns the histogram of request durations for each outcome.
     #[cfg(feature = "admin")]
     pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
         self.cache.stats.durations()
     }
 
-    /// Switches the cache off or on again. While it is off every read goes to the handler; writes
-    /// still invalidate, so nothing is out of date when it is switched on again.
+    /// Switches the cache off or on again. While it is off, every read goes to the inner service;
+    /// writes still invalidate, so nothing is stale when it is switched on again.
     pub fn set_bypass(&self, bypass: bool) {
-        // Relaxed: a switch thrown by hand, which orders nothing.
+        // Relaxed: a manual switch, which orders nothing.
         self.cache.bypass.store(bypass, Ordering::Relaxed);
     }
 

@@ -1,11 +1,11 @@
-//! A Tower layer that caches HTTP responses inside a Rust service: safe by default, never older
-//! than an acknowledged write, and an HTTP cache by the letter of
-//! [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111).
+//! A Tower layer that caches HTTP responses inside a Rust service. It is safe by default, never
+//! serves anything older than an acknowledged write, and follows
+//! [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111) to the letter.
 //!
 //! It wraps any [`tower_service::Service`] over HTTP (an axum `Router` or `MethodRouter`, a hyper
-//! service, a `ServiceBuilder` stack), stores the responses to GET under a TTL per route, shows what
-//! it did in `X-Cache` and `Cache-Status`, and evicts what a successful POST, PUT, PATCH or DELETE
-//! made old.
+//! service, a `ServiceBuilder` stack), stores the responses to GET under a TTL per route, and shows
+//! what it did in `X-Cache` and `Cache-Status`. A successful POST, PUT, PATCH or DELETE evicts what
+//! it made stale.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -40,61 +40,62 @@
 //! # Where to look
 //!
 //! - [`CacheLayer`] and its [builder](CacheLayerBuilder): the whole cache.
-//! - [`Routes`], [`Policy`] and [`Evict`]: what is cached, for how long, for whom; what writes evict.
-//! - [`CacheHandle`]: invalidate by hand, see what happens, ask why, switch it off.
-//! - `admin` (feature `admin`): all that over HTTP, and an inspector page for the browser.
-//! - [`metrics`]: what is counted, measured and traced, for OpenTelemetry, Prometheus and `tracing`.
-//! - [`CacheDirective`] and [`Invalidate`]: what handlers may say themselves.
-//! - [`Store`]: where responses live; [`MemoryStore`] unless you say otherwise.
-//! - `Values`, with feature `values`: a cache for what handlers work out themselves, evicted by the
-//!   same writes.
+//! - [`Routes`], [`Policy`] and [`Evict`]: what is cached, for how long and for whom, and what writes
+//!   evict.
+//! - [`CacheHandle`]: invalidates by hand, reports, explains, and switches the cache off.
+//! - `admin` (feature `admin`): the same over HTTP, and an inspector page for the browser.
+//! - [`metrics`]: everything counted, measured and traced, for OpenTelemetry, Prometheus and `tracing`.
+//! - [`CacheDirective`] and [`Invalidate`]: instructions to the cache from handlers.
+//! - [`Store`]: where responses live; [`MemoryStore`] by default.
+//! - `Values` (feature `values`): a cache for values that handlers compute, evicted by the same
+//!   writes.
 //!
-//! # What it does unless told otherwise
+//! # Defaults
 //!
 //! | subject | default | because |
 //! |---|---|---|
 //! | methods | GET is stored; HEAD is answered from it and never stored; unsafe and unknown methods only invalidate | a HEAD stored as a GET is an empty page |
 //! | statuses a route's TTL applies to | 200, 203, 204; others by [`Policy::ttl_for`] and [`Policy::negative_ttl`]; 400, 405, 413, 414, 431 and 5xx never unless named | one client's bad request must not become everyone's error page |
-//! | the handler's `Cache-Control` | wins over the route's TTL; `no-store`, `private` and `no-cache` always win | it knows best |
-//! | the request's `Cache-Control` | `no-store`: nothing is stored from it; `only-if-cached`: 504 when there is nothing; the rest is ignored | a browser's reload must not switch a server's cache off |
+//! | the handler's `Cache-Control` | wins over the route's TTL; `no-store`, `private` and `no-cache` always win | the handler knows best |
+//! | the request's `Cache-Control` | `no-store`: its response is not stored; `only-if-cached`: 504 when nothing is stored; the rest is ignored | a browser's reload must not switch a server's cache off |
 //! | `Authorization`, `Cookie` in the request | bypass, unless the response says that it is for everyone, or the policy is [`shared_with_everyone`](Policy::shared_with_everyone) or [`partition_by`](Policy::partition_by) | one user's page must not be shown to another |
 //! | `Set-Cookie` in the response | not stored | it is for one client |
-//! | `Vary` | honoured; 32 variants a key; `*` is never stored | |
-//! | key | scheme, authority, path and query as they came, `Forwarded`, `X-Forwarded-Host`, `X-Forwarded-Proto` | handlers build links from them |
-//! | a GET with a body, with `X-HTTP-Method-Override` and its like | bypass | its answer depends on more than its key |
-//! | body | up to 1 MiB, and to an eighth of the store; over it passed on and not stored | |
-//! | concurrent misses | share one handler call and read its body as it comes | |
+//! | `Vary` | honoured; up to 32 variants per key; `*` is never stored | |
+//! | key | scheme, authority, path and query as received, `Forwarded`, `X-Forwarded-Host`, `X-Forwarded-Proto` | handlers build links from them |
+//! | a GET with a body, or with `X-HTTP-Method-Override` and the like | bypass | its response depends on more than its key |
+//! | body | up to 1 MiB, and up to an eighth of the store; larger ones pass through and are not stored | |
+//! | concurrent misses | share one handler call and read its body as it arrives (request coalescing, or single-flight) | a popular page that expires must not cause a cache stampede |
 //! | the store fails | the request goes to the handler; nothing fails | |
 //!
 //! # Never older than an acknowledged write
 //!
 //! A request that starts after the response to a write was returned, or after
-//! [`CacheHandle::invalidate`] returned, is never given a response whose handler call began before:
+//! [`CacheHandle::invalidate`] returned, never gets a response whose handler call began before:
 //! not from the store, not by sharing a call that was already under way, not from
 //! stale-while-revalidate. Every invalidation takes a position in a [`Log`], every handler call for
-//! a read remembers the position before it, and one predicate compares them. It holds for writes
+//! a read remembers the position before it, and one predicate compares them. This covers writes
 //! that pass through the layer; for others call [`CacheHandle::invalidate`].
 //!
-//! It also holds when the client hangs up in mid-write, when the handler panics, and when a timeout
-//! outside drops the request: a write whose outcome nobody saw counts as one that happened. What no
-//! cache can see is a handler that reads from a lagging replica: see [`Evict::hold_after`].
+//! It also holds when the client hangs up in the middle of a write, when the handler panics, and when
+//! a timeout outside drops the request: a write whose outcome nobody saw counts as one that happened.
+//! The cache cannot see that a handler reads from a lagging replica: see [`Evict::hold_after`].
 //!
-//! # Its place among other layers
+//! # Order of layers
 //!
 //! See [`layer_order`].
 //!
 //! # Cost
 //!
-//! A hit from memory takes no lock across anything but a lookup, awaits nothing, and copies no body.
-//! A miss that is stored holds its body once more, up to the body limit, until it is complete; all
-//! such bodies together are bounded ([`CacheLayerBuilder::fill_budget`]). An invalidation costs the
-//! same however much it hits.
+//! A hit from memory holds a lock only for the lookup, awaits nothing, and copies no body. A miss
+//! that is stored holds a second copy of its body, up to the body limit, until the body is complete;
+//! all such bodies together are bounded ([`CacheLayerBuilder::fill_budget`]). An invalidation costs
+//! the same however much it hits.
 //!
-//! # The runtime
+//! # Runtime
 //!
-//! Any executor will do for hits and for misses nobody shares. Sharing a call is bounded by tokio's
-//! timer, and what goes on in the background (refreshes, abandoned fills, sweeps) is spawned on the
-//! tokio runtime the request is polled on, with its timer enabled.
+//! Hits, and misses that nobody shares, run on any executor. Sharing a call uses tokio's timer for
+//! its time limit. Background work (refreshes, abandoned fills, sweeps) is spawned on the tokio
+//! runtime that polls the request, whose timer must be enabled.
 //!
 //! # Features
 //!
@@ -102,14 +103,14 @@
 //! |---|---|---|---|
 //! | `axum` | yes | keys and routes by the original URI under `Router::nest`, where axum strips the prefix | the `axum` crate without its own default features |
 //! | `admin` | no | `admin`: a router that reports, lists, explains and purges, and an inspector page | the crates `axum`, `base64`, `form_urlencoded`, `serde_json` and `subtle`; nothing while nobody asks |
-//! | `otel` | no | the [`metrics`] through OpenTelemetry | the `opentelemetry` API; a hit nothing until a reader is attached, then some 10 % |
-//! | `redis` | no | `RedisStore` and `TieredStore`, see `running_redis` | `fred` and what it needs, about 60 crates |
+//! | `otel` | no | the [`metrics`] through OpenTelemetry | the `opentelemetry` API; nothing per hit until a reader is attached, then some 10 % |
+//! | `redis` | no | `RedisStore` and `TieredStore`, see `running_redis` | `fred` and its dependencies, about 60 crates |
 //! | `redis-tls` | no | `rediss://` URLs | `rustls` with `ring` |
-//! | `values` | no | `CacheHandle::values`: handlers' own values beside the stored responses, as JSON, with shared tags and collapsing; `CacheHandle::counters` | the `serde` and `serde_json` crates |
+//! | `values` | no | `CacheHandle::values`: handlers' own values beside the stored responses, as JSON, with shared tags and request coalescing; `CacheHandle::counters` | the `serde` and `serde_json` crates |
 //! | `testing` | no | `testing`: a manual clock, the store contract, a check of your own router | nothing at run time |
 //!
-//! Without `axum` a router that is nested under two prefixes must be wrapped outside of the nesting:
-//! from inside, the two cannot be told apart.
+//! Without `axum`, a router that is nested under two prefixes must be wrapped outside the nesting:
+//! from inside, the cache cannot distinguish the two.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Here and not in Cargo.toml: tests and examples may unwrap.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]

@@ -1,4 +1,4 @@
-//! What is synchronised by hand, put before loom: each function is one model, run through every
+//! Loom models of everything synchronised by hand: each function is one model, explored in every
 //! order of two or three threads. `tests/loom` runs them. Only with `--cfg loom_model`.
 
 use std::future::{Future, poll_fn};
@@ -49,15 +49,15 @@ fn stored(position: Position) -> Arc<StoredResponse> {
     ))
 }
 
-/// Explores every order, or, with a bound, those with so many preemptions at the most.
+/// Explores every order, or, with a bound, every order with at most that many preemptions.
 fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.check(model);
 }
 
-/// A fill takes its position, then reads; a write writes, then records. Whatever the order, what
-/// was read before the write is refused once the write has been acknowledged.
+/// Models a fill beside a write. The fill takes its position, then reads; the write writes, then
+/// records. Whatever the order, data read before the write is refused once the write is acknowledged.
 pub fn a_fill_beside_a_write() {
     explore(None, || {
         let log = Arc::new(Log::with_capacity(4));
@@ -79,7 +79,8 @@ pub fn a_fill_beside_a_write() {
     });
 }
 
-/// Who knows of the acknowledgement is not told that what is older is valid.
+/// Models a verdict after an acknowledgement: a thread that has seen it never judges anything older
+/// valid.
 pub fn a_verdict_after_an_acknowledgement() {
     explore(None, || {
         let log = Arc::new(Log::with_capacity(4));
@@ -101,8 +102,8 @@ pub fn a_verdict_after_an_acknowledgement() {
     });
 }
 
-/// Two lookups remember up to where a response was found valid, while a write is recorded. What
-/// they remember must not lie behind it.
+/// Models two lookups that remember up to which position a response was found valid, while a write is
+/// recorded. The remembered position must not lie after the write.
 pub fn remembered_verdicts_beside_a_write() {
     explore(Some(3), || {
         let log = Arc::new(Log::with_capacity(4));
@@ -123,8 +124,8 @@ pub fn remembered_verdicts_beside_a_write() {
     });
 }
 
-/// From the announcement of a two-phase write on nothing older is valid, nor at the moment when the
-/// record takes over.
+/// Models a two-phase write beside a lookup: once the write is announced nothing older is valid, not
+/// even at the moment when the record takes over.
 pub fn a_two_phase_write_beside_a_lookup() {
     explore(None, || {
         let log = Arc::new(Log::with_capacity(4));
@@ -169,14 +170,14 @@ fn publish(leader: &Leader) {
     })));
 }
 
-/// What has happened to a flight, seen once. tokio's watch channel is no part of the model: each of
-/// its operations counts as one step.
+/// Polls the result of a flight once. tokio's watch channel is not part of the model: each of its
+/// operations counts as one step.
 fn result(flight: &crate::flight::Flight) -> Poll<Result<FlightResult, NoResult>> {
     pin!(flight.result()).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Three requests for one key, each of which leads or waits; leaders land or leave. Nobody waits for
-/// a flight that nobody leads, and no flight is left behind.
+/// Models three requests for one key, each of which leads or waits; leaders land or leave. Nobody
+/// waits for a flight that nobody leads, and no flight is left behind.
 pub fn flights_are_joined_landed_and_left() {
     explore(Some(3), || {
         let flights = Arc::new(Flights::default());
@@ -213,8 +214,8 @@ fn request(flights: &Arc<Flights>, log: &Log, lands: bool) -> Option<Arc<crate::
     }
 }
 
-/// A request that knows of a write does not wait for a flight from before it, and the old leader
-/// does not take the new flight with it when it goes.
+/// Models a flight overtaken by a write: a request that knows of the write does not wait for a flight
+/// from before it, and the old leader does not remove the new flight when it leaves.
 pub fn a_flight_overtaken_by_a_write() {
     explore(Some(3), || {
         let flights = Arc::new(Flights::default());
@@ -236,7 +237,7 @@ pub fn a_flight_overtaken_by_a_write() {
     });
 }
 
-/// A body of two frames, each of which another thread has come.
+/// A body of two frames, each of which arrives when another thread lets it.
 struct Slow(Arc<Tap>);
 
 #[derive(Default)]
@@ -298,7 +299,7 @@ fn read(mut reader: FillReader) {
     assert_eq!(read, b"all");
 }
 
-/// Two readers of a body that comes late: neither sleeps through what the other one pulled.
+/// Models two readers of a slow body: neither sleeps through a frame that the other one pulled.
 pub fn readers_wake_each_other() {
     explore(Some(2), || {
         let (tap, committed) = (Arc::<Tap>::default(), Arc::new(AtomicUsize::new(0)));
@@ -320,7 +321,7 @@ pub fn readers_wake_each_other() {
     });
 }
 
-/// A reader that polled the body last, and goes away, leaves nobody asleep.
+/// Models a reader that polled the body last and then leaves: the other one is still woken.
 pub fn a_reader_that_leaves_wakes_the_other() {
     explore(Some(3), || {
         let (tap, committed) = (Arc::<Tap>::default(), Arc::new(AtomicUsize::new(0)));

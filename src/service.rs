@@ -1,4 +1,4 @@
-//! The service that the layer makes.
+//! The service that the layer builds.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,13 +14,13 @@ use crate::future::ResponseFuture;
 
 /// A service whose GET responses are cached; see [`CacheLayer`](crate::CacheLayer).
 ///
-/// Its error type is the inner service's own: the cache itself never makes a request fail.
+/// Its error type is that of the inner service: the cache itself never makes a request fail.
 ///
 /// # Readiness
 ///
-/// It is ready when the inner service is, so that backpressure reaches the caller. A request that
-/// turns out not to need the inner service gives back at once what readiness had reserved, such as
-/// a place in a concurrency limit.
+/// It is ready when the inner service is, so backpressure reaches the caller. A request that turns
+/// out not to need the inner service releases at once what readiness had reserved, such as a permit
+/// of a concurrency limit.
 #[derive(Clone, Debug)]
 pub struct Cache<S> {
     inner: S,

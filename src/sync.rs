@@ -1,4 +1,4 @@
-//! What is synchronised by hand stands on these, so that loom can put its own in their place.
+//! The primitives under all manual synchronisation, which loom replaces with its own in models.
 
 #[cfg(not(loom_model))]
 pub(crate) use std::sync::{
@@ -11,8 +11,9 @@ pub(crate) use loom::sync::{Mutex, MutexGuard, atomic::AtomicU64};
 #[cfg(loom_model)]
 pub(crate) use modelled::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// A lock that yields where it is let go: there loom's own lock for readers and writers misses orders in
-/// which what comes next is preempted. Readers keep each other out, which no model here depends on.
+/// A lock that yields when it is released. Loom's own readers-writer lock does not, and so misses the
+/// orders in which a thread is preempted right after releasing it. Readers exclude each other here, which
+/// no model depends on.
 #[cfg(loom_model)]
 mod modelled {
     use std::ops::{Deref, DerefMut};

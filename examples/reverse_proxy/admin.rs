@@ -1,4 +1,4 @@
-//! `--admin`: the administration of the cache, on an address of its own.
+//! `--admin`: the admin router of the cache, on an address of its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tower_response_cache::admin::{Access, Admin};
 
 use crate::args::Args;
 
-/// Says who has access, as the command line has it; `None` where there is nothing to have access to.
+/// Returns the access rule of the command line; `None` without `--admin`.
 pub(crate) fn access(args: &Args) -> Result<Option<Access>, clap::Error> {
     let Some(address) = args.admin else {
         return Ok(None);
@@ -36,7 +36,7 @@ fn refuse(error: String) -> clap::Error {
     Args::command().error(ErrorKind::ValueValidation, error)
 }
 
-/// Begins to serve, if that is asked for, and returns the address.
+/// Starts serving if `--admin` is given, and returns the address.
 pub(crate) async fn serve(args: &Args, handle: CacheHandle) -> io::Result<Option<SocketAddr>> {
     let access = access(args).map_err(io::Error::other)?;
     let (Some(address), Some(access)) = (args.admin, access) else {
@@ -51,7 +51,7 @@ pub(crate) async fn serve(args: &Args, handle: CacheHandle) -> io::Result<Option
     let address = listener.local_addr()?;
     let router = Admin::new(handle, access).router();
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    // It ends with the program: nobody waits for an answer about what is no more.
+    // It ends with the program, without waiting for admin requests under way.
     tokio::spawn(async move { axum::serve(listener, service).await });
     Ok(Some(address))
 }

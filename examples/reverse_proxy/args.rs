@@ -17,7 +17,7 @@ use crate::rules::{EvictRule, TtlRule};
 #[derive(Debug, Parser)]
 #[command(name = "reverse_proxy")]
 pub(crate) struct Args {
-    /// The address to listen on; port 0 takes a free one, which is printed.
+    /// The address to listen on; port 0 uses a free one, which is printed.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
 
@@ -25,11 +25,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", value_parser = origin)]
     pub(crate) origin: Authority,
 
-    /// Where responses are stored: memory, none, redis://… or tiered+redis://….
+    /// The store for responses: memory, none, redis://… or tiered+redis://….
     #[arg(long, default_value = "memory", value_parser = store)]
     pub(crate) store: StoreChoice,
 
-    /// How many threads serve requests [default: one per core].
+    /// The number of threads that serve requests [default: one per core].
     #[arg(long, value_name = "N", value_parser = from_one)]
     pub(crate) threads: Option<usize>,
 
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "268435456", value_parser = from_one)]
     pub(crate) max_bytes: usize,
 
-    /// Caches what matches PATTERN for SECONDS, unless the response says otherwise itself.
+    /// Caches responses to requests that match PATTERN for SECONDS, unless the response says otherwise.
     ///
     /// `*` stands for anything within a segment, `**` for any number of segments. May be given many
     /// times: of the patterns that match a request, the one with the longest part before its first
@@ -45,14 +45,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATTERN=SECONDS")]
     pub(crate) ttl: Vec<TtlRule>,
 
-    /// Evicts what matches the right pattern when a write to the left route succeeds.
+    /// Evicts responses that match the right pattern when a write to the left route succeeds.
     ///
-    /// The left side is a route as axum writes it, the right an eviction pattern that may use the
+    /// The left side is a route in axum's syntax, the right an eviction pattern that may use its
     /// captures: '/catalog/{cat}/items/{id}=/catalog/{cat}/**'. May be given many times.
     #[arg(long, value_name = "ROUTE=PATTERN")]
     pub(crate) on_write: Vec<EvictRule>,
 
-    /// Lets the origin's Cache-Control, Expires and validators decide, as RFC 9111 has it.
+    /// Lets the origin's Cache-Control, Expires and validators decide, as RFC 9111 defines.
     #[arg(long)]
     pub(crate) origin_decides: bool,
 
@@ -60,37 +60,37 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) store_set_cookie: bool,
 
-    /// How far the memory of a tiered store may lag behind what other nodes invalidate.
+    /// The lag allowed between invalidations on other nodes and the memory of a tiered store.
     ///
-    /// strict asks Redis about every hit; lease:MS answers from memory for so many milliseconds after
-    /// each answer of Redis; lease-wait:MS does the same, and has writes wait instead.
+    /// strict checks every hit with Redis; lease:MS answers from memory for that many milliseconds
+    /// after each answer from Redis; lease-wait:MS does the same, and makes writes wait instead.
     #[arg(long, value_name = "MODE", default_value = "lease:100", value_parser = near_cache)]
     pub(crate) near_cache: NearCache,
 
-    /// The name under which several proxies share what they store in Redis.
+    /// The name under which several proxies share their stored responses in Redis.
     #[arg(long, value_name = "NAME", default_value = "tower-response-cache")]
     pub(crate) namespace: String,
 
     /// The address of the admin endpoints and the inspector page.
     ///
-    /// Without --admin-token it has to be a loopback address, and whoever is on this machine has
+    /// Without --admin-token it has to be a loopback address, and everyone on this machine has
     /// access.
     #[arg(long, value_name = "ADDR", value_parser = admin)]
     pub(crate) admin: Option<SocketAddr>,
 
-    /// The token that the admin endpoints ask for, of 16 characters or more.
+    /// The token that the admin endpoints require, of 16 characters or more.
     #[arg(long, value_name = "TOKEN", requires = "admin")]
     pub(crate) admin_token: Option<String>,
 }
 
-/// Where responses are stored.
+/// The store for responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreChoice {
     Memory,
     None,
-    /// At this URL.
+    /// Redis at this URL.
     Redis(String),
-    /// In memory, over what is at this URL.
+    /// Memory over Redis at this URL.
     Tiered(String),
 }
 
@@ -138,7 +138,7 @@ fn from_one(value: &str) -> Result<usize, String> {
 fn origin(value: &str) -> Result<Authority, String> {
     let uri: Uri = value.parse().map_err(|error| format!("{error}"))?;
     if uri.scheme() != Some(&Scheme::HTTP) {
-        return Err("expected http://host:port; other schemes are not spoken here".into());
+        return Err("expected http://host:port; other schemes are not supported".into());
     }
     if uri.path() != "/" || uri.query().is_some() {
         return Err("the origin is a host and a port; leave out the path".into());

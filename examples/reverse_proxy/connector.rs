@@ -1,7 +1,7 @@
-//! TCP connections to the origin, which remember whether they have carried an answer.
+//! TCP connections to the origin, which remember whether they have carried a response.
 //!
-//! A request may be sent again when it met a connection that the origin was closing after an
-//! earlier answer, but not when the origin closed a new one because of the request itself.
+//! A request may be sent again if it met a connection that the origin was closing after an earlier
+//! response, but not if the origin closed a new connection because of the request itself.
 
 use std::future::Future;
 use std::io;
@@ -53,7 +53,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Whether a connection has carried an answer; shared with every response and error of it.
+/// A flag for a connection that has carried a response, shared with its responses and errors.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answered(Arc<AtomicBool>);
 

@@ -7,7 +7,7 @@ pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Fields for one connection only ([RFC 9110 §7.6.1], and those older proxies treat so).
+/// Fields for one connection only ([RFC 9110 §7.6.1]), and those that older proxies treat as such.
 ///
 /// [RFC 9110 §7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 const HOP_BY_HOP: [&str; 10] = [
@@ -23,7 +23,7 @@ const HOP_BY_HOP: [&str; 10] = [
     "http2-settings",
 ];
 
-/// Fields meant for everyone on the way, which `Connection` must not take away (the same section):
+/// Fields meant for every recipient on the way, which `Connection` must not remove (same section):
 /// they say where a message belongs, how it is framed and who may store it.
 const NEVER_HOP_BY_HOP: [&str; 17] = [
     "age",
@@ -45,16 +45,16 @@ const NEVER_HOP_BY_HOP: [&str; 17] = [
     "via",
 ];
 
-/// Whether a request has fields that [`remove_hop_by_hop`] or [`remove_forwarded`] would take out:
-/// one look at each name, since most requests of most clients have none.
+/// Returns whether a request has fields that [`remove_hop_by_hop`] or [`remove_forwarded`] would
+/// remove. It checks each name once, because most requests of most clients have none.
 pub(crate) fn needs_cleaning(headers: &HeaderMap) -> bool {
     headers
         .keys()
         .any(|name| HOP_BY_HOP.contains(&name.as_str()) || tells_of_the_client(name))
 }
 
-/// Removes the fields that concern the connection a message came on, those that its `Connection`
-/// names included.
+/// Removes the fields that concern the connection a message came on, including those that its
+/// `Connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
         .filter_map(|token| token.parse().ok())
@@ -68,7 +68,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what a client claims about itself in the fields that proxies write.
+/// Removes a client's claims about itself in the fields that proxies write.
 pub(crate) fn remove_forwarded(headers: &mut HeaderMap) {
     let claims: Vec<HeaderName> = headers
         .keys()
@@ -85,7 +85,7 @@ fn tells_of_the_client(name: &HeaderName) -> bool {
     name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-")
 }
 
-/// Whether a comma-separated field has a member, whatever its case.
+/// Returns whether a comma-separated field has a member, ignoring case.
 pub(crate) fn has_token(headers: &HeaderMap, field: &HeaderName, wanted: &str) -> bool {
     tokens(headers, field).any(|token| token.eq_ignore_ascii_case(wanted))
 }

@@ -1,7 +1,8 @@
-//! What every request must pass before it reaches the cache.
+//! The checks that every request must pass before it reaches the cache.
 //!
-//! The cache has to judge the request that the origin will see, or two requests that the origin
-//! tells apart could share one stored response. So whatever is dropped is dropped here.
+//! The cache has to judge the request that the origin will see; otherwise two requests that the
+//! origin distinguishes could share one stored response. So everything that is dropped is dropped
+//! here.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use crate::fields::{self, X_FORWARDED_FOR};
 /// A response of the proxy's own, with a line of text.
 pub(crate) type Notice = Full<Bytes>;
 
-/// The body of a request: a client's, or none where a request is sent once more.
+/// The body of a request: a client's, or an empty one when a request is sent once more.
 pub(crate) type RequestBody = Either<Incoming, Empty<Bytes>>;
 
 /// Passes a request on to the cache, or refuses it.
@@ -37,13 +38,13 @@ where
     }
 }
 
-/// Renders a client's address the way `X-Forwarded-For` wants it; done once per connection.
+/// Formats a client's address for `X-Forwarded-For`; done once per connection.
 pub(crate) fn client_field(client: SocketAddr) -> HeaderValue {
     HeaderValue::try_from(client.ip().to_canonical().to_string())
         .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
-/// Why a request is not passed on.
+/// The reason for which a request is not passed on.
 #[derive(Debug, PartialEq, Eq)]
 struct Refusal(StatusCode, &'static str);
 
@@ -82,8 +83,8 @@ fn prepare<B>(mut request: Request<B>, client: HeaderValue) -> Result<Request<B>
     Ok(request)
 }
 
-/// Tunnels to anywhere are not this proxy's business, and TRACE would show a client what proxies
-/// add to its requests.
+/// Refuses CONNECT and TRACE. This proxy opens no tunnels to other hosts, and TRACE would show a client
+/// what proxies add to its requests.
 fn check_method(method: &Method) -> Result<(), Refusal> {
     match *method {
         Method::CONNECT => Err(Refusal(
@@ -98,9 +99,9 @@ fn check_method(method: &Method) -> Result<(), Refusal> {
     }
 }
 
-/// One valid `Host`, and the same as in the request target where that names one
+/// Requires one valid `Host`, equal to the authority in the request target if it has one
 /// ([RFC 9112 §3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)): the cache and the origin
-/// must not be able to disagree about whose page this is.
+/// must not disagree about whose page this is.
 fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -132,7 +133,7 @@ fn same_place(one: &Authority, other: &Authority) -> bool {
         && !one.as_str().contains('@')
 }
 
-/// Turns `GET http://host/path` into `GET /path` with a `Host`, so that both are one to the cache.
+/// Turns `GET http://host/path` into `GET /path` with a `Host`, so that the cache treats both alike.
 fn to_origin_form<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     let uri = request.uri();
     if uri.path() == "*" && *request.method() != Method::OPTIONS {
@@ -161,9 +162,9 @@ fn to_origin_form<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Removes what is meant for this proxy alone or claims what only this proxy can know, and states
-/// again the two wishes it can fulfil: trailers, and a WebSocket. Other upgrades are optional to
-/// honour, and `h2c` would carry requests past the cache.
+/// Removes fields meant only for this proxy, and claims that only this proxy can make. It restores the
+/// two requests that it can fulfil: trailers, and a WebSocket. Other upgrades are optional, and `h2c`
+/// would carry requests past the cache.
 fn clean(headers: &mut HeaderMap) {
     let trailers = fields::has_token(headers, &TE, "trailers");
     let websocket = fields::has_token(headers, &CONNECTION, "upgrade")

@@ -1,8 +1,8 @@
 //! Interim responses of the origin, passed on while the client waits for the final one
 //! ([RFC 9110 §15.2](https://www.rfc-editor.org/rfc/rfc9110#section-15.2)). They are never stored.
 //!
-//! hyper's server has no way to send them, so they are written between its own bytes: when it has
-//! flushed all it had, and as long as the origin has not begun its final response.
+//! hyper's server cannot send them, so they are written between its own bytes: after it has flushed
+//! everything, and before the origin has begun its final response.
 
 use std::io;
 use std::pin::Pin;
@@ -20,13 +20,13 @@ tokio::task_local! {
     pub(crate) static CLIENT: Arc<Interim>;
 }
 
-/// More bytes than this do not wait to be written to a client.
+/// The most bytes that wait to be written to a client.
 const MOST_WAITING: usize = 64 * 1024;
 
 /// The interim responses on their way to one client.
 #[derive(Debug, Default)]
 pub(crate) struct Interim {
-    /// Whether the state says anything: looked at with each write.
+    /// True while the state has something to write: checked with each write.
     busy: AtomicBool,
     state: Mutex<State>,
 }
@@ -36,16 +36,16 @@ struct State {
     /// The number of the request that interim responses may come for.
     expected: Option<u64>,
     requests: u64,
-    /// Those that nothing was written of.
+    /// Interim responses of which nothing has been written yet.
     waiting: Vec<u8>,
-    /// What of another is not written yet: nothing else may be before that.
+    /// The rest of one that has been written in part: nothing else may come before it.
     begun: Vec<u8>,
-    /// Wakes the client's connection.
+    /// The waker of the client's connection.
     waker: Option<Waker>,
 }
 
-/// Has the interim responses to a request sent to the client that waits for its answer, if there is one
-/// that understands them.
+/// Relays the interim responses to a request to the client that waits for the final one, if there is a
+/// client that understands them.
 pub(crate) fn relay<B>(request: &mut Request<B>) -> Option<Relay> {
     if request.version() < Version::HTTP_11 {
         return None;
@@ -64,7 +64,7 @@ pub(crate) fn relay<B>(request: &mut Request<B>) -> Option<Relay> {
     Some(Relay { interim, number })
 }
 
-/// As long as there is one, interim responses are passed on.
+/// A guard: while it exists, interim responses are passed on.
 #[derive(Debug)]
 pub(crate) struct Relay {
     interim: Arc<Interim>,
@@ -72,7 +72,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Lets the connection write what came before the final response.
+    /// Lets the connection write the interim responses that came before the final one.
     pub(crate) async fn finish(self) {
         if self.interim.is_waiting(self.number) {
             tokio::task::yield_now().await;
@@ -91,7 +91,7 @@ impl Drop for Relay {
 }
 
 impl Interim {
-    /// Sends no more of them, now that the answer is there.
+    /// Stops sending interim responses, because the final one has come.
     pub(crate) fn end(&self) {
         if self.busy.load(Ordering::Acquire) {
             let mut state = self.lock();
@@ -110,7 +110,7 @@ impl Interim {
     }
 
     fn take_in(&self, number: u64, status: StatusCode, version: Version, headers: &HeaderMap) {
-        // What these say, they say of one connection alone.
+        // These concern only one connection.
         if [StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS].contains(&status) {
             return;
         }
@@ -125,7 +125,7 @@ impl Interim {
         }
     }
 
-    /// Whether something waits to be written for this request.
+    /// Returns whether anything waits to be written for this request.
     fn is_waiting(&self, number: u64) -> bool {
         let state = self.lock();
         state.expected == Some(number) && !state.waiting.is_empty()
@@ -164,7 +164,7 @@ fn head(status: StatusCode, version: Version, headers: &HeaderMap) -> Vec<u8> {
     head
 }
 
-/// A client's connection, which interim responses are written to as well.
+/// A client's connection, to which interim responses are written as well.
 #[derive(Debug)]
 pub(crate) struct Relaying<T> {
     io: T,
@@ -178,7 +178,8 @@ impl<T> Relaying<T> {
 }
 
 impl<T: Write + Unpin> Relaying<T> {
-    /// Writes the rest of what has been begun, and what waits if `all` that hyper had is written.
+    /// Writes the rest of an interim response that was begun. If `all` of hyper's bytes are written,
+    /// also writes those that wait.
     fn poll_interim(&mut self, cx: &mut Context<'_>, all: bool) -> Poll<io::Result<()>> {
         if !self.interim.busy.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
@@ -233,7 +234,7 @@ impl<T: Write + Unpin> Write for Relaying<T> {
         self.io.is_write_vectored()
     }
 
-    // hyper flushes when it has nothing left to write.
+    // Hyper flushes when it has nothing left to write.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(cx, true))?;
         Pin::new(&mut self.io).poll_flush(cx)

@@ -1,4 +1,4 @@
-//! The cache in front of any HTTP/1.1 origin: a reverse proxy with the layer in the middle.
+//! A reverse proxy for any HTTP/1.1 origin, with the cache layer in the middle.
 //!
 //! ```text
 //! cargo run --release --example reverse_proxy -- \
@@ -8,21 +8,21 @@
 //! curl -i http://127.0.0.1:8080/products      # X-Cache: HIT
 //! ```
 //!
-//! With `--admin 127.0.0.1:9901` it shows at that address what the cache does, in a browser and to
-//! programs. `CACHE_BYPASS=true` in the environment begins with the cache switched off.
+//! With `--admin 127.0.0.1:9901` it serves the admin router at that address, for browsers and for
+//! programs. `CACHE_BYPASS=true` in the environment starts it with the cache switched off.
 //!
 //! With `--origin-decides` it is a plain RFC 9111 shared cache. Without `--ttl` or
 //! `--origin-decides` nothing is cached. `--help` explains every option.
 //!
 //! A request goes through three steps, one file each:
 //!
-//! - `front` refuses what no proxy should pass on and drops what is not the origin's business, so
-//!   that the cache judges exactly the request that the origin would see;
-//! - the cache layer of this crate, with the routes that `rules` makes of the command line;
-//! - `origin` sends the request on and turns an origin that fails into a 502 or 504, which the
-//!   cache may answer with a stale response instead.
+//! - `front` refuses requests that no proxy should pass on, and drops fields that the origin must not
+//!   see, so that the cache judges exactly the request that the origin would see;
+//! - the cache layer of this crate, with the routes that `rules` makes from the command line;
+//! - `origin` sends the request on and turns a failure of the origin into a 502 or 504, in place of
+//!   which the cache may serve a stale response.
 //!
-//! Beside them, `interim` passes on what the origin says before its answer.
+//! Beside them, `interim` passes on the origin's interim responses.
 
 mod admin;
 mod args;
@@ -56,7 +56,7 @@ use crate::origin::Origin;
 fn main() -> ExitCode {
     let args = Args::parse();
     let routes = rules::routes(&args).unwrap_or_else(|error| error.exit());
-    // Looked at now, so that a mistake is told like any other in the command line.
+    // Checked now, so that a mistake is reported like any other in the command line.
     admin::access(&args).unwrap_or_else(|error| error.exit());
     log_to_stderr();
     match runtime(args.threads).and_then(|runtime| runtime.block_on(run(args, routes))) {
@@ -113,7 +113,7 @@ fn store(args: &Args) -> Result<Arc<dyn Store>, tower_response_cache::Error> {
     })
 }
 
-/// Returns whether the environment has the cache begin switched off.
+/// Returns whether the environment asks to start with the cache switched off.
 fn bypass() -> io::Result<bool> {
     let value = std::env::var_os("CACHE_BYPASS").unwrap_or_default();
     match value.to_str() {
@@ -125,7 +125,7 @@ fn bypass() -> io::Result<bool> {
     }
 }
 
-/// One thread runs everything on itself, which spares the wake-ups between threads.
+/// Builds the runtime. A single thread runs everything itself, which saves wake-ups between threads.
 fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     let mut builder = match threads {
         Some(1) => tokio::runtime::Builder::new_current_thread(),

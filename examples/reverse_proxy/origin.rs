@@ -26,11 +26,11 @@ use crate::fields::{self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::front::{Notice, RequestBody, notice};
 use crate::{interim, tunnel};
 
-/// How long an origin may take to start its answer to a request without a body. With a body the
+/// The time an origin may take to start its response to a request without a body. With a body the
 /// client sets the pace, so the client's patience is the limit.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long an unused connection to the origin is kept.
+/// The time for which an unused connection to the origin is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 type OriginResponse = Response<Either<Incoming, Notice>>;
@@ -93,7 +93,7 @@ impl Inner {
         }
     }
 
-    /// Points a request at the origin and tells it what the client does not say itself.
+    /// Directs a request to the origin and adds fields that the client does not send itself.
     fn address(&self, request: &mut Request<RequestBody>) {
         let path = request
             .uri_mut()
@@ -111,8 +111,8 @@ impl Inner {
         add_forwarded(request.headers_mut());
     }
 
-    /// Sends a request without a body, and once more when it met a connection that the origin was
-    /// just closing after an earlier answer
+    /// Sends a request without a body, and once more if it met a connection that the origin was
+    /// just closing after an earlier response
     /// ([RFC 9112 §9.3.1](https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1)).
     async fn send_twice_at_most(
         &self,
@@ -136,8 +136,8 @@ impl Inner {
     }
 }
 
-/// Whether a request failed on a connection that had carried an answer before, in a way that a
-/// connection closed meanwhile explains.
+/// Returns whether a request failed as it does on a connection that was closed meanwhile, and the
+/// connection had carried a response before.
 fn closed_while_idle(error: &Error) -> bool {
     let mut extras = http::Extensions::new();
     if let Some(connection) = error.connect_info() {
@@ -147,8 +147,8 @@ fn closed_while_idle(error: &Error) -> bool {
     extras.get::<Answered>().is_some_and(Answered::get) && !protocol_error
 }
 
-/// Adds the fields for what the origin cannot see. They follow from the `Host` and the
-/// `X-Forwarded-For` that the cache saw, so a response that varies on one of those is kept right.
+/// Adds the fields for facts that the origin cannot see. They follow from the `Host` and the
+/// `X-Forwarded-For` that the cache saw, so a response that varies on one of those is stored correctly.
 fn add_forwarded(headers: &mut HeaderMap) {
     let client = headers.get(X_FORWARDED_FOR).and_then(|ip| ip.to_str().ok());
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -170,7 +170,7 @@ fn add_forwarded(headers: &mut HeaderMap) {
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
 }
 
-/// Makes a response of the origin fit to be stored and passed on.
+/// Prepares a response of the origin to be stored and passed on.
 fn received(mut response: Response<Incoming>, upgrade: Option<OnUpgrade>) -> OriginResponse {
     if let Some(answered) = response.extensions_mut().remove::<Answered>() {
         answered.set();
@@ -181,10 +181,10 @@ fn received(mut response: Response<Incoming>, upgrade: Option<OnUpgrade>) -> Ori
     let headers = response.headers_mut();
     fields::remove_hop_by_hop(headers);
     fields::add_via(headers, version);
-    // RFC 9110 §6.6.1: who forwards a response without a Date records when it came.
+    // RFC 9110 §6.6.1: a recipient that forwards a response without a Date records when it arrived.
     headers.entry(DATE).or_insert_with(now);
     if fields::has_token(headers, &VARY, "forwarded") {
-        // The cache never saw the field, so it could not tell requests apart by it.
+        // The cache never saw the field, so it could not distinguish requests by it.
         headers.append(VARY, HeaderValue::from_static("*"));
     }
     if !switching {
@@ -205,7 +205,7 @@ fn now() -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
-/// How the origin failed: the status for the client, and the error of RFC 9209 §2.3.
+/// A failure of the origin: the status for the client, and the error of RFC 9209 §2.3.
 struct Failure {
     status: StatusCode,
     status_field: &'static str,

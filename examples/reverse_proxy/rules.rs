@@ -1,4 +1,4 @@
-//! `--ttl` and `--on-write`, from text to routes.
+//! Routes from the text of `--ttl` and `--on-write`.
 
 use std::cmp::Reverse;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use tower_response_cache::{CacheLayer, Evict, NoStore, Pattern, Policy, Routes};
 
 use crate::args::Args;
 
-/// One `--ttl`: responses to requests that match are fresh for so long.
+/// One `--ttl`: the freshness lifetime of responses to requests that match.
 #[derive(Clone, Debug)]
 pub(crate) struct TtlRule {
     text: String,
@@ -24,13 +24,13 @@ impl FromStr for TtlRule {
     type Err = String;
 
     fn from_str(value: &str) -> Result<Self, String> {
-        // A pattern may hold `=` in its query, the seconds cannot.
+        // A pattern may contain `=` in its query; the seconds cannot.
         let (text, seconds) = value.rsplit_once('=').ok_or("expected PATTERN=SECONDS")?;
         let ttl = seconds
             .parse()
             .ok()
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .ok_or_else(|| format!("{seconds:?} is no number of seconds"))?;
+            .ok_or_else(|| format!("{seconds:?} is not a number of seconds"))?;
         Ok(Self {
             text: text.to_owned(),
             pattern: Pattern::parse(text).map_err(|error| error.to_string())?,
@@ -40,8 +40,8 @@ impl FromStr for TtlRule {
 }
 
 impl TtlRule {
-    /// Orders rules by how much they pin down: the longest part before the first `*`, then the one
-    /// without `**`, then the most literal bytes.
+    /// Orders rules by specificity: first the longest part before the first `*`, then those without
+    /// `**`, then the most literal bytes.
     fn specificity(&self) -> (usize, bool, usize) {
         let prefix = self.text.find('*').unwrap_or(self.text.len());
         let literal = self.text.bytes().filter(|&byte| byte != b'*').count();
@@ -66,7 +66,7 @@ impl FromStr for EvictRule {
             route: route.to_owned(),
             pattern: pattern.to_owned(),
         };
-        // Built alone once, so that a mistake is reported with this value rather than later.
+        // Built once by itself, so that a mistake is reported with this value rather than later.
         check(rule.add_to(Routes::new())).map_err(|error| error.to_string())?;
         Ok(rule)
     }
@@ -114,7 +114,8 @@ fn policy(args: &Args) -> Policy {
     }
 }
 
-/// Finds the lifetime that the most specific matching rule gives; none where that is zero.
+/// Returns a function that finds the lifetime given by the most specific matching rule; none if it is
+/// zero.
 fn by_most_specific(mut rules: Vec<TtlRule>) -> impl Fn(&Parts) -> Option<Duration> + Send + Sync {
     // Stable: of equally specific rules the one given first counts.
     rules.sort_by_key(|rule| Reverse(rule.specificity()));

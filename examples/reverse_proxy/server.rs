@@ -1,4 +1,4 @@
-//! Accepting connections, and stopping without cutting any answer short.
+//! Accepting connections, and stopping without cutting off any response.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -22,16 +22,16 @@ use tower::Service;
 use crate::front::{self, RequestBody};
 use crate::interim::{CLIENT, Interim, Relaying};
 
-/// How long a client may take for the head of a request, and keep a connection without one.
+/// The time a client may take for the head of a request, and keep a connection without one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long answers under way may take once the proxy was told to stop.
+/// The time responses under way may take once the proxy was asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A pause when no connection can be accepted, for want of file descriptors for one.
+/// The pause when no connection can be accepted, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves clients until `stop` is ready, then lets the answers under way finish.
+/// Serves clients until `stop` is ready, then lets responses under way finish.
 pub(crate) async fn serve<S, B>(listener: TcpListener, cache: S, stop: impl Future<Output = ()>)
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
@@ -40,7 +40,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    // Each connection holds a receiver: a message tells it to stop, its end is seen by the sender.
+    // Each connection holds a receiver: a message asks it to stop, and the sender sees its end.
     let (stopping, stopped) = watch::channel(());
     tokio::pin!(stop);
     loop {

@@ -1,4 +1,4 @@
-//! What is left of HTTP after a 101: bytes both ways.
+//! Tunnels, which carry bytes both ways after a 101.
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;

@@ -1,4 +1,4 @@
-//! Who may come in.
+//! Access control.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,13 +13,13 @@ use subtle::ConstantTimeEq;
 
 use crate::error::Error;
 
-/// Says who may use an [`Admin`](super::Admin) router.
+/// A rule that says who may use an [`Admin`](super::Admin) router.
 #[derive(Clone)]
-pub struct Access(Rule);
+pub struct Access(AccessRule);
 
 #[derive(Clone)]
-enum Rule {
-    /// The token's digest: digests are all of one length, and nothing that leaks of them is of use.
+enum AccessRule {
+    /// The token's digest. All digests have the same length, and a leaked part of one is useless.
     Token([u8; 32]),
     Local,
     Predicate(Arc<Predicate>),
@@ -27,36 +27,36 @@ enum Rule {
 
 type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
 
-/// The least that a token has: with 64 bits, guessing over a network is hopeless.
+/// The least length of a token: with 64 bits, guessing over a network is hopeless.
 const SHORTEST: usize = 16;
 
-/// How a request is refused.
+/// The reason for which a request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// It has no token.
+pub(super) enum AccessDenied {
+    /// The request has no token.
     Unnamed,
-    /// It has another one.
+    /// The request has a wrong token.
     Wrong,
-    /// It is not from this machine, or was not meant for it.
+    /// The request is not from this machine, or was not meant for it.
     NotLocal,
-    /// Nothing is known of where it is from.
+    /// The peer's address is unknown.
     NoPeer,
-    /// The predicate said no.
+    /// The predicate returned false.
     Predicate,
 }
 
 impl Access {
-    /// Lets those in who send `Authorization: Bearer` with this token
+    /// Allows requests that send `Authorization: Bearer` with this token
     /// ([RFC 6750 §2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)).
     ///
-    /// Tokens are compared by their SHA-256 digests in constant time, so that how long an answer takes
-    /// tells nothing about the token, not even its length. The token itself is not kept.
+    /// Tokens are compared by their SHA-256 digests in constant time, so the time an answer takes
+    /// reveals nothing about the token, not even its length. The token itself is not kept.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) where the token has less than 16 characters, or
-    /// any that cannot stand in the field: what it takes are visible ASCII characters. The message
-    /// does not show the token.
+    /// Fails with [`ErrorKind::Config`](crate::ErrorKind::Config) if the token has fewer than 16
+    /// characters, or any that cannot be sent in the field: only visible ASCII characters can. The
+    /// message does not show the token.
     ///
     /// # Examples
     ///
@@ -70,31 +70,31 @@ impl Access {
         let token = token.as_ref();
         if token.len() < SHORTEST {
             return Err(Error::config(format!(
-                "the admin token has {} characters; take {SHORTEST} or more that nobody can guess, \
-                 for example those of `openssl rand -hex 24`",
+                "the admin token has {} characters; use {SHORTEST} or more that nobody can guess, \
+                 for example the output of `openssl rand -hex 24`",
                 token.len()
             )));
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::config(
-                "the admin token has characters that cannot be sent in `Authorization`; take \
+                "the admin token has characters that cannot be sent in `Authorization`; use \
                  letters, digits and `-._~+/=`",
             ));
         }
-        Ok(Self(Rule::Token(Sha256::digest(token).into())))
+        Ok(Self(AccessRule::Token(Sha256::digest(token).into())))
     }
 
-    /// Lets everyone in who is on this machine: whose connection comes from a loopback address, and
-    /// whose `Host` names this machine (`localhost`, or a loopback address). For development, and for
-    /// machines that nobody else has an account on.
+    /// Allows requests from this machine: those that come from a loopback address and whose `Host`
+    /// names this machine (`localhost`, or a loopback address). Use it for development, and on
+    /// machines where nobody else has an account.
     ///
-    /// By `Host` those pages in a browser here are told apart that were loaded under a name which then
-    /// came to resolve to this machine (DNS rebinding). Behind a proxy on this machine, everyone is
-    /// on this machine: take a token there.
+    /// The check of `Host` keeps out web pages in a local browser that were loaded under another name,
+    /// which later came to resolve to this machine (DNS rebinding). Behind a proxy on this machine,
+    /// every request comes from this machine: use a token there.
     ///
-    /// The address of the peer has to be known, so serve the router with
+    /// The peer's address must be known, so serve the router with
     /// [`into_make_service_with_connect_info::<SocketAddr>()`](axum::Router::into_make_service_with_connect_info);
-    /// nobody is let in otherwise.
+    /// otherwise nobody has access.
     ///
     /// # Examples
     ///
@@ -113,39 +113,39 @@ impl Access {
     /// ```
     #[must_use]
     pub fn local() -> Self {
-        Self(Rule::Local)
+        Self(AccessRule::Local)
     }
 
-    /// Lets those in for whom a function returns true, such as those whom a layer outside has
-    /// recognised.
+    /// Allows requests for which a function returns true, such as those that an outer layer has
+    /// authenticated.
     ///
-    /// Requests that a browser sends on behalf of another site are refused before. Where the function
-    /// goes by the address that a request comes from, it has to look at `Host` as well, as
+    /// Requests that a browser sends on behalf of another site are denied before the function is
+    /// called. If it decides by the peer's address, it has to check `Host` as well, as
     /// [`local`](Self::local) does.
     pub fn predicate(allows: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        Self(Rule::Predicate(Arc::new(allows)))
+        Self(AccessRule::Predicate(Arc::new(allows)))
     }
 
-    pub(super) fn check(&self, request: &Parts) -> Result<(), Refused> {
+    pub(super) fn check(&self, request: &Parts) -> Result<(), AccessDenied> {
         match &self.0 {
-            Rule::Token(expected) => {
-                let sent = bearer(&request.headers).ok_or(Refused::Unnamed)?;
+            AccessRule::Token(expected) => {
+                let sent = bearer(&request.headers).ok_or(AccessDenied::Unnamed)?;
                 let sent: [u8; 32] = Sha256::digest(sent).into();
                 match bool::from(sent.ct_eq(expected)) {
                     true => Ok(()),
-                    false => Err(Refused::Wrong),
+                    false => Err(AccessDenied::Wrong),
                 }
             }
-            Rule::Local => check_local(request),
-            Rule::Predicate(allows) => match allows(request) {
+            AccessRule::Local => check_local(request),
+            AccessRule::Predicate(allows) => match allows(request) {
                 true => Ok(()),
-                false => Err(Refused::Predicate),
+                false => Err(AccessDenied::Predicate),
             },
         }
     }
 }
 
-/// Returns the token of the one `Authorization` field. The scheme's name knows no case
+/// Returns the token of the only `Authorization` field. The scheme's name is case-insensitive
 /// ([RFC 9110 §11.1](https://www.rfc-editor.org/rfc/rfc9110#section-11.1)).
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
@@ -158,22 +158,22 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
         .then(|| token.trim_ascii())
 }
 
-fn check_local(request: &Parts) -> Result<(), Refused> {
+fn check_local(request: &Parts) -> Result<(), AccessDenied> {
     let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
-    let ConnectInfo(peer) = peer.ok_or(Refused::NoPeer)?;
+    let ConnectInfo(peer) = peer.ok_or(AccessDenied::NoPeer)?;
     match peer.ip().to_canonical().is_loopback() && is_meant_for_here(request) {
         true => Ok(()),
-        false => Err(Refused::NotLocal),
+        false => Err(AccessDenied::NotLocal),
     }
 }
 
-/// Whether the one name under which the request was sent is one of this machine's own.
+/// Returns whether the request was sent to exactly one name, and that name is this machine's own.
 fn is_meant_for_here(request: &Parts) -> bool {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let host = match (request.uri.authority(), hosts.next(), hosts.next()) {
         (_, _, Some(_)) | (None, None, _) => None,
         (Some(target), None, None) => Some(target.clone()),
-        // Over HTTP/1.1 it is `Host` that a browser sets; the target may say what it likes.
+        // Over HTTP/1.1 a browser sets `Host`; the target may say anything.
         (_, Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
     };
     host.is_some_and(|host| names_this_machine(host.host()))
@@ -190,9 +190,9 @@ fn names_this_machine(host: &str) -> bool {
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Rule::Token(_) => "Access::token(..)",
-            Rule::Local => "Access::local()",
-            Rule::Predicate(_) => "Access::predicate(..)",
+            AccessRule::Token(_) => "Access::token(..)",
+            AccessRule::Local => "Access::local()",
+            AccessRule::Predicate(_) => "Access::predicate(..)",
         })
     }
 }
@@ -201,7 +201,7 @@ impl fmt::Debug for Access {
 mod tests {
     use super::*;
 
-    fn checked(peer: &str, target: &str, hosts: &[&str]) -> Result<(), Refused> {
+    fn checked(peer: &str, target: &str, hosts: &[&str]) -> Result<(), AccessDenied> {
         let peer: SocketAddr = peer.parse().unwrap();
         let request = hosts
             .iter()
@@ -241,6 +241,6 @@ mod tests {
         }
         let nobody = http::Request::get("/").header(header::HOST, "localhost");
         let (nobody, ()) = nobody.body(()).unwrap().into_parts();
-        assert_eq!(Access::local().check(&nobody), Err(Refused::NoPeer));
+        assert_eq!(Access::local().check(&nobody), Err(AccessDenied::NoPeer));
     }
 }

@@ -1,4 +1,4 @@
-//! Answers: JSON, errors among them.
+//! Responses in JSON, including errors.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind};
 
-/// An answer in JSON.
-pub(super) struct Json(pub(super) Value);
+/// A response in JSON.
+pub(super) struct JsonResponse(pub(super) Value);
 
-/// An answer that says what was wrong, and what to change.
+/// An error response, which says what was wrong and what to change.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     status: StatusCode,
     error: String,
 }
 
-pub(super) type Answer = Result<Json, Refusal>;
+pub(super) type JsonResult = Result<JsonResponse, ErrorResponse>;
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn bad_request(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
@@ -43,7 +43,7 @@ impl Refusal {
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for ErrorResponse {
     fn from(error: Error) -> Self {
         let status = match error.kind() {
             ErrorKind::Pattern | ErrorKind::Config | ErrorKind::Value => StatusCode::BAD_REQUEST,
@@ -53,7 +53,7 @@ impl From<Error> for Refusal {
     }
 }
 
-impl IntoResponse for Json {
+impl IntoResponse for JsonResponse {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.0.to_string()));
         response.headers_mut().insert(
@@ -64,31 +64,31 @@ impl IntoResponse for Json {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
-        let mut response = Json(json!({ "error": self.error })).into_response();
+        let mut response = JsonResponse(json!({ "error": self.error })).into_response();
         *response.status_mut() = self.status;
         response
     }
 }
 
-pub(super) async fn nothing_here(uri: Uri) -> Refusal {
-    Refusal::new(
+pub(super) async fn nothing_here(uri: Uri) -> ErrorResponse {
+    ErrorResponse::new(
         StatusCode::NOT_FOUND,
         format!(
-            "there is nothing at {}; there are /health, /stats, /metrics, /entries, /explain, \
-             /purge and /bypass, and a page at /",
+            "there is nothing at {}; use /health, /stats, /metrics, /entries, /explain, \
+             /purge or /bypass, or the page at /",
             uri.path()
         ),
     )
 }
 
-pub(super) async fn other_method(method: Method, uri: Uri) -> Refusal {
+pub(super) async fn other_method(method: Method, uri: Uri) -> ErrorResponse {
     let right = match uri.path() {
         "/purge" | "/bypass" => "POST",
         _ => "GET",
     };
-    Refusal::new(
+    ErrorResponse::new(
         StatusCode::METHOD_NOT_ALLOWED,
         format!("{} takes {right}, not {method}", uri.path()),
     )

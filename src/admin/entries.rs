@@ -3,7 +3,7 @@
 use axum::extract::{RawQuery, State};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Json, Refusal};
+use super::answer::{ErrorResponse, JsonResponse, JsonResult};
 use super::fields::Fields;
 use super::state::Admitted;
 use crate::inspect::{EntryFilter, EntryInfo, EntryOrder, EntryPage, EntryState, KeyInfo};
@@ -12,7 +12,7 @@ use crate::pattern::Pattern;
 /// The most entries on a page.
 const LARGEST_PAGE: usize = 200;
 
-/// The most that are skipped: whoever comes that far is better served by a narrower question.
+/// The largest offset: at that point a narrower query serves better.
 const FURTHEST: usize = 10_000;
 
 const STATES: [(&str, EntryState); 3] = [
@@ -29,20 +29,20 @@ const ORDERS: [(&str, EntryOrder); 5] = [
     ("expiring", EntryOrder::Expiring),
 ];
 
-pub(super) async fn list(State(shared): Admitted, RawQuery(query): RawQuery) -> Answer {
+pub(super) async fn list(State(shared): Admitted, RawQuery(query): RawQuery) -> JsonResult {
     let (filter, offset) = read(Fields::of_query(query.as_deref()))?;
     let page = shared.scan(move |handle| handle.entries(&filter)).await?;
-    Ok(Json(match page {
+    Ok(JsonResponse(match page {
         Some(page) => json(page, offset),
         None => json!({
             "entries": [],
             "listable": false,
-            "note": "this store cannot list what it holds; /explain tells of one URL",
+            "note": "this store cannot list its entries; use /explain for a single URL",
         }),
     }))
 }
 
-fn read(mut fields: Fields) -> Result<(EntryFilter, usize), Refusal> {
+fn read(mut fields: Fields) -> Result<(EntryFilter, usize), ErrorResponse> {
     let mut filter = EntryFilter::new();
     for text in fields.all("path") {
         filter = filter.containing(text);
@@ -70,11 +70,15 @@ fn read(mut fields: Fields) -> Result<(EntryFilter, usize), Refusal> {
     Ok((filter.offset(offset), offset))
 }
 
-fn bounded(fields: &mut Fields, name: &'static str, most: usize) -> Result<Option<usize>, Refusal> {
+fn bounded(
+    fields: &mut Fields,
+    name: &'static str,
+    most: usize,
+) -> Result<Option<usize>, ErrorResponse> {
     let expected = format!("a number up to {most}");
     match fields.parsed::<usize>(name, &expected)? {
-        Some(number) if number > most => Err(Refusal::bad_request(format!(
-            "`{name}` is {number}: expected {expected}; narrow the question with path, pattern, \
+        Some(number) if number > most => Err(ErrorResponse::bad_request(format!(
+            "`{name}` is {number}: expected {expected}; narrow the query with path, pattern, \
              tag, status or state"
         ))),
         number => Ok(number),

@@ -6,21 +6,21 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Json, Refusal};
+use super::answer::{ErrorResponse, JsonResponse, JsonResult};
 use super::fields::Fields;
 use super::state::Admitted;
 use crate::inspect::Explanation;
 
-pub(super) async fn explain(State(shared): Admitted, RawQuery(query): RawQuery) -> Answer {
+pub(super) async fn explain(State(shared): Admitted, RawQuery(query): RawQuery) -> JsonResult {
     let request = read(Fields::of_query(query.as_deref()))?;
     let explanation = shared.handle.explain(&request).await;
-    Ok(Json(json(&request, &explanation)))
+    Ok(JsonResponse(json(&request, &explanation)))
 }
 
-/// Makes the request that is asked about.
-fn read(mut fields: Fields) -> Result<Request<()>, Refusal> {
+/// Builds the request to explain.
+fn read(mut fields: Fields) -> Result<Request<()>, ErrorResponse> {
     let url = fields.text("url")?.ok_or_else(|| {
-        Refusal::bad_request("`url` is missing; ask for example /explain?url=/products/7")
+        ErrorResponse::bad_request("`url` is missing; ask for example /explain?url=/products/7")
     })?;
     let method = fields.parsed("method", "a method such as GET")?;
     let http2 = fields.choice("version", &[("1", false), ("2", true)])?;
@@ -33,29 +33,29 @@ fn read(mut fields: Fields) -> Result<Request<()>, Refusal> {
     fields.finish()?;
     let uri: Uri = url
         .parse()
-        .map_err(|error| Refusal::bad_request(format!("`url` is {url:?}: {error}")))?;
+        .map_err(|error| ErrorResponse::bad_request(format!("`url` is {url:?}: {error}")))?;
     set_target(&mut request, uri, http2.unwrap_or(false))?;
     Ok(request)
 }
 
-fn parse_field(field: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
+fn parse_field(field: &str) -> Result<(HeaderName, HeaderValue), ErrorResponse> {
     let parsed = field.split_once(':').and_then(|(name, value)| {
         let name = name.trim().parse().ok()?;
         Some((name, value.trim().parse().ok()?))
     });
     parsed.ok_or_else(|| {
-        Refusal::bad_request(format!(
+        ErrorResponse::bad_request(format!(
             "`header` is {field:?}: expected a name and a value, such as Accept-Language: de"
         ))
     })
 }
 
-/// Sets the target as a server has it: over HTTP/2 it names scheme and authority, over HTTP/1.1 the
-/// authority is told in `Host` (RFC 9112 §3.2). A key goes by what is there.
-fn set_target(request: &mut Request<()>, uri: Uri, http2: bool) -> Result<(), Refusal> {
+/// Sets the target as a server receives it: over HTTP/2 it names scheme and authority, over HTTP/1.1 the
+/// authority is in `Host` (RFC 9112 §3.2). The key depends on which of them are present.
+fn set_target(request: &mut Request<()>, uri: Uri, http2: bool) -> Result<(), ErrorResponse> {
     let expected = "`url`: expected a path such as /products/7, or http://host/products/7";
     if uri.authority().is_some() && uri.scheme().is_none() {
-        return Err(Refusal::bad_request(expected));
+        return Err(ErrorResponse::bad_request(expected));
     }
     if http2 || uri.authority().is_none() {
         *request.uri_mut() = uri;
@@ -65,7 +65,7 @@ fn set_target(request: &mut Request<()>, uri: Uri, http2: bool) -> Result<(), Re
         && !request.headers().contains_key(header::HOST)
     {
         let host = HeaderValue::try_from(authority.as_str())
-            .map_err(|_| Refusal::bad_request(expected))?;
+            .map_err(|_| ErrorResponse::bad_request(expected))?;
         request.headers_mut().insert(header::HOST, host);
     }
     let path = uri.path_and_query().cloned();

@@ -1,4 +1,4 @@
-//! The parameters of a request, whichever way they come.
+//! The parameters of a request, from its query and its body.
 
 use std::str::FromStr;
 
@@ -7,18 +7,18 @@ use axum::extract::Request;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 
-use super::answer::Refusal;
+use super::answer::ErrorResponse;
 
-/// Names and values from the query and, where there is one, from the body.
+/// Names and values from the query and from the body, if there is one.
 ///
-/// Each is taken out once by its name; [`finish`](Self::finish) refuses what is left.
+/// Each is taken once by its name; [`finish`](Self::finish) rejects those that are left.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     fields: Vec<(String, String)>,
     taken: Vec<&'static str>,
 }
 
-/// The most bytes of a body: all that there is to say fits into a few hundred.
+/// The most bytes of a body: any valid one fits into a few hundred.
 const LONGEST_BODY: usize = 16 << 10;
 
 impl Fields {
@@ -30,21 +30,21 @@ impl Fields {
         }
     }
 
-    /// Takes query and body together.
-    pub(super) async fn of_request(request: Request) -> Result<Self, Refusal> {
+    /// Reads the query and the body together.
+    pub(super) async fn of_request(request: Request) -> Result<Self, ErrorResponse> {
         let (parts, body) = request.into_parts();
         let mut fields = Self::of_query(parts.uri.query());
         let body = read(body).await?;
         if !body.is_empty() {
             fields.fields.extend(match format(&parts.headers)? {
-                Format::Form => form_urlencoded::parse(&body).into_owned().collect(),
-                Format::Json => of_json(&body)?,
+                BodyFormat::Form => form_urlencoded::parse(&body).into_owned().collect(),
+                BodyFormat::Json => of_json(&body)?,
             });
         }
         Ok(fields)
     }
 
-    /// Takes what may be given several times.
+    /// Takes a parameter that may be given several times.
     pub(super) fn all(&mut self, name: &'static str) -> Vec<String> {
         self.taken.push(name);
         self.fields
@@ -53,19 +53,19 @@ impl Fields {
             .collect()
     }
 
-    /// Takes what may be given once.
-    pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, Refusal> {
+    /// Takes a parameter that may be given once.
+    pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
         let mut values = self.all(name);
         match values.len() {
             0 | 1 => Ok(values.pop()),
-            _ => Err(Refusal::bad_request(format!(
+            _ => Err(ErrorResponse::bad_request(format!(
                 "`{name}` is given more than once"
             ))),
         }
     }
 
-    /// Takes what is asked for with an empty value as if it were not asked for: forms send those.
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Refusal> {
+    /// Takes a parameter, treating an empty value as absent, because forms send empty ones.
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
         Ok(self.one(name)?.filter(|value| !value.is_empty()))
     }
 
@@ -73,21 +73,21 @@ impl Fields {
         &mut self,
         name: &'static str,
         expected: &str,
-    ) -> Result<Option<T>, Refusal> {
+    ) -> Result<Option<T>, ErrorResponse> {
         let parse = |value: String| {
             value.parse().map_err(|_| {
-                Refusal::bad_request(format!("`{name}` is {value:?}: expected {expected}"))
+                ErrorResponse::bad_request(format!("`{name}` is {value:?}: expected {expected}"))
             })
         };
         self.text(name)?.map(parse).transpose()
     }
 
-    /// Takes a choice among names.
+    /// Takes a parameter whose value is one of a few names.
     pub(super) fn choice<T: Copy>(
         &mut self,
         name: &'static str,
         choices: &[(&str, T)],
-    ) -> Result<Option<T>, Refusal> {
+    ) -> Result<Option<T>, ErrorResponse> {
         let Some(value) = self.text(name)? else {
             return Ok(None);
         };
@@ -95,7 +95,7 @@ impl Fields {
             Some((_, chosen)) => Ok(Some(*chosen)),
             None => {
                 let choices: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
-                Err(Refusal::bad_request(format!(
+                Err(ErrorResponse::bad_request(format!(
                     "`{name}` is {value:?}: expected one of {}",
                     choices.join(", ")
                 )))
@@ -103,68 +103,70 @@ impl Fields {
         }
     }
 
-    /// Takes a yes or no; the name alone is a yes.
-    pub(super) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Refusal> {
+    /// Takes a flag; the name alone means true.
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, ErrorResponse> {
         match self.one(name)?.as_deref() {
             None => Ok(None),
             Some("" | "true" | "1") => Ok(Some(true)),
             Some("false" | "0") => Ok(Some(false)),
-            Some(value) => Err(Refusal::bad_request(format!(
+            Some(value) => Err(ErrorResponse::bad_request(format!(
                 "`{name}` is {value:?}: expected true or false"
             ))),
         }
     }
 
-    /// Refuses whatever has not been taken: a misspelt `dry_run` must not purge.
-    pub(super) fn finish(self) -> Result<(), Refusal> {
+    /// Rejects parameters that were not taken: a misspelt `dry_run` must not purge.
+    pub(super) fn finish(self) -> Result<(), ErrorResponse> {
         match self.fields.first() {
             None => Ok(()),
-            Some((name, _)) => Err(Refusal::bad_request(format!(
-                "there is no parameter {name:?} here; there are {}",
+            Some((name, _)) => Err(ErrorResponse::bad_request(format!(
+                "there is no parameter {name:?} here; use {}",
                 self.taken.join(", ")
             ))),
         }
     }
 }
 
-async fn read(body: Body) -> Result<axum::body::Bytes, Refusal> {
+async fn read(body: Body) -> Result<axum::body::Bytes, ErrorResponse> {
     to_bytes(body, LONGEST_BODY).await.map_err(|_| {
-        Refusal::new(
+        ErrorResponse::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body could not be read to its end; it may have {LONGEST_BODY} bytes"),
+            format!(
+                "the body could not be read to its end; it may have at most {LONGEST_BODY} bytes"
+            ),
         )
     })
 }
 
-enum Format {
+enum BodyFormat {
     Form,
     Json,
 }
 
-fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
+fn format(headers: &HeaderMap) -> Result<BodyFormat, ErrorResponse> {
     let Some(given) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(Format::Json);
+        return Ok(BodyFormat::Json);
     };
     let given = String::from_utf8_lossy(given.as_bytes());
     let media_type = given.split(';').next().unwrap_or_default().trim();
     match media_type.to_ascii_lowercase().as_str() {
-        "application/json" => Ok(Format::Json),
-        "application/x-www-form-urlencoded" => Ok(Format::Form),
-        _ => Err(Refusal::new(
+        "application/json" => Ok(BodyFormat::Json),
+        "application/x-www-form-urlencoded" => Ok(BodyFormat::Form),
+        _ => Err(ErrorResponse::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             format!(
-                "a body of {media_type:?} is not understood; send application/json, \
+                "a body of type {media_type:?} is not supported; send application/json, \
                  application/x-www-form-urlencoded, or parameters in the query"
             ),
         )),
     }
 }
 
-fn of_json(body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+fn of_json(body: &[u8]) -> Result<Vec<(String, String)>, ErrorResponse> {
     let value = serde_json::from_slice(body)
-        .map_err(|error| Refusal::bad_request(format!("the body is not JSON: {error}")))?;
+        .map_err(|error| ErrorResponse::bad_request(format!("the body is not JSON: {error}")))?;
     let Value::Object(members) = value else {
-        return Err(Refusal::bad_request(
+        return Err(ErrorResponse::bad_request(
             "the body is not an object; send for example {\"pattern\": \"/products/**\"}",
         ));
     };
@@ -187,12 +189,12 @@ fn of_json(body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
     Ok(fields)
 }
 
-fn scalar(name: &str, value: Value) -> Result<String, Refusal> {
+fn scalar(name: &str, value: Value) -> Result<String, ErrorResponse> {
     match value {
         Value::String(text) => Ok(text),
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
-        _ => Err(Refusal::bad_request(format!(
-            "{name:?} is neither text, number, true nor false"
+        _ => Err(ErrorResponse::bad_request(format!(
+            "{name:?} is neither a string, a number, true nor false"
         ))),
     }
 }

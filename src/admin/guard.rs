@@ -1,4 +1,4 @@
-//! What every request passes on its way in, and every answer on its way out.
+//! The guard around the router: it admits requests, and marks responses.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
 
-use super::access::Refused;
-use super::answer::Refusal;
+use super::access::AccessDenied;
+use super::answer::ErrorResponse;
 use super::state::AdminState;
 use crate::directive::CacheDirective;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Lets requests pass that have access and come from nobody else's page.
+/// Lets requests pass that have access and do not come from another site's page.
 pub(super) async fn admit(
     State(shared): State<Arc<AdminState>>,
     request: Request,
@@ -24,36 +24,38 @@ pub(super) async fn admit(
 ) -> Response {
     let (parts, body) = request.into_parts();
     if is_from_elsewhere(&parts) {
-        return Refusal::forbidden(
-            "a page of another site may not ask here; open the inspector or use a command line",
+        return ErrorResponse::forbidden(
+            "pages of other sites have no access; open the inspector or use a command line",
         )
         .into_response();
     }
     match shared.access.check(&parts) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(refused) => refuse(refused),
+        Err(denied) => deny(denied),
     }
 }
 
-fn refuse(refused: Refused) -> Response {
-    let refusal = match refused {
-        Refused::Unnamed => Refusal::unauthorized("send the token: Authorization: Bearer TOKEN"),
-        Refused::Wrong => Refusal::unauthorized("that is not the token"),
-        Refused::NotLocal => Refusal::forbidden(
-            "this is for whoever is on the machine itself, under a name such as localhost",
+fn deny(denied: AccessDenied) -> Response {
+    let answer = match denied {
+        AccessDenied::Unnamed => {
+            ErrorResponse::unauthorized("send the token: Authorization: Bearer TOKEN")
+        }
+        AccessDenied::Wrong => ErrorResponse::unauthorized("that is not the token"),
+        AccessDenied::NotLocal => ErrorResponse::forbidden(
+            "access is only from this machine itself, under a name such as localhost",
         ),
-        Refused::NoPeer => Refusal::internal(
-            "where a request is from is not known: serve the router with \
+        AccessDenied::NoPeer => ErrorResponse::internal(
+            "the peer's address is unknown: serve the router with \
              into_make_service_with_connect_info::<SocketAddr>()",
         ),
-        Refused::Predicate => Refusal::forbidden("you have no access"),
+        AccessDenied::Predicate => ErrorResponse::forbidden("you have no access"),
     };
-    let mut response = refusal.into_response();
-    // Only who can send something that would help is challenged (RFC 9110 §15.5.2).
-    let challenge = match refused {
-        Refused::Unnamed => r#"Bearer realm="cache admin""#,
-        Refused::Wrong => r#"Bearer realm="cache admin", error="invalid_token""#,
-        Refused::NotLocal | Refused::NoPeer | Refused::Predicate => return response,
+    let mut response = answer.into_response();
+    // Only clients whose credentials could help are challenged (RFC 9110 §15.5.2).
+    let challenge = match denied {
+        AccessDenied::Unnamed => r#"Bearer realm="cache admin""#,
+        AccessDenied::Wrong => r#"Bearer realm="cache admin", error="invalid_token""#,
+        AccessDenied::NotLocal | AccessDenied::NoPeer | AccessDenied::Predicate => return response,
     };
     let challenge = HeaderValue::from_static(challenge);
     response
@@ -62,11 +64,11 @@ fn refuse(refused: Refused) -> Response {
     response
 }
 
-/// Whether a browser sent this on behalf of another site's page. Without CORS such a page is not
-/// shown the answer, but a purge is done all the same.
+/// Returns whether a browser sent this on behalf of another site's page. Without CORS such a page
+/// cannot read the response, but its purge would still happen.
 ///
-/// Browsers say so in `Sec-Fetch-Site` wherever the connection cannot be tampered with, and in
-/// `Origin` elsewhere. The same site is not near enough: a port of one host is another program.
+/// Browsers say so in `Sec-Fetch-Site` if the connection cannot be tampered with, and in `Origin`
+/// otherwise. The same site is not enough: another port of the same host is another program.
 fn is_from_elsewhere(request: &Parts) -> bool {
     let headers = &request.headers;
     if let Some(site) = headers.get(SEC_FETCH_SITE) {
@@ -85,13 +87,13 @@ fn is_from_elsewhere(request: &Parts) -> bool {
     !host.is_some_and(same)
 }
 
-/// Returns host and port of an `Origin`; `None` for `null` and what is none.
+/// Returns host and port of an `Origin`; `None` for `null` and for anything invalid.
 fn authority_of(origin: &HeaderValue) -> Option<Authority> {
     let (scheme, authority) = origin.to_str().ok()?.split_once("://")?;
     matches!(scheme, "http" | "https").then(|| authority.parse().ok())?
 }
 
-/// Marks an answer as one to be kept by nobody and shown inside of nothing else.
+/// Marks a response as one that no cache may keep and no other page may embed.
 pub(super) async fn mark(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [

@@ -9,11 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderValue};
 use sha2::{Digest, Sha256};
 
-/// One file, which loads nothing else.
+/// The page: one file, which loads nothing else.
 const PAGE: &str = include_str!("inspector.html");
 
-/// What the page may do: run the one script and use the one style sheet that are in it, and ask its
-/// own server. Trusted Types forbid that any text becomes markup, whatever the script does.
+/// The page's content security policy. The page may run its one script, use its one style sheet, and
+/// send requests to its own server. Trusted Types keep any text from becoming markup, whatever the script
+/// does.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
@@ -25,7 +26,7 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
-/// Returns the digest of what stands in the page's one element of this name.
+/// Returns the digest of the content of the page's only element of this name.
 fn digest_of(element: &str) -> String {
     let content = PAGE
         .split_once(&format!("<{element}>"))

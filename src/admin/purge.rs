@@ -1,45 +1,47 @@
-//! `POST /purge` and `POST /bypass`: what changes something.
+//! `POST /purge` and `POST /bypass`: the requests that change something.
 
 use axum::extract::{Request, State};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Json, Refusal};
+use super::answer::{ErrorResponse, JsonResponse, JsonResult};
 use super::fields::Fields;
 use super::state::Admitted;
 use crate::inspect::WouldEvict;
 use crate::invalidate::Invalidation;
 use crate::pattern::Pattern;
 
-pub(super) async fn purge(State(shared): Admitted, request: Request) -> Answer {
+pub(super) async fn purge(State(shared): Admitted, request: Request) -> JsonResult {
     let purge = Purge::read(Fields::of_request(request).await?)?;
     let (what, dry_run) = (purge.what, purge.dry_run);
     let target = what.to_string();
     if dry_run {
         let would = shared.scan(move |handle| handle.would_evict(what)).await?;
-        return Ok(Json(json!({
+        return Ok(JsonResponse(json!({
             "dry_run": true,
             "target": target,
             "would_evict": would.as_ref().map(json),
-            "note": would.is_none().then_some("this store cannot list what it holds"),
+            "note": would.is_none().then_some("this store cannot list its entries"),
         })));
     }
     shared.handle.invalidate(what).await?;
     tracing::info!(%target, "invalidated by hand");
-    Ok(Json(
+    Ok(JsonResponse(
         json!({ "dry_run": false, "target": target, "purged": true }),
     ))
 }
 
-pub(super) async fn bypass(State(shared): Admitted, request: Request) -> Answer {
+pub(super) async fn bypass(State(shared): Admitted, request: Request) -> JsonResult {
     let mut fields = Fields::of_request(request).await?;
     let on = fields.flag("on")?;
     fields.finish()?;
     let on = on.ok_or_else(|| {
-        Refusal::bad_request("`on` is missing; on=true switches the cache off, on=false on again")
+        ErrorResponse::bad_request(
+            "`on` is missing; on=true switches the cache off, on=false on again",
+        )
     })?;
     shared.handle.set_bypass(on);
     tracing::info!(on, "bypass switched by hand");
-    Ok(Json(json!({ "bypass": on })))
+    Ok(JsonResponse(json!({ "bypass": on })))
 }
 
 struct Purge {
@@ -48,7 +50,7 @@ struct Purge {
 }
 
 impl Purge {
-    fn read(mut fields: Fields) -> Result<Self, Refusal> {
+    fn read(mut fields: Fields) -> Result<Self, ErrorResponse> {
         let url = fields.text("url")?.map(|url| Ok(Invalidation::uri(url)));
         let pattern = fields
             .text("pattern")?
@@ -61,8 +63,8 @@ impl Purge {
         fields.finish()?;
         let mut named = [url, pattern, tag, all].into_iter().flatten();
         let (Some(what), None) = (named.next(), named.next()) else {
-            return Err(Refusal::bad_request(
-                "say what to purge with one of url, pattern, tag and all, such as \
+            return Err(ErrorResponse::bad_request(
+                "say what to purge with one of url, pattern, tag and all, for example \
                  pattern=/products/**",
             ));
         };

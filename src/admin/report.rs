@@ -1,4 +1,4 @@
-//! `GET /health`, `/stats` and `/metrics`: what the cache does, for people and for machines.
+//! `GET /health`, `/stats` and `/metrics`: reports for people and for machines.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -6,22 +6,22 @@ use axum::response::Response;
 use http::header::{self, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::answer::Json;
+use super::answer::JsonResponse;
 use super::state::Admitted;
 use crate::layer::{CacheHandle, Health};
 use crate::store::Usage;
 use crate::telemetry::{CacheStats, DURATION_BOUNDS, HotKey, OutcomeStats, RouteStats};
 
-/// 200 also where the cache is degraded: no request fails because of it, and what asks here is
-/// commonly what takes a node out of service.
-pub(super) async fn health(State(shared): Admitted) -> Json {
-    Json(health_json(&shared.handle.health()))
+/// Reports the health, with 200 even if the cache is degraded: no request fails because of it, and the
+/// program that asks is commonly the one that takes nodes out of service.
+pub(super) async fn health(State(shared): Admitted) -> JsonResponse {
+    JsonResponse(health_json(&shared.handle.health()))
 }
 
-pub(super) async fn stats(State(shared): Admitted) -> Json {
+pub(super) async fn stats(State(shared): Admitted) -> JsonResponse {
     let handle = &shared.handle;
     let stats = handle.stats();
-    Json(json!({
+    JsonResponse(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "bypass": handle.is_bypassed(),
         "health": health_json(&handle.health()),
@@ -109,15 +109,15 @@ fn hot_key(key: &HotKey) -> Value {
     })
 }
 
-/// Tells how long requests took, by outcome: how often up to each bound and over the one before it,
-/// and in the end how often over the last.
+/// Reports the durations of requests by outcome: the count between each bound and the one before it,
+/// and last the count above all bounds.
 fn latency(handle: &CacheHandle) -> Value {
-    let mut told: Map<String, Value> = handle
+    let mut histograms: Map<String, Value> = handle
         .durations()
         .map(|(outcome, counts)| (outcome.to_owned(), json!(counts)))
         .collect();
-    told.insert("bounds".into(), json!(DURATION_BOUNDS));
-    told.into()
+    histograms.insert("bounds".into(), json!(DURATION_BOUNDS));
+    histograms.into()
 }
 
 fn usage(usage: &Usage) -> Value {

@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that the admin handlers share.
 
 use std::sync::Arc;
 
@@ -6,21 +6,22 @@ use axum::extract::State;
 use tokio::sync::Semaphore;
 
 use super::access::Access;
-use super::answer::Refusal;
+use super::answer::ErrorResponse;
 use crate::layer::CacheHandle;
 
-/// What the handlers share.
+/// The state that the admin handlers share.
 #[derive(Debug)]
 pub(super) struct AdminState {
     pub(super) handle: CacheHandle,
     pub(super) access: Access,
-    /// How many may go over all that is stored at the same time.
+    /// Bounds the simultaneous scans of the store.
     scans: Arc<Semaphore>,
 }
 
 pub(super) type Admitted = State<Arc<AdminState>>;
 
-/// One is enough for one person; the other keeps a slow listing from holding up a purge.
+/// The most simultaneous scans. One is enough for one person; the second keeps a slow listing from
+/// holding up a purge.
 const SCANS: usize = 2;
 
 impl AdminState {
@@ -32,13 +33,13 @@ impl AdminState {
         }
     }
 
-    /// Goes over what is stored on a thread where that holds nobody up.
+    /// Scans the store on a thread for blocking work.
     pub(super) async fn scan<T: Send + 'static>(
         &self,
         look: impl FnOnce(&CacheHandle) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let failed = |_| Refusal::internal("the store could not be looked at");
-        // The permit goes with the work: a client that leaves does not end it.
+    ) -> Result<T, ErrorResponse> {
+        let failed = |_| ErrorResponse::internal("the store could not be scanned");
+        // The permit moves into the work, which continues even if the client leaves.
         let permit = self.scans.clone().acquire_owned().await.map_err(failed)?;
         let handle = self.handle.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -48,6 +49,6 @@ impl AdminState {
         });
         looked
             .await
-            .map_err(|_| Refusal::internal("the store could not be looked at"))
+            .map_err(|_| ErrorResponse::internal("the store could not be scanned"))
     }
 }

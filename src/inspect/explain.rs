@@ -1,4 +1,4 @@
-//! Answering what would happen, without making it happen.
+//! Explanations of what would happen to a request, without making it happen.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use crate::hexadecimal::hexadecimal;
 use crate::state::CacheState;
 use crate::status::{self, Outcome, StatusParameters};
 
-/// What would happen to a request, and why; from
+/// An explanation of what would happen to a request, and why; from
 /// [`CacheHandle::explain`](crate::CacheHandle::explain).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The `X-Cache` its response would carry: `HIT`, `MISS`, `STALE` or `BYPASS`. A `MISS` may turn
-    /// out `REVALIDATED`, and a `BYPASS` for the sake of credentials a `MISS`, if the response says
-    /// that it is for everyone.
+    /// The `X-Cache` of its response: `HIT`, `MISS`, `STALE` or `BYPASS`. A `MISS` may turn out to be
+    /// `REVALIDATED`. A `BYPASS` because of credentials may turn out to be a `MISS`, if the response
+    /// says that it is for everyone.
     pub x_cache: String,
-    /// The `Cache-Status` member its response would carry, as far as the handler has no say in it.
+    /// The `Cache-Status` member of its response, as far as it does not depend on the inner service.
     pub cache_status: String,
-    /// The template of the route it comes under.
+    /// The template of the route that matches it.
     pub route: Option<String>,
-    /// The digest of its key, in hexadecimal. The key itself may hold what is not to be shown.
+    /// The digest of its key, in hexadecimal. The key itself may hold confidential data.
     pub key: Option<String>,
-    /// The age of what is stored for it.
+    /// The age of the response stored for it.
     pub age: Option<Duration>,
-    /// The freshness lifetime of what is stored for it.
+    /// The freshness lifetime of the response stored for it.
     pub lifetime: Option<Duration>,
-    /// The tags of what is stored for it.
+    /// The tags of the response stored for it.
     pub tags: Vec<String>,
-    /// How many responses are stored for its key, selected by `Vary`; zero without `Vary`.
+    /// The number of responses stored for its key, selected by `Vary`; zero without `Vary`.
     pub variants: usize,
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn explain(cache: &Arc<CacheState>, parts: &Parts) -> Explanati
 }
 
 impl Explanation {
-    /// Whether the answer would come from the store.
+    /// Returns whether the response would come from the store.
     pub(crate) fn is_stored(&self) -> bool {
         matches!(&*self.x_cache, "HIT" | "STALE")
     }

@@ -1,5 +1,5 @@
-//! What operators ask: what is stored, what an invalidation would hit, what would happen to a request.
-//! No request passes through here.
+//! Questions of operators: what is stored, what an invalidation would hit, and what would happen to a
+//! request. No request passes through here.
 
 mod explain;
 mod list;

@@ -1,27 +1,27 @@
-//! Finding out what an invalidation would hit.
+//! Dry runs of invalidations.
 
 use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::state::CacheState;
 
-/// What an invalidation would hit; from
+/// The result of a dry run of an invalidation; from
 /// [`CacheHandle::would_evict`](crate::CacheHandle::would_evict).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WouldEvict {
-    /// Stored responses looked at.
+    /// Stored responses examined.
     pub examined: u64,
-    /// Stored responses that would not be used any more.
+    /// Stored responses that the invalidation would hit.
     pub matched: u64,
-    /// The paths and queries of some of them, 20 at the most.
+    /// The paths and queries of some of them, 20 at most.
     pub examples: Vec<String>,
 }
 
-/// How many examples are given.
+/// The most examples given.
 const EXAMPLES: usize = 20;
 
-/// Shows what an invalidation would hit; `None` where the store cannot list what it holds.
+/// Reports what an invalidation would hit; `None` if the store cannot list its entries.
 pub(crate) fn would_evict(cache: &CacheState, what: &Invalidation) -> Option<WouldEvict> {
-    // A log of its own, with nothing else in it: the one predicate answers here as well.
+    // A separate log with nothing else in it, so that the one predicate decides here as well.
     let log = Log::with_capacity(1);
     log.append(std::slice::from_ref(what));
     let mut would = WouldEvict::default();

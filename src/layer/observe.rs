@@ -1,4 +1,4 @@
-//! What a handle tells about its cache.
+//! The reports of a handle about its cache.
 
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
@@ -6,32 +6,33 @@ use std::sync::atomic::Ordering;
 use super::CacheHandle;
 use crate::state::CacheState;
 use crate::store::{StoreHealth, StoreState};
-use crate::telemetry::{self, CacheStats, HotKey, Listener, Report, Source};
+use crate::telemetry::{self, CacheStats, HotKey, Listener, MetricsReading, MetricsSource};
 
-/// How a cache is; from [`CacheHandle::health`].
+/// The health of a cache; from [`CacheHandle::health`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether it does all it is there for.
+    /// The health in one word.
     pub status: HealthStatus,
-    /// Whether it is switched off by hand.
+    /// True while the cache is switched off by hand.
     pub bypassed: bool,
-    /// How its store is.
+    /// The health of its store.
     pub store: StoreHealth,
 }
 
-/// Whether a cache does all it is there for.
+/// The health of a cache in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HealthStatus {
-    /// It does.
+    /// The cache works as it should.
     Ok,
-    /// Its store does not, or it is switched off: requests are answered, more of them by the handlers.
+    /// The store does not work as it should, or the cache is switched off: requests are answered, but
+    /// more of them by the inner service.
     Degraded,
 }
 
 impl HealthStatus {
-    /// Returns the status in a word: `ok` or `degraded`.
+    /// Returns the status as a word: `ok` or `degraded`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,12 +43,12 @@ impl HealthStatus {
 }
 
 impl Health {
-    /// Returns whether, for all that the cache knows, requests may be sent to this node: always.
+    /// Returns true: as far as the cache is concerned, this node can always take requests.
     ///
-    /// No request fails because of the cache, so a cache that is degraded is no reason to take the
-    /// node out of service. Taking out all nodes that share a Redis, the moment it fails, would make
-    /// an outage of what is only slow. Whether the handlers can do without the cache is for the
-    /// service to know; [`status`](Self::status) tells it when they have to.
+    /// No request fails because of the cache, so a degraded cache is no reason to take the node out
+    /// of service. If all nodes that share a Redis were taken out the moment it fails, a slowdown
+    /// would become an outage. Only the service knows whether its handlers can do without the cache;
+    /// [`status`](Self::status) says when they have to.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         true
@@ -55,15 +56,15 @@ impl Health {
 }
 
 impl CacheHandle {
-    /// Returns what the cache has done and what it holds.
+    /// Returns statistics: what the cache has done, and what it holds.
     ///
-    /// It looks at every counter of every route, which takes some microseconds.
+    /// It reads every counter of every route, which takes some microseconds.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         CacheStats::of(&self.cache.stats, self.cache.store.usage())
     }
 
-    /// Returns how the cache is, at once: from what is known already.
+    /// Returns the health of the cache, without waiting: it reports what is already known.
     #[must_use]
     pub fn health(&self) -> Health {
         let store = self.cache.store.health();
@@ -82,35 +83,35 @@ impl CacheHandle {
     /// Returns all [metrics](crate::metrics) as text, in the format that Prometheus scrapes
     /// (`text/plain; version=0.0.4`).
     ///
-    /// Durations are in it while they are [measured](Self::measure_latency).
+    /// It includes durations while they are [measured](Self::measure_latency).
     #[must_use]
     pub fn prometheus(&self) -> String {
-        telemetry::render(&report(&self.cache))
+        telemetry::render(&reading(&self.cache))
     }
 
-    /// Begins to measure durations, or stops; see
+    /// Starts or stops measuring durations; see
     /// [`CacheLayerBuilder::measure_latency`](crate::CacheLayerBuilder::measure_latency).
     pub fn measure_latency(&self, on: bool) {
         self.cache.stats.listen(Listener::Latencies, on);
     }
 
-    /// Returns the keys that were asked for most lately, the hottest first; none unless somebody
-    /// [watches](crate::CacheLayerBuilder::hot_keys) for them.
+    /// Returns the keys requested most in recent times, the hottest first; none unless hot keys are
+    /// [watched](crate::CacheLayerBuilder::hot_keys).
     #[must_use]
     pub fn hot_keys(&self) -> Vec<HotKey> {
         self.cache.stats.hot_keys()
     }
 
-    /// Begins to watch for the keys that are asked for most; see
-    /// [`CacheLayerBuilder::hot_keys`](crate::CacheLayerBuilder::hot_keys). Without effect where that
-    /// has been begun already.
+    /// Starts watching for the most requested keys; see
+    /// [`CacheLayerBuilder::hot_keys`](crate::CacheLayerBuilder::hot_keys). Has no effect if they are
+    /// watched already.
     pub fn watch_hot_keys(&self, most: usize) {
         self.cache.stats.watch_keys(most);
     }
 }
 
-fn report(cache: &CacheState) -> Report<'_> {
-    Report {
+fn reading(cache: &CacheState) -> MetricsReading<'_> {
+    MetricsReading {
         stats: &cache.stats,
         usage: cache.store.usage(),
         health: cache.store.health(),
@@ -118,11 +119,11 @@ fn report(cache: &CacheState) -> Report<'_> {
     }
 }
 
-/// Weak: a meter provider outlives many a cache.
-impl Source for Weak<CacheState> {
-    fn read(&self, see: &mut dyn FnMut(&Report<'_>)) {
+/// A weak reference, because a meter provider may outlive the cache.
+impl MetricsSource for Weak<CacheState> {
+    fn read(&self, see: &mut dyn FnMut(&MetricsReading<'_>)) {
         if let Some(cache) = self.upgrade() {
-            see(&report(&cache));
+            see(&reading(&cache));
         }
     }
 }

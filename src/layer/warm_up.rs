@@ -1,4 +1,4 @@
-//! Filling a cache before anybody asks.
+//! Filling a cache before the first requests come.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,23 +11,23 @@ use tower_service::Service;
 use super::CacheHandle;
 use crate::exchange::Warming;
 
-/// What a warm-up came to; from [`CacheHandle::warm_up`].
+/// The result of a warm-up; from [`CacheHandle::warm_up`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WarmUp {
-    /// Requests made.
+    /// Requests sent.
     pub requests: u64,
-    /// Those whose response is stored now, whoever brought it.
+    /// Requests whose response is now stored, by this or by another request.
     pub stored: u64,
-    /// Those whose response is not: the response or its route does not allow it, or it was
-    /// invalidated meanwhile. [`CacheHandle::explain`] tells of a request, and `Cache-Status` of a
-    /// response, why.
+    /// Requests whose response is not stored: the response or its route does not allow it, or it was
+    /// invalidated meanwhile. [`CacheHandle::explain`] gives the reason for a request, and
+    /// `Cache-Status` for a response.
     pub not_stored: u64,
-    /// Those that the service failed, in its error type, in the middle of a body, or by a panic.
+    /// Requests that failed: by an error of the service, in the middle of a body, or by a panic.
     pub failed: u64,
 }
 
-/// How many requests are under way at once.
+/// The number of requests under way at once.
 const CONCURRENCY: usize = 8;
 
 enum Warmed {
@@ -38,18 +38,18 @@ enum Warmed {
 
 impl CacheHandle {
     /// Sends requests through a service that is wrapped by this cache, such as the whole `Router`,
-    /// and reads their responses to the end, so that they are stored before anybody asks.
+    /// and reads their responses to the end, so that they are stored before the first clients come.
     ///
-    /// Eight at a time, so that the handlers are not overrun. What is stored already is answered by
-    /// the cache, and costs little. Each counts as a request in the statistics. It needs a tokio
-    /// runtime.
+    /// It sends eight at a time, so as not to overload the inner service. For responses that are
+    /// already stored the cache answers, which costs little. Each request counts in the statistics.
+    /// It needs a tokio runtime.
     ///
-    /// A handler that never answers keeps this waiting: bound it with `tokio::time::timeout`, or
-    /// with [`Policy::hard_timeout`](crate::Policy::hard_timeout).
+    /// An inner service that never answers keeps this waiting: bound it with `tokio::time::timeout`,
+    /// or with [`Policy::hard_timeout`](crate::Policy::hard_timeout).
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it drops the requests under way as their clients would, and makes no more.
+    /// When dropped, it drops the requests under way as their clients would, and sends no more.
     ///
     /// # Examples
     ///
@@ -111,7 +111,7 @@ impl CacheHandle {
         if !is_answered(service, Request::from_parts(parts, body)).await {
             return Warmed::Failed;
         }
-        // Another may have brought it, or it was there before.
+        // Another request may have stored it, or it was there before.
         match warming.was_stored() || self.explain(&asked).await.is_stored() {
             true => Warmed::Stored,
             false => Warmed::NotStored,
@@ -119,7 +119,7 @@ impl CacheHandle {
     }
 }
 
-/// Returns whether a response came, and to its end.
+/// Returns whether a complete response arrived.
 async fn is_answered<S, Q, B>(mut service: S, request: Request<Q>) -> bool
 where
     S: Service<Request<Q>, Response = Response<B>>,
@@ -141,7 +141,7 @@ where
 }
 
 impl WarmUp {
-    /// Counts a request. One that could not be joined has panicked.
+    /// Counts a request. A task that could not be joined has panicked.
     fn add(&mut self, warmed: Option<Result<Warmed, tokio::task::JoinError>>) {
         let count = match warmed {
             None => return,

@@ -1,31 +1,31 @@
-//! The counters, by route.
+//! The counters of each route.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::status::{BypassReason, Miss, Outcome, StaleReason};
 
-/// The place of a route among the counters.
+/// The index of a route's row of counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RouteId(u16);
 
-/// How many templates are counted apart; those after them are counted together. It bounds what a
-/// scrape is given, and what a backend for metrics has to keep.
+/// The most templates counted separately; the rest are counted together. This bounds the size of a
+/// scrape, and the series that a metrics backend has to keep.
 const MOST_ROUTES: usize = 200;
 
-/// The rows before those of the templates. A template begins with a slash, so none is taken for
-/// another.
+/// The labels of the rows before those of the templates. They cannot be confused with a template,
+/// which begins with a slash.
 const ROWS: [&str; 4] = ["", "layer", "otherwise", "more"];
 
 impl RouteId {
-    /// Of what was passed by before its route was looked for, or has none.
+    /// The row for requests that bypassed the cache before their route was looked up, or have none.
     pub(crate) const NONE: Self = Self(0);
-    /// Of all layers with a policy of their own.
+    /// The row for all layers with a policy of their own.
     pub(crate) const LAYER: Self = Self(1);
     pub(crate) const OTHERWISE: Self = Self(2);
     const MORE: Self = Self(3);
 
-    /// Returns the place of the template that was given so many places after the first.
+    /// Returns the row of the template with this index among all templates.
     pub(crate) fn nth(template: usize) -> Self {
         Self::of_row(template.saturating_add(ROWS.len()))
     }
@@ -38,10 +38,10 @@ impl RouteId {
     }
 }
 
-/// Something that happens under a route and is no outcome.
+/// An event under a route that is not an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A request waits for another one's handler call.
+    /// A request waits for another request's handler call.
     Collapsed,
     /// A response was stored.
     Stored,
@@ -49,7 +49,7 @@ pub(crate) enum Event {
     Refreshed,
 }
 
-/// The place of a counter in its row.
+/// The index of a counter in its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CounterSlot(u8);
 
@@ -79,7 +79,7 @@ impl From<Event> for CounterSlot {
     }
 }
 
-/// Returns every outcome that is counted apart.
+/// Returns every outcome that is counted separately.
 pub(crate) fn outcomes() -> impl Iterator<Item = Outcome> {
     let revalidated = |why| Outcome::Revalidated {
         why,
@@ -100,7 +100,7 @@ pub(crate) fn outcomes() -> impl Iterator<Item = Outcome> {
         .chain(BypassReason::ALL.map(Outcome::Bypass))
 }
 
-/// What is counted under one route.
+/// The counters of one route.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: RouteId,
@@ -127,19 +127,19 @@ impl Row {
         self.counters[usize::from(slot.into().0)].load(Ordering::Relaxed)
     }
 
-    /// Whether this is the row of a template.
+    /// Returns whether this is the row of a template.
     pub(crate) fn is_of_template(&self) -> bool {
         self.label.starts_with('/')
     }
 
-    /// Whether anything was counted.
+    /// Returns whether anything was counted.
     pub(crate) fn is_in_use(&self) -> bool {
         let counted = |counter: &AtomicU64| counter.load(Ordering::Relaxed) > 0;
         self.counters.iter().any(counted)
     }
 }
 
-/// A row for each route.
+/// The rows of all routes.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows(Arc<[Arc<Row>]>);
 
@@ -172,7 +172,7 @@ impl Rows {
     }
 }
 
-/// Counts by a reason that is one of a few words known when this was compiled.
+/// Counts by reason, for reasons that are a few words known at compile time.
 #[derive(Debug)]
 pub(crate) struct Reasons([(OnceLock<&'static str>, AtomicU64); 48]);
 

@@ -1,4 +1,4 @@
-//! The durations that OpenTelemetry is given.
+//! The durations recorded through OpenTelemetry.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use opentelemetry::metrics::Histogram;
 
 use super::latency::Timed;
 
-/// One of [`SERIES`](super::latency::SERIES): its instrument, and the attributes that tell it apart.
+/// One of [`SERIES`](super::latency::SERIES): its instrument, and its distinguishing attributes.
 pub(super) type Series = (Histogram<f64>, Vec<KeyValue>);
 
 /// The instruments of durations; none until somebody listens.

@@ -1,7 +1,7 @@
-//! The keys that are asked for most, within a bound of memory.
+//! The most requested keys, in bounded memory.
 //!
-//! Space-saving (Metwally, Agrawal, El Abbadi 2005) over a sample of the requests: every key that has
-//! more than its share of the slots is among them, and no count is too low by more than chance.
+//! It runs Space-Saving (Metwally, Agrawal, El Abbadi 2005) over a sample of the requests. Every key
+//! with more requests than one slot's share has a slot, and no count is too low except by chance.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -12,48 +12,49 @@ use foldhash::fast::RandomState;
 
 use crate::invalidate::SubjectRef;
 
-/// A key that is asked for often; from [`CacheHandle::hot_keys`](crate::CacheHandle::hot_keys).
+/// A frequently requested key; from [`CacheHandle::hot_keys`](crate::CacheHandle::hot_keys).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct HotKey {
-    /// Path and query in canonical form, cut off after 256 bytes. Keys that differ in something
+    /// Path and query in canonical form, cut off after 256 bytes. Keys that differ only in something
     /// else, such as a field or a partition, are counted together.
     pub uri: String,
-    /// About how often it was asked for, recent requests weighing more.
+    /// The approximate number of requests for it; recent ones weigh more.
     pub requests: u64,
-    /// By how much that may be too high, beside what chance does: for as much the key may have been
-    /// another one.
+    /// The most by which `requests` may be too high, apart from chance: that many requests may have
+    /// been for another key.
     pub error: u64,
-    /// The share of them that the store answered, from 0 to 1.
+    /// The share of its requests that the store answered, from 0 to 1.
     pub hit_ratio: f64,
 }
 
-/// One in so many requests is looked at.
+/// The sampling rate: one request in so many is sampled.
 const SAMPLED: u64 = 16;
 
-/// After so many samples all counts are halved: what was hot an hour ago makes room.
+/// The number of samples after which all counts are halved, so that keys that were hot long ago make
+/// room.
 const HALVED: u64 = 1 << 16;
 
-/// The most that are told of.
+/// The most keys reported.
 const MOST: usize = 256;
 
-/// The longest URI that is kept.
+/// The longest URI kept, in bytes.
 const LONGEST: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct HotKeys {
     most: usize,
     seen: AtomicU64,
-    sketch: Mutex<Sketch>,
+    sketch: Mutex<HotKeySketch>,
     hasher: RandomState,
 }
 
 #[derive(Debug)]
-struct Sketch {
+struct HotKeySketch {
     slots: Vec<KeySlot>,
-    /// By the hash of its URI.
+    /// The index of each key's slot, by the hash of its URI.
     places: HashMap<u64, usize, RandomState>,
-    /// The number of slots there may be.
+    /// The most slots.
     room: usize,
     samples: u64,
 }
@@ -68,10 +69,10 @@ struct KeySlot {
 }
 
 impl HotKeys {
-    /// Sets up for telling of so many keys.
+    /// Makes a watch for up to `most` keys.
     pub(crate) fn new(most: usize) -> Self {
         let most = most.min(MOST);
-        let sketch = Sketch {
+        let sketch = HotKeySketch {
             slots: Vec::new(),
             places: HashMap::default(),
             room: (most * 4).max(64),
@@ -85,7 +86,7 @@ impl HotKeys {
         }
     }
 
-    /// Takes note of a request, if it is one of the sample.
+    /// Notes a request if it belongs to the sample.
     pub(crate) fn note<'a>(&self, subject: impl FnOnce() -> Option<SubjectRef<'a>>, hit: bool) {
         if !is_sampled(self.seen.fetch_add(1, Ordering::Relaxed)) {
             return;
@@ -94,13 +95,13 @@ impl HotKeys {
             return;
         };
         let hash = self.hasher.hash_one((path, query));
-        // Whoever holds it is about to leave; a sample more or less is no matter.
+        // Nobody waits for the lock: one sample more or less does not matter.
         if let Ok(mut sketch) = self.sketch.try_lock() {
             sketch.note(hash, path, query, hit);
         }
     }
 
-    /// Returns the keys that are asked for most, the hottest first.
+    /// Returns the most requested keys, the hottest first.
     pub(crate) fn top(&self) -> Vec<HotKey> {
         let Ok(sketch) = self.sketch.lock() else {
             return Vec::new();
@@ -112,8 +113,8 @@ impl HotKeys {
     }
 }
 
-/// Whether the request of this number is one of the sample: as if by dice, so that no rhythm of the
-/// requests falls in with it.
+/// Returns whether the request of this number belongs to the sample. The choice is pseudo-random, so
+/// that no rhythm of the requests coincides with it.
 fn is_sampled(number: u64) -> bool {
     // SplitMix64's finalizer, shortened.
     let mixed = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -133,7 +134,7 @@ impl From<&KeySlot> for HotKey {
     }
 }
 
-impl Sketch {
+impl HotKeySketch {
     fn note(&mut self, hash: u64, path: &str, query: Option<&str>, hit: bool) {
         self.samples += 1;
         if self.samples.is_multiple_of(HALVED) {
@@ -148,7 +149,7 @@ impl Sketch {
         slot.hits += u64::from(hit);
     }
 
-    /// Gives a key a slot: a new one, or that of the key with the least.
+    /// Assigns a slot to a key: a new one, or that of the key with the lowest count.
     fn place(&mut self, hash: u64, uri: Box<str>) -> usize {
         let least = match self.slots.len() < self.room {
             true => None,

@@ -1,12 +1,12 @@
-//! Durations, in buckets.
+//! Histograms of durations.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::status::Outcome;
 
-/// The upper bounds of the buckets, in nanoseconds: those that the semantic conventions give to the
-/// duration of an HTTP request, and as many below them, for a hit takes microseconds.
+/// The upper bounds of the buckets, in nanoseconds: those of the semantic conventions for the duration
+/// of an HTTP request, and others below them, because a hit takes microseconds.
 const NANOSECONDS: [u64; 22] = {
     const US: u64 = 1_000;
     const MS: u64 = 1_000 * US;
@@ -36,7 +36,7 @@ const NANOSECONDS: [u64; 22] = {
     ]
 };
 
-/// The same in seconds.
+/// The upper bounds of the buckets, in seconds.
 pub(crate) const BOUNDS: [f64; NANOSECONDS.len()] = {
     let mut seconds = [0.0; NANOSECONDS.len()];
     let mut index = 0;
@@ -47,24 +47,24 @@ pub(crate) const BOUNDS: [f64; NANOSECONDS.len()] = {
     seconds
 };
 
-/// What a duration is of.
+/// The kind of a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timed {
     /// A read that the store answered: from the lookup's beginning to the response's head.
     Hit,
-    /// The same of a read that took more than the store, by what became of it.
+    /// A read that the store could not answer alone, from and to the same moments, by its outcome.
     Miss(Outcome),
     /// A lookup that found nothing to answer with.
     Lookup,
     /// A handler's call, to its response's head.
     Origin,
-    /// The same to the end of a body that is stored.
+    /// A handler's call, to the end of a body that is stored.
     Fill,
     /// A store's answer that had to be waited for.
     Store(Operation),
 }
 
-/// What a store is asked to do.
+/// A kind of operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Get,
@@ -84,13 +84,13 @@ impl Operation {
     }
 }
 
-/// One value of an attribute that tells durations of a kind apart.
+/// The attribute that distinguishes durations of a kind, with its value.
 pub(crate) type Attribute = Option<(&'static str, &'static str)>;
 
-/// The places of the histograms, and what tells them apart from others of their kind.
+/// All histograms in order, each with the attribute that distinguishes it from others of its kind.
 ///
-/// Hits have one of their own, without any attribute: to look attributes up takes OpenTelemetry
-/// several times as long as to record a value.
+/// Hits have a histogram without any attribute: OpenTelemetry takes several times as long to look
+/// attributes up as to record a value.
 pub(crate) const SERIES: [Attribute; 12] = [
     None,
     Some(("cache.outcome", "stale")),
@@ -107,10 +107,10 @@ pub(crate) const SERIES: [Attribute; 12] = [
 ];
 
 impl Timed {
-    /// Returns the place of this in [`SERIES`].
+    /// Returns the index of this in [`SERIES`].
     pub(crate) fn series(self) -> usize {
         match self {
-            // Of those that others share, one may be given what was stored meanwhile.
+            // A request that waited for another one may get a response stored meanwhile: a hit.
             Self::Hit | Self::Miss(Outcome::Hit) => 0,
             Self::Miss(Outcome::Stale(_)) => 1,
             Self::Miss(Outcome::Revalidated { .. }) => 2,
@@ -125,10 +125,10 @@ impl Timed {
     }
 }
 
-/// How often something took how long.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
-    /// One more than bounds, for what is over the last.
+    /// One more than there are bounds, for durations above the last.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }

@@ -1,5 +1,5 @@
-//! The metrics: what each is called, and where its values come from. What OpenTelemetry is given and
-//! what Prometheus scrapes are made of this one list.
+//! The metrics: their names, and where their values come from. Both OpenTelemetry and Prometheus are
+//! served from this one list.
 
 use std::ops::Range;
 
@@ -12,45 +12,45 @@ use crate::invalidate::InvalidationKind;
 use crate::status::{Miss, Outcome};
 use crate::store::{StoreHealth, StoreState, Usage};
 
-/// What the values are read from.
+/// A reading of a cache, from which the values of all metrics are taken.
 #[derive(Debug)]
-pub(crate) struct Report<'a> {
+pub(crate) struct MetricsReading<'a> {
     pub(crate) stats: &'a Stats,
     pub(crate) usage: Usage,
     pub(crate) health: StoreHealth,
     pub(crate) bypassed: bool,
 }
 
-/// What metrics are read from: a cache, for as long as it is there.
-pub(crate) trait Source: Send + Sync + 'static {
-    /// Shows how things stand.
+/// A source of readings: a cache, while it exists.
+pub(crate) trait MetricsSource: Send + Sync + 'static {
+    /// Passes a reading to `see`.
     #[cfg_attr(
         not(feature = "otel"),
         expect(dead_code, reason = "nobody collects what nobody exports")
     )]
-    fn read(&self, see: &mut dyn FnMut(&Report<'_>));
+    fn read(&self, see: &mut dyn FnMut(&MetricsReading<'_>));
 }
 
 /// One metric.
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
-    /// As in UCUM, annotations in braces.
+    /// The unit as in UCUM, with annotations in braces.
     pub(crate) unit: &'static str,
     pub(crate) help: &'static str,
     pub(crate) instrument: Instrument,
 }
 
 pub(crate) enum Instrument {
-    Counter(fn(&Report<'_>, See<'_, u64>)),
-    Gauge(fn(&Report<'_>, See<'_, f64>)),
-    /// The places of its histograms among all.
+    Counter(fn(&MetricsReading<'_>, See<'_, u64>)),
+    Gauge(fn(&MetricsReading<'_>, See<'_, f64>)),
+    /// The indices of its histograms in [`SERIES`](super::latency::SERIES).
     Histogram(Range<usize>),
 }
 
 /// The attributes of one value.
 pub(crate) type Attributes<'a> = [(&'static str, &'a str)];
 
-/// Is shown each value of a metric.
+/// A callback that receives each value of a metric.
 pub(crate) type See<'a, T> = &'a mut dyn FnMut(&Attributes<'_>, T);
 
 const fn metric(
@@ -73,7 +73,7 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.requests",
         "{request}",
-        "Requests, by what became of them.",
+        "Requests, by outcome.",
         Counter(requests),
     ),
     metric(
@@ -85,19 +85,19 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.miss.duration",
         "s",
-        "Time to answer a read for which the store was not enough.",
+        "Time to answer a read that the store could not answer alone.",
         Histogram(1..6),
     ),
     metric(
         "http.cache.lookup.duration",
         "s",
-        "Time to find that the store has no answer.",
+        "Time of a lookup that found nothing to answer with.",
         Histogram(6..7),
     ),
     metric(
         "http.cache.origin.duration",
         "s",
-        "Time a handler takes to the head of its response.",
+        "Time from a handler's call to the head of its response.",
         Histogram(7..8),
     ),
     metric(
@@ -109,27 +109,27 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.collapsed",
         "{request}",
-        "Times a request waited for another one's handler call.",
-        Counter(|report, see| events(report, Event::Collapsed, see)),
+        "Times a request waited for another request's handler call.",
+        Counter(|reading, see| events(reading, Event::Collapsed, see)),
     ),
     metric(
         "http.cache.waiting",
         "{request}",
-        "Requests that wait for another one's handler call now.",
-        Gauge(|report, see| see(&[], report.stats.waiting() as f64)),
+        "Requests currently waiting for another request's handler call.",
+        Gauge(|reading, see| see(&[], reading.stats.waiting() as f64)),
     ),
     metric(
         "http.cache.stored",
         "{response}",
         "Responses stored.",
-        Counter(|report, see| events(report, Event::Stored, see)),
+        Counter(|reading, see| events(reading, Event::Stored, see)),
     ),
     metric(
         "http.cache.not_stored",
         "{response}",
-        "Responses to reads that were not stored, by the reason.",
-        Counter(|report, see| {
-            for (reason, count) in report.stats.refusals.iter() {
+        "Responses to reads that were not stored, by reason.",
+        Counter(|reading, see| {
+            for (reason, count) in reading.stats.refusals.iter() {
                 see(&[("cache.reason", reason)], count);
             }
         }),
@@ -137,8 +137,8 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.refreshes",
         "{refresh}",
-        "Refreshes begun behind a response that was served at once.",
-        Counter(|report, see| events(report, Event::Refreshed, see)),
+        "Background refreshes begun after a response was served at once.",
+        Counter(|reading, see| events(reading, Event::Refreshed, see)),
     ),
     metric(
         "http.cache.invalidations",
@@ -149,21 +149,21 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.invalidated",
         "{entry}",
-        "Times a stored response was found to be invalidated.",
-        Counter(|report, see| {
-            see(&[("cache.found_by", "lookup")], found_invalidated(report));
+        "Times a stored response was found invalidated.",
+        Counter(|reading, see| {
+            see(&[("cache.found_by", "lookup")], found_invalidated(reading));
             see(
                 &[("cache.found_by", "sweep")],
-                report.usage.swept_invalidated,
+                reading.usage.swept_invalidated,
             );
         }),
     ),
     metric(
         "http.cache.evictions",
         "{entry}",
-        "Entries the store gave up.",
-        Counter(|report, see| {
-            let usage = &report.usage;
+        "Entries that the store evicted or dropped.",
+        Counter(|reading, see| {
+            let usage = &reading.usage;
             see(&[("cache.cause", "capacity")], usage.evictions);
             see(&[("cache.cause", "invalidated")], usage.swept_invalidated);
             see(&[("cache.cause", "expired")], usage.swept_expired);
@@ -172,34 +172,34 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.entries",
         "{entry}",
-        "Entries stored now.",
-        Gauge(|report, see| see(&[], report.usage.entries as f64)),
+        "Entries currently stored.",
+        Gauge(|reading, see| see(&[], reading.usage.entries as f64)),
     ),
     metric(
         "http.cache.size",
         "By",
-        "Bytes they take, keys and overhead included.",
-        Gauge(|report, see| see(&[], report.usage.bytes as f64)),
+        "Bytes that the entries take, keys and overhead included.",
+        Gauge(|reading, see| see(&[], reading.usage.bytes as f64)),
     ),
     metric(
         "http.cache.capacity",
         "By",
-        "The most bytes the store will take; 0 where it has no such bound of its own.",
-        Gauge(|report, see| see(&[], report.usage.capacity as f64)),
+        "The most bytes that the entries may take; 0 if the store has no bound of its own.",
+        Gauge(|reading, see| see(&[], reading.usage.capacity as f64)),
     ),
     metric(
         "http.cache.bypassed",
         "",
         "1 while the cache is switched off by hand, else 0.",
-        Gauge(|report, see| see(&[], flag(report.bypassed))),
+        Gauge(|reading, see| see(&[], flag(reading.bypassed))),
     ),
     metric(
         "http.cache.store.errors",
         "{error}",
         "Times the store failed or did not answer in time.",
-        Counter(|report, see| {
+        Counter(|reading, see| {
             for operation in Operation::ALL {
-                let count = report.stats.store_errors(operation);
+                let count = reading.stats.store_errors(operation);
                 see(&[("cache.operation", operation.as_str())], count);
             }
         }),
@@ -207,16 +207,16 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.store.duration",
         "s",
-        "Time the store took for an answer that had to be waited for.",
+        "Time of store operations that had to be waited for.",
         Histogram(9..12),
     ),
     metric(
         "http.cache.store.state",
         "",
         "1 for the state the store is in, 0 for the others.",
-        Gauge(|report, see| {
+        Gauge(|reading, see| {
             for state in StoreState::ALL {
-                let is = flag(report.health.state == state);
+                let is = flag(reading.health.state == state);
                 see(&[("cache.state", state.as_str())], is);
             }
         }),
@@ -224,26 +224,26 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.store.breaker_open",
         "",
-        "1 while the store is left alone because it failed too often, else 0.",
-        Gauge(|report, see| see(&[], flag(report.health.breaker_open))),
+        "1 while the store is not used because it failed too often, else 0.",
+        Gauge(|reading, see| see(&[], flag(reading.health.breaker_open))),
     ),
     metric(
         "http.cache.store.epoch_changes",
         "{change}",
-        "Times the store's log of invalidations was found to be another one, and all before it was given up.",
-        Counter(|report, see| see(&[], report.health.epoch_changes)),
+        "Times the store's log of invalidations was found replaced, which invalidated everything stored before.",
+        Counter(|reading, see| see(&[], reading.health.epoch_changes)),
     ),
     metric(
         "http.cache.store.staleness_bound",
         "s",
-        "For how long after an acknowledged write an older response may be served now.",
-        Gauge(|report, see| see(&[], report.health.staleness_bound.as_secs_f64())),
+        "Seconds after an acknowledged write during which an older response may currently be served.",
+        Gauge(|reading, see| see(&[], reading.health.staleness_bound.as_secs_f64())),
     ),
     metric(
         "http.cache.store.pending_invalidations",
         "{invalidation}",
         "Invalidations that the store has not acknowledged yet.",
-        Gauge(|report, see| see(&[], report.health.pending_invalidations as f64)),
+        Gauge(|reading, see| see(&[], reading.health.pending_invalidations as f64)),
     ),
 ];
 
@@ -258,8 +258,8 @@ fn route(row: &Row) -> List<'_> {
     named.into_iter().collect()
 }
 
-fn requests(report: &Report<'_>, see: See<'_, u64>) {
-    for row in report.stats.rows.iter() {
+fn requests(reading: &MetricsReading<'_>, see: See<'_, u64>) {
+    for row in reading.stats.rows.iter() {
         for outcome in outcomes() {
             let count = row.get(outcome);
             if count == 0 && !(row.is_of_template() && is_shown_from_the_start(outcome)) {
@@ -273,14 +273,14 @@ fn requests(report: &Report<'_>, see: See<'_, u64>) {
     }
 }
 
-/// Whether an outcome is shown before it has come about: the rate of what was not there a moment ago
-/// is none.
+/// Returns whether an outcome is shown before it has first occurred: a series that has just appeared
+/// has no rate yet.
 fn is_shown_from_the_start(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Hit | Outcome::Miss { why: Miss::Uri, .. })
 }
 
-fn events(report: &Report<'_>, event: Event, see: See<'_, u64>) {
-    for row in report.stats.rows.iter() {
+fn events(reading: &MetricsReading<'_>, event: Event, see: See<'_, u64>) {
+    for row in reading.stats.rows.iter() {
         let count = row.get(event);
         if count > 0 || row.is_of_template() {
             see(&route(row), count);
@@ -288,10 +288,10 @@ fn events(report: &Report<'_>, event: Event, see: See<'_, u64>) {
     }
 }
 
-fn invalidations(report: &Report<'_>, see: See<'_, u64>) {
+fn invalidations(reading: &MetricsReading<'_>, see: See<'_, u64>) {
     for kind in InvalidationKind::ALL {
         for (soft, mode) in [(false, "hard"), (true, "soft")] {
-            let count = report.stats.invalidations(kind, soft);
+            let count = reading.stats.invalidations(kind, soft);
             see(
                 &[("cache.kind", kind.as_str()), ("cache.mode", mode)],
                 count,
@@ -300,11 +300,11 @@ fn invalidations(report: &Report<'_>, see: See<'_, u64>) {
     }
 }
 
-/// Returns how often a lookup found what was invalidated, whatever became of the request.
-fn found_invalidated(report: &Report<'_>) -> u64 {
+/// Returns how often a lookup found an invalidated response, whatever the outcome of the request.
+fn found_invalidated(reading: &MetricsReading<'_>) -> u64 {
     let invalidated = |outcome: &Outcome| outcome.reason() == Some("invalidated");
     outcomes()
         .filter(invalidated)
-        .map(|outcome| report.stats.rows.sum(outcome))
+        .map(|outcome| reading.stats.rows.sum(outcome))
         .sum()
 }

@@ -27,8 +27,8 @@ pub use hot::HotKey;
 #[cfg(feature = "admin")]
 pub(crate) use latency::BOUNDS as DURATION_BOUNDS;
 pub(crate) use latency::{Operation, Timed};
-pub(crate) use metrics::{Report, Source};
-pub(crate) use otel::Outlet;
+pub(crate) use metrics::{MetricsReading, MetricsSource};
+pub(crate) use otel::OtelMeter;
 pub(crate) use prometheus::render;
 pub use snapshot::{CacheStats, OutcomeStats, RouteStats};
 pub(crate) use stats::{Listener, RequestRecord, Stats, WaitingRequest};

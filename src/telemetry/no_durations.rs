@@ -1,4 +1,4 @@
-//! Stands in for the durations of OpenTelemetry where that is left out.
+//! Stands in for the durations of OpenTelemetry when the feature is off.
 
 use std::time::Duration;
 

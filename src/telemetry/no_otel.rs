@@ -1,11 +1,11 @@
-//! Stands in for OpenTelemetry where that is left out.
+//! Stands in for OpenTelemetry when the feature is off.
 
-use super::metrics::Source;
+use super::metrics::MetricsSource;
 use super::stats::Stats;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outlet {}
+pub(crate) struct OtelMeter {}
 
-impl Outlet {
-    pub(crate) fn attach(&self, _cache: &str, _stats: &Stats, _source: impl Source) {}
+impl OtelMeter {
+    pub(crate) fn attach(&self, _cache: &str, _stats: &Stats, _source: impl MetricsSource) {}
 }

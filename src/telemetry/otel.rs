@@ -1,7 +1,7 @@
 //! The metrics through OpenTelemetry.
 //!
-//! What is counted anyway is read when somebody collects, and costs a request nothing. Durations are
-//! recorded as they come, if anybody listens.
+//! Counters are kept in any case; they are read on collection and cost a request nothing more.
+//! Durations are recorded as they occur, if a reader listens.
 
 use std::sync::Arc;
 
@@ -10,22 +10,22 @@ use opentelemetry::{InstrumentationScope, KeyValue, global};
 
 use super::durations::Series;
 use super::latency::{BOUNDS, SERIES};
-use super::metrics::{Attributes, Instrument, METRICS, Metric, Source};
+use super::metrics::{Attributes, Instrument, METRICS, Metric, MetricsSource};
 use super::stats::{Listener, Stats};
 
-/// Where metrics go: to the meter that was given, or to one of the global provider.
+/// The meter that receives the metrics: the given one, or one of the global provider.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outlet(Option<Meter>);
+pub(crate) struct OtelMeter(Option<Meter>);
 
-impl From<Meter> for Outlet {
+impl From<Meter> for OtelMeter {
     fn from(meter: Meter) -> Self {
         Self(Some(meter))
     }
 }
 
-impl Outlet {
-    /// Makes the instruments, which read from `source` whenever they are collected.
-    pub(crate) fn attach(&self, cache: &str, stats: &Stats, source: impl Source) {
+impl OtelMeter {
+    /// Makes the instruments, which read from `source` on every collection.
+    pub(crate) fn attach(&self, cache: &str, stats: &Stats, source: impl MetricsSource) {
         let global = || {
             let scope = InstrumentationScope::builder("tower-response-cache")
                 .with_version(env!("CARGO_PKG_VERSION"))
@@ -34,11 +34,11 @@ impl Outlet {
             global::meter_with_scope(scope)
         };
         let meter = self.0.clone().unwrap_or_else(global);
-        let source: Arc<dyn Source> = Arc::new(source);
+        let source: Arc<dyn MetricsSource> = Arc::new(source);
         for metric in &METRICS {
             observe(&meter, metric, &source);
         }
-        // Without a reader nobody keeps what is to be called when one collects.
+        // Without a reader the provider drops the callbacks, and with them their sources.
         if Arc::strong_count(&source) > 1 {
             stats.durations.attach(histograms(&meter));
             stats.listen(Listener::OpenTelemetry, true);
@@ -46,8 +46,8 @@ impl Outlet {
     }
 }
 
-/// Makes the instrument of a metric that is read when it is collected.
-fn observe(meter: &Meter, metric: &'static Metric, source: &Arc<dyn Source>) {
+/// Makes the instrument of a metric that is read on collection.
+fn observe(meter: &Meter, metric: &'static Metric, source: &Arc<dyn MetricsSource>) {
     let source = source.clone();
     match &metric.instrument {
         Instrument::Counter(values) => {
@@ -56,8 +56,8 @@ fn observe(meter: &Meter, metric: &'static Metric, source: &Arc<dyn Source>) {
                 .with_unit(metric.unit)
                 .with_description(metric.help)
                 .with_callback(move |counter| {
-                    source.read(&mut |report| {
-                        values(report, &mut |attributes, count| {
+                    source.read(&mut |reading| {
+                        values(reading, &mut |attributes, count| {
                             counter.observe(count, &key_values(attributes));
                         });
                     });
@@ -70,8 +70,8 @@ fn observe(meter: &Meter, metric: &'static Metric, source: &Arc<dyn Source>) {
                 .with_unit(metric.unit)
                 .with_description(metric.help)
                 .with_callback(move |gauge| {
-                    source.read(&mut |report| {
-                        values(report, &mut |attributes, value| {
+                    source.read(&mut |reading| {
+                        values(reading, &mut |attributes, value| {
                             gauge.observe(value, &key_values(attributes));
                         });
                     });
@@ -114,18 +114,18 @@ mod tests {
     use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 
     use super::*;
-    use crate::telemetry::{Report, Rows};
+    use crate::telemetry::{MetricsReading, Rows};
 
     struct Nothing;
 
-    impl Source for Nothing {
-        fn read(&self, _: &mut dyn FnMut(&Report<'_>)) {}
+    impl MetricsSource for Nothing {
+        fn read(&self, _: &mut dyn FnMut(&MetricsReading<'_>)) {}
     }
 
     fn is_timed(provider: &SdkMeterProvider) -> bool {
         let stats = Stats::new(Rows::default());
-        let outlet = Outlet::from(provider.meter("test"));
-        outlet.attach("cache", &stats, Nothing);
+        let meter = OtelMeter::from(provider.meter("test"));
+        meter.attach("cache", &stats, Nothing);
         stats.is_timed()
     }
 

@@ -1,48 +1,48 @@
 //! The metrics as text, for Prometheus to scrape
 //! ([exposition format](https://prometheus.io/docs/instrumenting/exposition_formats/)).
 //!
-//! Names are those that an OpenTelemetry exporter makes of ours: dots become underscores, units in
-//! words and `_total` are put behind.
+//! Names are those that an OpenTelemetry exporter makes from ours: dots become underscores, and units
+//! in words and `_total` are appended.
 
 use std::fmt::{self, Write};
 
 use super::latency::{BOUNDS, SERIES};
-use super::metrics::{Attributes, Instrument, METRICS, Metric, Report};
+use super::metrics::{Attributes, Instrument, METRICS, Metric, MetricsReading};
 
 /// Renders all metrics.
-pub(crate) fn render(report: &Report<'_>) -> String {
+pub(crate) fn render(reading: &MetricsReading<'_>) -> String {
     let mut text = String::with_capacity(16 << 10);
     for metric in &METRICS {
-        write_metric(&mut text, metric, report);
+        write_metric(&mut text, metric, reading);
     }
     text
 }
 
-fn write_metric(text: &mut String, metric: &Metric, report: &Report<'_>) {
+fn write_metric(text: &mut String, metric: &Metric, reading: &MetricsReading<'_>) {
     let name = name(metric);
     match &metric.instrument {
         Instrument::Counter(values) => {
             write_head(text, &name, "counter", metric.help);
-            values(report, &mut |attributes, count| {
+            values(reading, &mut |attributes, count| {
                 write_sample(text, &name, attributes, count);
             });
         }
         Instrument::Gauge(values) => {
             write_head(text, &name, "gauge", metric.help);
-            values(report, &mut |attributes, value| {
+            values(reading, &mut |attributes, value| {
                 write_sample(text, &name, attributes, value);
             });
         }
         Instrument::Histogram(series) => {
             write_head(text, &name, "histogram", metric.help);
             for series in series.clone() {
-                write_histogram(text, &name, series, report);
+                write_histogram(text, &name, series, reading);
             }
         }
     }
 }
 
-/// Returns a metric's name as Prometheus has it.
+/// Returns a metric's name for Prometheus.
 pub(crate) fn name(metric: &Metric) -> String {
     let mut name = metric.name.replace('.', "_");
     name.push_str(match metric.unit {
@@ -72,8 +72,8 @@ fn write_sample(
     let _ = writeln!(text, " {value}");
 }
 
-fn write_histogram(text: &mut String, name: &str, series: usize, report: &Report<'_>) {
-    let histogram = report.stats.latencies.of(series);
+fn write_histogram(text: &mut String, name: &str, series: usize, reading: &MetricsReading<'_>) {
+    let histogram = reading.stats.latencies.of(series);
     let attributes = SERIES[series].as_slice();
     let bounds = BOUNDS.iter().map(|bound| bound.to_string());
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! What was counted, as plain numbers.
+//! Snapshots of the counters, as plain numbers.
 
 use super::counters::{CounterSlot, Event, Row, outcomes};
 use super::latency::Operation;
@@ -7,74 +7,74 @@ use crate::invalidate::InvalidationKind;
 use crate::status::Outcome;
 use crate::store::Usage;
 
-/// What a cache has done since it was built, and what it holds.
+/// Statistics of a cache: what it has done since it was built, and what it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
     /// Requests answered from a fresh stored response.
     pub hits: u64,
-    /// Requests answered from a stale one: while it was refreshed, or because the handler failed.
+    /// Requests answered from a stale one, while it was refreshed or because the inner service failed.
     pub stale_hits: u64,
-    /// Requests answered from a stored response that the handler confirmed.
+    /// Requests answered from a stored response that the inner service confirmed.
     pub revalidated: u64,
-    /// Requests answered by the handler, those that shared another request's call included.
+    /// Requests answered by the inner service, including those that shared another request's call.
     pub misses: u64,
-    /// Requests for which the cache was not asked, writes included.
+    /// Requests that bypassed the cache, including writes.
     pub bypassed: u64,
     /// Requests with `only-if-cached` for which nothing was stored.
     pub only_if_cached: u64,
-    /// Times a request waited for another request's handler call.
+    /// Times a request waited for another request's call of the inner service.
     pub collapsed: u64,
     /// Responses stored.
     pub stored: u64,
-    /// Refreshes begun in the background, behind a response that was served at once.
+    /// Refreshes begun in the background, after a response was served at once.
     pub refreshes: u64,
     /// Invalidations recorded, by writes and by hand.
     pub invalidations: u64,
-    /// Times the store failed; no request fails with it.
+    /// Times the store failed; no request fails because of it.
     pub store_errors: u64,
-    /// What the store holds: entries, bytes, evictions.
+    /// The usage of the store: entries, bytes, evictions.
     pub usage: Usage,
-    /// The requests by outcome and reason; what never came about is left out.
+    /// The requests by outcome and reason, without those that never occurred.
     pub outcomes: Vec<OutcomeStats>,
-    /// The same counts by route, in the order the routes were given; what was never counted is left
-    /// out. At most 204, of which 200 are templates.
+    /// The same counts by route, in the order the routes were given, without routes that were never
+    /// counted. At most 204, of which 200 are templates.
     pub routes: Vec<RouteStats>,
 }
 
-/// How many requests came to one outcome, for one reason.
+/// The number of requests with one outcome, for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutcomeStats {
     /// `hit`, `stale`, `revalidated`, `miss`, `unsatisfied` or `bypass`.
     pub outcome: &'static str,
-    /// Why, in the words of `Cache-Status`; a hit has no reason.
+    /// The reason, in the words of `Cache-Status`; a hit has none.
     pub reason: Option<&'static str>,
-    /// How many.
+    /// The number of requests.
     pub requests: u64,
 }
 
-/// What happened under one route; see [`CacheStats`] for the words.
+/// Statistics of one route; see [`CacheStats`] for the terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouteStats {
     /// The template as it was given; `otherwise` for [`Routes::otherwise`](crate::Routes::otherwise),
     /// `layer` for all policies of [`CacheHandle::layer`](crate::CacheHandle::layer), `more` for all
-    /// templates after the 200th; `None` for what has no route, writes among it.
+    /// templates after the 200th; `None` for requests without a route, including writes.
     pub route: Option<String>,
     /// Requests answered from a fresh stored response.
     pub hits: u64,
     /// Requests answered from a stale one.
     pub stale_hits: u64,
-    /// Requests answered from a stored response that the handler confirmed.
+    /// Requests answered from a stored response that the inner service confirmed.
     pub revalidated: u64,
-    /// Requests answered by the handler.
+    /// Requests answered by the inner service.
     pub misses: u64,
-    /// Requests for which the cache was not asked.
+    /// Requests that bypassed the cache.
     pub bypassed: u64,
     /// Requests with `only-if-cached` for which nothing was stored.
     pub only_if_cached: u64,
-    /// Times a request waited for another request's handler call.
+    /// Times a request waited for another request's call of the inner service.
     pub collapsed: u64,
     /// Responses stored.
     pub stored: u64,
@@ -83,8 +83,8 @@ pub struct RouteStats {
 }
 
 impl CacheStats {
-    /// Reads all counters. They go on while they are read, so that those of one request may be seen
-    /// in part.
+    /// Reads all counters. Counting continues meanwhile, so the counts of one request may be included
+    /// only in part.
     pub(crate) fn of(stats: &Stats, usage: Usage) -> Self {
         let all = totals(|slot| stats.rows.sum(slot));
         let count = |outcome: Outcome| OutcomeStats {

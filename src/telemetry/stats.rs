@@ -1,4 +1,4 @@
-//! All that one cache counts and measures.
+//! All counts and measurements of one cache.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,48 +14,48 @@ use crate::entry::StoredResponse;
 use crate::invalidate::{InvalidationKind, Subject};
 use crate::status::Outcome;
 
-/// All that one cache counts and measures.
+/// All counts and measurements of one cache.
 #[derive(Debug)]
 pub(crate) struct Stats {
     pub(super) rows: Rows,
     pub(super) refusals: Reasons,
-    /// Hard and soft ones of each kind.
+    /// Hard and soft invalidations of each kind.
     invalidations: [[AtomicU64; 2]; InvalidationKind::ALL.len()],
     store_errors: [AtomicU64; Operation::ALL.len()],
     waiting: AtomicU64,
     pub(super) latencies: Latencies,
     pub(super) durations: Durations,
     hot_keys: OnceLock<HotKeys>,
-    /// Who wants to know more than can be counted in passing: a set of [`Listener`]s.
+    /// A set of [`Listener`]s that want more than counts.
     listeners: AtomicU8,
 }
 
-/// Someone who wants more than counts.
+/// A listener that wants more than counts.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(crate) enum Listener {
     /// Our own histograms.
     Latencies = 1,
-    /// Those of OpenTelemetry, where a reader takes them.
+    /// OpenTelemetry's histograms, if a reader collects them.
     #[cfg(feature = "otel")]
     OpenTelemetry = 2,
-    /// The keys that are asked for most.
+    /// The watch for the most requested keys.
     HotKeys = 4,
 }
 
-/// Those who want to know how long things take.
+/// The listeners that want durations.
 const TIMED: u8 = 1 | 2;
 
-/// What is known of a request when it is answered, beside its route and its outcome.
+/// The facts known about a request when it is answered, beside its route and its outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestRecord<'a> {
-    /// When its lookup began.
+    /// The start of its lookup.
     pub(crate) began: Option<Instant>,
-    /// Whether the store answered it, without the handler.
+    /// True if the store answered it, without the inner service.
     pub(crate) by_store: bool,
-    /// What was asked for, where no stored response tells that.
+    /// The subject of the request, if no stored response has it.
     pub(crate) subject: Option<&'a Subject>,
-    /// What it was answered from.
+    /// The stored response that answered it.
     pub(crate) stored: Option<&'a StoredResponse>,
 }
 
@@ -78,7 +78,7 @@ impl Stats {
         self.rows.row(route)
     }
 
-    /// Counts a request that is answered, and returns whether anybody wants to know more of it.
+    /// Counts an answered request, and returns whether any listener wants more than that.
     #[inline]
     pub(crate) fn answered(&self, row: &Row, outcome: Outcome) -> bool {
         row.count(outcome);
@@ -89,39 +89,40 @@ impl Stats {
         {
             self.refusals.count(reason);
         }
-        // Relaxed: who begins to listen may miss what is under way.
+        // Relaxed: a new listener may miss requests that are under way.
         self.listeners.load(Ordering::Relaxed) != 0 || trace::is_on()
     }
 
-    /// Tells those who want to know more of a request that is answered.
+    /// Reports an answered request to the listeners.
     pub(crate) fn notify_listeners(
         &self,
         clock: &Clock,
         row: &Row,
         outcome: Outcome,
-        account: &RequestRecord<'_>,
+        record: &RequestRecord<'_>,
     ) {
-        if let Some(began) = account.began
+        if let Some(began) = record.began
             && self.is_timed()
         {
-            let timed = match account.by_store {
+            let timed = match record.by_store {
                 true => Timed::Hit,
                 false => Timed::Miss(outcome),
             };
             self.took(timed, clock.instant().saturating_duration_since(began));
         }
         if let Some(keys) = self.hot_keys.get() {
-            let stored = || account.stored.map(StoredResponse::subject);
-            let subject = || account.subject.map(Subject::borrow).or_else(stored);
-            keys.note(subject, account.by_store);
+            let stored = || record.stored.map(StoredResponse::subject);
+            let subject = || record.subject.map(Subject::borrow).or_else(stored);
+            keys.note(subject, record.by_store);
         }
         if trace::is_on() {
-            let filled_by = account.stored.and_then(StoredResponse::fill);
+            let filled_by = record.stored.and_then(StoredResponse::fill);
             trace::answered(row, outcome, filled_by);
         }
     }
 
-    /// Begins to watch for the keys that are asked for most, to tell of so many; once.
+    /// Starts watching for the most requested keys, up to `most` of them; only the first call has an
+    /// effect.
     pub(crate) fn watch_keys(&self, most: usize) {
         self.hot_keys.get_or_init(|| HotKeys::new(most));
         self.listen(Listener::HotKeys, true);
@@ -131,12 +132,12 @@ impl Stats {
         self.hot_keys.get().map(HotKeys::top).unwrap_or_default()
     }
 
-    /// Whether anybody wants to know how long things take.
+    /// Returns whether any listener wants durations.
     pub(crate) fn is_timed(&self) -> bool {
         self.listeners.load(Ordering::Relaxed) & TIMED != 0
     }
 
-    /// Records how long something took.
+    /// Records a duration.
     pub(crate) fn took(&self, timed: Timed, took: Duration) {
         if self.listeners.load(Ordering::Relaxed) & Listener::Latencies as u8 != 0 {
             self.latencies.record(timed, took);
@@ -144,8 +145,8 @@ impl Stats {
         self.durations.record(timed, took);
     }
 
-    /// Returns how often requests took how long, by outcome: a count for each of the bounds, and one
-    /// for what is over the last.
+    /// Returns the histogram of request durations for each outcome: a count for each bound, and one
+    /// for durations above the last.
     #[cfg(feature = "admin")]
     pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
         let hit = Timed::Hit.series();
@@ -185,7 +186,7 @@ impl Stats {
         self.store_errors[operation as usize].load(Ordering::Relaxed)
     }
 
-    /// Notes that a request waits, until the guard is dropped.
+    /// Counts a request as waiting until the guard is dropped.
     pub(crate) fn wait(&self) -> WaitingRequest<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         WaitingRequest(&self.waiting)
@@ -196,7 +197,7 @@ impl Stats {
     }
 }
 
-/// A request that waits for another one's handler call.
+/// A guard for a request that waits for another request's call of the inner service.
 #[derive(Debug)]
 pub(crate) struct WaitingRequest<'a>(&'a AtomicU64);
 

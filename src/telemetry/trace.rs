@@ -1,4 +1,4 @@
-//! Spans and events, for whoever subscribes to `tracing`.
+//! Spans and events for `tracing`.
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,13 +13,13 @@ use crate::status::{Miss, Outcome};
 
 const TARGET: &str = "tower_response_cache";
 
-/// Whether anybody may want to see what is told here.
+/// Returns whether any subscriber may want these spans and events.
 #[inline]
 pub(crate) fn is_on() -> bool {
     Level::DEBUG <= STATIC_MAX_LEVEL && Level::DEBUG <= LevelFilter::current()
 }
 
-/// Tells what became of a request.
+/// Emits an event for a request that was answered.
 pub(crate) fn answered(row: &Row, outcome: Outcome, filled_by: Option<NonZeroU64>) {
     debug!(
         target: TARGET,
@@ -31,14 +31,14 @@ pub(crate) fn answered(row: &Row, outcome: Outcome, filled_by: Option<NonZeroU64
     );
 }
 
-/// The span of a handler's call, and of reading its response's body for the store.
+/// The span around a handler's call, and around reading its response's body for the store.
 #[derive(Clone, Debug)]
 pub(crate) struct FillSpan {
     pub(crate) span: Span,
-    /// A number for others to refer to; `None` where nobody sees the span.
+    /// The fill's number, for others to refer to; `None` if nobody sees the span.
     ///
-    /// The span's own name would not do: a subscriber may give it to another as soon as it is
-    /// closed, while what it stored is replayed for hours.
+    /// The span's own id would not do: a subscriber may reuse it as soon as the span is closed, while
+    /// the stored response is replayed for hours.
     pub(crate) number: Option<NonZeroU64>,
 }
 
@@ -59,7 +59,7 @@ impl FillSpan {
         Self { span, number }
     }
 
-    /// Stands for a span that nobody sees.
+    /// Returns a span that nobody sees.
     pub(crate) fn none() -> Self {
         Self {
             span: Span::none(),
@@ -67,7 +67,7 @@ impl FillSpan {
         }
     }
 
-    /// Tells that a response is stored.
+    /// Emits an event for a response that was stored.
     pub(crate) fn stored(&self, bytes: usize) {
         if self.number.is_some() {
             debug!(target: TARGET, parent: &self.span, bytes, "stored");
@@ -80,8 +80,8 @@ pub(crate) fn lookup(row: &Row) -> Span {
     debug_span!(target: TARGET, "cache_lookup", route = route(row))
 }
 
-/// Opens the span of a refresh in the background. Where nobody sees it, what happens there belongs
-/// to the request that brought it about.
+/// Opens the span of a refresh in the background. If nobody sees it, everything in it belongs to the
+/// request that caused it.
 pub(crate) fn refresh(row: &Row) -> Span {
     let span = debug_span!(target: TARGET, "cache_refresh", route = route(row));
     match span.is_disabled() {
@@ -90,7 +90,7 @@ pub(crate) fn refresh(row: &Row) -> Span {
     }
 }
 
-/// Tells that an invalidation is recorded.
+/// Emits an event for an invalidation that was recorded.
 pub(crate) fn invalidated(what: &Invalidation) {
     debug!(target: TARGET, %what, "invalidated");
 }

@@ -1,10 +1,10 @@
-//! What became of the values of each namespace, in numbers.
+//! The counts of each namespace of values.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Something that is counted.
+/// An event that is counted.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
 pub(crate) enum ValueEvent {
@@ -47,7 +47,7 @@ impl ValueCounts {
 #[derive(Debug, Default)]
 pub(crate) struct ValueRegistry(Mutex<BTreeMap<Box<str>, Arc<ValueCounts>>>);
 
-/// More namespaces than this are not listed: names made up from requests must not pile up here.
+/// The most namespaces listed: names derived from requests must not pile up here.
 const MOST_NAMESPACES: usize = 1_024;
 
 impl ValueRegistry {
@@ -72,20 +72,20 @@ impl ValueRegistry {
     }
 }
 
-/// What became of the values of one namespace since the cache was built, in this process.
+/// The counts of one namespace of values since the cache was built, in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ValueStats {
     /// Lookups that found a value.
     pub hits: u64,
-    /// Lookups that did not, those that then shared another's call included.
+    /// Lookups that found none, including those that then shared another caller's closure.
     pub misses: u64,
-    /// Times a caller waited for another's call of its closure.
+    /// Times a caller waited for another caller's closure.
     pub collapsed: u64,
-    /// Values stored, by whatever call.
+    /// Values stored, by any method.
     pub sets: u64,
     /// Values found that could not be decoded, and were removed: another type, or another version of
-    /// it, was stored under the same key.
+    /// the type, was stored under the same key.
     pub unreadable: u64,
     /// Values that could not be encoded, took too many bytes or carried too many tags, and were not
     /// stored.

@@ -1,4 +1,4 @@
-//! Checking a service's own eviction rules and keys.
+//! The check of a service's own eviction rules and keys.
 
 use std::collections::HashSet;
 
@@ -12,18 +12,18 @@ use super::plan::{Plan, with_parameter};
 use super::probe::Probe;
 use super::report::{Fault, Note, Report};
 
-/// Checks whether a cached service ever answers with what a write has made old, and whether one
-/// request can change what another is given.
+/// Checks whether a cached service ever serves a response that a write has made stale, and whether one
+/// request can change the response to another.
 ///
-/// For the first it makes the plan's writes in random order, with all reads before each. After each one
-/// it compares what the cache answers to every read with what the handler answers, with the cache
-/// switched off for that moment ([`CacheHandle::set_bypass`](crate::CacheHandle::set_bypass)). For
-/// the second it tries request fields and query parameters that handlers are known to use: where one
-/// changes the handler's answer, it asks an empty cache with it, and then without it.
+/// For the first, it sends the plan's writes in random order, with all reads before each. After each
+/// write it compares the cache's response to every read with the handler's own, for which it switches
+/// the cache off ([`CacheHandle::set_bypass`](crate::CacheHandle::set_bypass)). For the second, it
+/// tries request fields and query parameters that handlers are known to use: if one changes the
+/// handler's response, it sends an empty cache the request with it, and then without it.
 ///
-/// The writes are made for real, and the cache is emptied and switched off meanwhile: give it a
-/// service of the test's own. Answers that change without a write cannot be judged, and are noted in
-/// the report, as are reads and writes of which nothing was learnt.
+/// The writes are real, and the cache is emptied and switched off meanwhile: pass a service that only
+/// this test uses. Responses that change without a write cannot be judged, and are noted in the
+/// report, as are reads and writes that showed nothing.
 ///
 /// See the [module](super#checking-a-router) for an example.
 pub async fn check<S, Q, B>(app: S, plan: Plan<Q>) -> Report
@@ -54,9 +54,9 @@ struct Check<'a, S, Q> {
     probe: Probe<'a, S, Q>,
     plan: &'a Plan<Q>,
     random: Rng,
-    /// The reads, by their place in the plan, that the cache has answered at some time.
+    /// The reads, by their index in the plan, that the cache has answered at least once.
     replayed: HashSet<usize>,
-    /// The writes that have succeeded at some time.
+    /// The writes that have succeeded at least once.
     succeeded: HashSet<usize>,
     report: Report,
 }
@@ -101,8 +101,8 @@ where
         }
     }
 
-    /// Has all reads stored, beginning at any of them, and returns those whose answers stay the same
-    /// without a write.
+    /// Fills the cache with all reads, starting at a random one, and returns those whose responses
+    /// stay the same without a write.
     async fn warm(&mut self) -> Vec<usize> {
         let mut steady = Vec::new();
         let count = self.plan.reads.len();
@@ -140,7 +140,7 @@ where
             read: shown(read),
             write: shown(write),
         });
-        // So that it is not laid to the next write as well.
+        // Otherwise the next write would be blamed for it as well.
         self.empty().await;
     }
 
@@ -166,7 +166,7 @@ where
         self.empty().await;
     }
 
-    /// Tries whether the answer to `tainted` is given to `plain`.
+    /// Tests whether the response to `tainted` is served to `plain`.
     async fn input(&mut self, plain: &Parts, tainted: &Parts, name: impl FnOnce() -> String) {
         let actual = self.probe.bypassed(plain).await;
         if actual.says_the_same(&self.probe.bypassed(tainted).await) {
@@ -188,7 +188,7 @@ where
     }
 
     async fn empty(&self) {
-        // Where the store could not record it, the next comparison shows what came of that.
+        // If the store could not record it, the next comparison shows the effect.
         let _ = self.plan.handle.invalidate_all().await;
     }
 }
@@ -201,7 +201,7 @@ fn path_and_query(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
-/// Writes a field's name as people do: `X-Forwarded-Host`.
+/// Capitalises a field's name as people do: `X-Forwarded-Host`.
 fn canonical_case(name: &str) -> String {
     let capitalized = name.split('-').map(|word| {
         let mut letters = word.chars();

@@ -1,18 +1,18 @@
-//! Helps for tests of services that use this crate, and of stores made for it.
+//! Utilities for testing services that use this crate, and stores made for it.
 //!
-//! - [`ManualClock`]: stored responses age when the test says so.
+//! - [`ManualClock`]: a clock that the test advances.
 //! - [`ScriptedOrigin`] and [`Barrier`]: an inner service that counts its calls, and holds its
-//!   answers back until the test lets them go.
-//! - [`assert_outcome`] and [`XCache`]: whether a response came from the cache.
-//! - [`check()`], [`Plan`] and [`Report`]: whether a service's own eviction rules and keys are
+//!   responses back until the test releases them.
+//! - [`assert_outcome`] and [`XCache`]: assertions on whether a response came from the cache.
+//! - [`check()`], [`Plan`] and [`Report`]: a check that a service's own eviction rules and keys are
 //!   complete.
-//! - [`store_contract`]: what a [`Store`](crate::Store) must do.
+//! - [`store_contract`]: a test suite for implementations of [`Store`](crate::Store).
 //!
 //! # Checking a router
 //!
-//! The cache keeps its promises; whether the rules it was given are the right ones it cannot know.
-//! [`check()`] tries: it sends the reads and writes of a [`Plan`], compares what the cache answers with
-//! what the handlers answer, and reports where the two differ.
+//! The cache keeps its guarantees, but it cannot know whether its rules are the right ones.
+//! [`check()`] finds out: it sends the reads and writes of a [`Plan`], compares the responses of the
+//! cache with those of the handlers, and reports where they differ.
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // One name, shown at two places and changed at one.
+//! // A name that is shown in two places and changed in one.
 //! fn app(rule: Evict) -> Result<(Router, Plan), tower_response_cache::Error> {
 //!     let minute = || Policy::ttl(Duration::from_secs(60));
 //!     let cache = CacheLayer::builder()

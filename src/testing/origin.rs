@@ -1,4 +1,4 @@
-//! An inner service that does as the test says.
+//! An inner service that the test controls.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,9 +14,9 @@ use http_body_util::Full;
 use tokio::sync::watch;
 use tower_service::Service;
 
-/// An inner service that counts its calls and answers as it is told.
+/// An inner service that counts its calls and responds as the test defines.
 ///
-/// It answers at once unless a [`Barrier`] holds it back. Clones share everything.
+/// It responds at once unless a [`Barrier`] holds it back. Clones share everything.
 ///
 /// # Examples
 ///
@@ -53,20 +53,20 @@ use tower_service::Service;
 /// ```
 #[derive(Clone)]
 pub struct ScriptedOrigin {
-    answer: Arc<Script>,
-    state: Arc<Mutex<State>>,
+    answer: Arc<AnswerFn>,
+    state: Arc<Mutex<OriginState>>,
 }
 
-type Script = dyn Fn(&Parts, usize) -> Response<Bytes> + Send + Sync;
+type AnswerFn = dyn Fn(&Parts, usize) -> Response<Bytes> + Send + Sync;
 
 #[derive(Debug, Default)]
-struct State {
+struct OriginState {
     seen: Vec<Parts>,
     barrier: Option<Barrier>,
 }
 
 impl ScriptedOrigin {
-    /// Makes an origin that answers with what the function makes of a request's head and of the
+    /// Makes an origin that responds with what the function returns for a request's head and the
     /// number of the call, counted from 1.
     pub fn new<F>(answer: F) -> Self
     where
@@ -78,29 +78,29 @@ impl ScriptedOrigin {
         }
     }
 
-    /// Makes an origin that answers 200 with the number of the call.
+    /// Makes an origin that responds 200 with the number of the call.
     #[must_use]
     pub fn counting() -> Self {
         Self::new(|_, call| Response::new(call.to_string().into()))
     }
 
-    /// Returns how often it was called.
+    /// Returns the number of calls.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.state().seen.len()
     }
 
-    /// Returns the heads of the requests it was called with, in their order.
+    /// Returns the heads of the requests it was called with, in order.
     #[must_use]
     pub fn seen(&self) -> Vec<Parts> {
         self.state().seen.clone()
     }
 
-    /// Holds back the answers to all calls from now on, until the barrier lets them pass.
+    /// Holds back the responses to all calls from now on, until the barrier lets them pass.
     ///
-    /// An answer is made when the call comes, and held then: so a handler behaves that has read its
-    /// data, or written it, and is slow to say so. A barrier that was there before stays in the way
-    /// of those it holds already, and of no others.
+    /// A response is made when the call arrives, and then held, as by a handler that has read or
+    /// written its data and is slow to respond. A previous barrier goes on holding the calls that
+    /// already wait at it, and no others.
     #[must_use]
     pub fn hold(&self) -> Barrier {
         let barrier = Barrier::new();
@@ -108,7 +108,7 @@ impl ScriptedOrigin {
         barrier
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OriginState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -146,14 +146,14 @@ impl fmt::Debug for ScriptedOrigin {
     }
 }
 
-/// Where the answers of a [`ScriptedOrigin`] wait until the test lets them go.
+/// A barrier at which the responses of a [`ScriptedOrigin`] wait until the test releases them.
 #[derive(Clone, Debug)]
 pub struct Barrier(Arc<watch::Sender<Places>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Places {
     arrived: usize,
-    /// How many of those who have arrived may pass.
+    /// The number of arrived calls that may pass.
     let_go: usize,
 }
 
@@ -162,18 +162,18 @@ impl Barrier {
         Self(Arc::new(watch::Sender::new(Places::default())))
     }
 
-    /// Waits until so many calls have arrived in all, whether they have passed or not.
+    /// Waits until this many calls have arrived in total, whether they have passed or not.
     pub async fn arrived(&self, calls: usize) {
         self.until(|places| places.arrived >= calls).await;
     }
 
-    /// Lets the call pass that has waited for the longest; if none waits, the next one that comes.
+    /// Lets the call pass that has waited longest, or if none waits, the next one that arrives.
     pub fn let_one_go(&self) {
         self.0
             .send_modify(|places| places.let_go = places.let_go.saturating_add(1));
     }
 
-    /// Lets all calls pass that wait, and all that come.
+    /// Lets all calls pass, those that wait and those that arrive later.
     pub fn open(&self) {
         self.0.send_modify(|places| places.let_go = usize::MAX);
     }
@@ -188,7 +188,7 @@ impl Barrier {
     }
 
     async fn until(&self, reached: impl FnMut(&Places) -> bool + Send) {
-        // The sender is this barrier's own, and so is there for as long as it is waited for.
+        // This barrier owns the sender, which therefore outlives the wait.
         let _ = self.0.subscribe().wait_for(reached).await;
     }
 }

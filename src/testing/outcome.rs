@@ -1,4 +1,4 @@
-//! Assertions on what the cache did.
+//! Assertions on outcomes.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use http::header::HeaderMap;
 
 use crate::status::StatusHeaders;
 
-/// What the cache did with a request, as its response's `X-Cache` says.
+/// The outcome of a request, as its response's `X-Cache` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum XCache {
@@ -15,11 +15,11 @@ pub enum XCache {
     Hit,
     /// Answered from a stale one.
     Stale,
-    /// Answered from one that the handler has just confirmed.
+    /// Answered from one that the inner service has just confirmed.
     Revalidated,
-    /// Answered by the handler, or from its answer to another request.
+    /// Answered by the inner service, or from its response to another request.
     Miss,
-    /// The cache was not asked.
+    /// Answered past the cache.
     Bypass,
 }
 
@@ -32,14 +32,14 @@ impl XCache {
         Self::Bypass,
     ];
 
-    /// Reads a response's `X-Cache`; `None` where it has none, or one that is not this crate's.
+    /// Reads a response's `X-Cache`; `None` if it has none, or one that is not this crate's.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Option<Self> {
         Self::in_headers(response.headers())
     }
 
     pub(super) fn in_headers(headers: &HeaderMap) -> Option<Self> {
-        // The last line is that of the outermost cache, which is the one the test talks to.
+        // The last line is from the outermost cache, which is the one the test talks to.
         let value = headers.get_all(StatusHeaders::X_CACHE).iter().next_back()?;
         Self::ALL
             .into_iter()
@@ -63,11 +63,11 @@ impl fmt::Display for XCache {
     }
 }
 
-/// Asserts what the cache did with the request that was answered by `response`.
+/// Asserts the outcome of the request that was answered by `response`.
 ///
 /// # Panics
 ///
-/// If its `X-Cache` says something else, with what its `Cache-Status` says.
+/// Panics if its `X-Cache` differs, and shows its `Cache-Status`.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! What a check does.
+//! The plan of a check.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use http_body_util::Full;
 
 use crate::layer::CacheHandle;
 
-/// What [`check`](super::check()) sends, and how often.
+/// A plan of the requests that [`check`](super::check()) sends.
 ///
-/// `Q` is the type of request bodies. A [`Plan::new`] is for services that take any, as axum's
-/// `Router` does, or `Full<Bytes>`; for others there is [`with_body`](Self::with_body).
+/// `Q` is the type of request bodies. [`Plan::new`] is for services that take any body, as axum's
+/// `Router` does, or `Full<Bytes>`; for others use [`with_body`](Self::with_body).
 #[must_use]
 pub struct Plan<Q = Full<Bytes>> {
     pub(super) handle: CacheHandle,
@@ -27,8 +27,8 @@ pub struct Plan<Q = Full<Bytes>> {
     pub(super) parameters: Vec<String>,
 }
 
-/// Request fields that handlers, or the frameworks and proxies around them, are known to build
-/// answers from.
+/// Request fields from which handlers, or the frameworks and proxies around them, are known to build
+/// responses.
 const FIELDS: [(&str, &str); 26] = [
     ("accept", "application/x-unkeyed"),
     ("accept-language", "tlh"),
@@ -58,7 +58,7 @@ const FIELDS: [(&str, &str); 26] = [
     ("x-tenant-id", "unkeyed"),
 ];
 
-/// Query parameters that keys are often told to leave out.
+/// Query parameters that keys often ignore.
 const PARAMETERS: [&str; 7] = [
     "utm_source=unkeyed",
     "utm_medium=unkeyed",
@@ -77,7 +77,7 @@ impl Plan {
 }
 
 impl<Q> Plan<Q> {
-    /// Makes a plan for a service whose request bodies are made by the given function.
+    /// Makes a plan for a service whose request bodies the given function makes.
     pub fn with_body(handle: CacheHandle, make_body: fn(Bytes) -> Q) -> Self {
         let fields = FIELDS.map(|(name, value)| {
             let name = HeaderName::from_static(name);
@@ -96,68 +96,69 @@ impl<Q> Plan<Q> {
         }
     }
 
-    /// Adds a read: GET of a path, with or without a query.
+    /// Adds a read: a GET of a path, with or without a query.
     ///
     /// # Panics
     ///
-    /// If it is not a URI.
+    /// Panics if it is not a URI.
     pub fn read(self, uri: &str) -> Self {
         self.read_request(Request::get(uri))
     }
 
-    /// Adds a read that carries fields of its own.
+    /// Adds a read with fields of its own.
     ///
     /// # Panics
     ///
-    /// If the request is not a valid one.
+    /// Panics if the request is not valid.
     pub fn read_request(mut self, request: Builder) -> Self {
         self.reads.push(parts(request));
         self
     }
 
-    /// Adds a write: a request and its body. Several of the same URI should change things in
-    /// different ways, so that each of them can be told from the one before.
+    /// Adds a write: a request and its body. Several writes to the same URI should change things in
+    /// different ways, so that each has a visible effect.
     ///
     /// # Panics
     ///
-    /// If the request is not a valid one.
+    /// Panics if the request is not valid.
     pub fn write(mut self, request: Builder, body: impl Into<Bytes>) -> Self {
         self.writes.push((parts(request), body.into()));
         self
     }
 
-    /// Sets how many writes are made, each between reads. By default 100.
+    /// Sets the number of writes, each of which is sent between reads. The default is 100.
     pub fn rounds(mut self, rounds: usize) -> Self {
         self.rounds = rounds;
         self
     }
 
-    /// Sets what the choice of reads and writes is drawn from. By default it is always the same.
+    /// Sets the seed from which reads and writes are chosen. The default is always the same.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Leaves a response field out of all comparisons, as it differs each time: a request's
-    /// identifier, a timing. `Age`, `Date` and the like are left out without being named.
+    /// Leaves a response field out of all comparisons because it differs each time, such as a request
+    /// identifier or a timing. `Age`, `Date` and the like are always left out.
     pub fn ignore_field(mut self, name: HeaderName) -> Self {
         self.ignored.push(name);
         self
     }
 
-    /// Adds a request field to those that are tried, besides the usual suspects.
+    /// Adds a request field to those that are tried, beside the usual suspects.
     pub fn suspect(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.fields.push((name, value));
         self
     }
 
-    /// Adds a query parameter, as in `lang=en`, to those that are tried.
+    /// Adds a query parameter, such as `lang=en`, to those that are tried.
     pub fn suspect_query(mut self, parameter: impl Into<String>) -> Self {
         self.parameters.push(parameter.into());
         self
     }
 
-    /// Tries no request field or query parameter but those that are added after this.
+    /// Removes all request fields and query parameters that are tried, so that only those added after
+    /// this remain.
     pub fn without_usual_suspects(mut self) -> Self {
         self.fields.clear();
         self.parameters.clear();
@@ -166,7 +167,7 @@ impl<Q> Plan<Q> {
 }
 
 fn parts(request: Builder) -> Parts {
-    let request = request.body(()).expect("the request is a valid one");
+    let request = request.body(()).expect("the request is valid");
     request.into_parts().0
 }
 

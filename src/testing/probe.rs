@@ -1,4 +1,4 @@
-//! Sending a check's requests, through the cache and past it, and comparing the answers.
+//! Sending a check's requests through the cache and past it, and comparing the responses.
 
 use std::future::poll_fn;
 
@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::outcome::XCache;
 use crate::layer::CacheHandle;
 
-/// A service to ask.
+/// A probe of the service under test.
 pub(super) struct Probe<'a, S, Q> {
     pub(super) app: S,
     pub(super) handle: &'a CacheHandle,
@@ -21,20 +21,20 @@ pub(super) struct Probe<'a, S, Q> {
     pub(super) ignored: &'a [HeaderName],
 }
 
-/// An answer, as far as it says the same each time.
+/// The parts of a response that are the same each time.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    /// `None` for an error of the service.
+pub(super) struct ObservedAnswer {
+    /// The status; `None` for an error of the service.
     pub(super) status: Option<StatusCode>,
     headers: HeaderMap,
     etag: Option<Bytes>,
-    /// `None` for a body that broke off.
+    /// The body; `None` if it broke off.
     body: Option<Bytes>,
     pub(super) x_cache: Option<XCache>,
 }
 
-/// Fields that are the cache's own, or that a replay may have where the handler's answer has not, or
-/// the other way round.
+/// Fields that are not compared: the cache's own, and those that a replay may have and the handler's
+/// response may lack, or the other way round.
 const APART: [HeaderName; 10] = [
     header::AGE,
     header::CONNECTION,
@@ -54,7 +54,7 @@ where
     B: Body,
 {
     /// Sends a request through the cache.
-    pub(super) async fn send(&self, parts: &Parts, body: Bytes) -> Answer {
+    pub(super) async fn send(&self, parts: &Parts, body: Bytes) -> ObservedAnswer {
         let request = Request::from_parts(parts.clone(), (self.make_body)(body));
         let mut app = self.app.clone();
         let ready = poll_fn(|cx| app.poll_ready(cx)).await;
@@ -64,7 +64,7 @@ where
         };
         match response {
             Ok(response) => self.read(response).await,
-            Err(_) => Answer {
+            Err(_) => ObservedAnswer {
                 status: None,
                 headers: HeaderMap::new(),
                 etag: None,
@@ -75,17 +75,17 @@ where
     }
 
     /// Reads through the cache.
-    pub(super) async fn cached(&self, parts: &Parts) -> Answer {
+    pub(super) async fn cached(&self, parts: &Parts) -> ObservedAnswer {
         self.send(parts, Bytes::new()).await
     }
 
     /// Reads past the cache.
-    pub(super) async fn bypassed(&self, parts: &Parts) -> Answer {
+    pub(super) async fn bypassed(&self, parts: &Parts) -> ObservedAnswer {
         let _bypass = Bypass::begin(self.handle);
         self.send(parts, Bytes::new()).await
     }
 
-    async fn read(&self, response: Response<B>) -> Answer {
+    async fn read(&self, response: Response<B>) -> ObservedAnswer {
         let (head, body) = response.into_parts();
         let mut headers = head.headers;
         let x_cache = XCache::in_headers(&headers);
@@ -94,7 +94,7 @@ where
         }
         let etag = headers.remove(header::ETAG);
         let body = body.collect().await.ok();
-        Answer {
+        ObservedAnswer {
             status: Some(head.status),
             headers,
             etag: etag.map(|etag| Bytes::copy_from_slice(etag.as_bytes())),
@@ -104,12 +104,12 @@ where
     }
 }
 
-impl Answer {
-    /// Whether two answers say the same.
+impl ObservedAnswer {
+    /// Returns whether two responses are equal.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         let etags = match (&self.etag, &other.etag) {
             (Some(one), Some(other)) => one == other,
-            // The cache may give a tag to one that has none.
+            // The cache may add a tag to a response without one.
             _ => true,
         };
         etags
@@ -128,7 +128,7 @@ impl Answer {
     }
 }
 
-/// Has the cache switched off, and then as it was before.
+/// A guard that switches the cache off, and then restores its state.
 struct Bypass<'a> {
     handle: &'a CacheHandle,
     before: bool,

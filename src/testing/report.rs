@@ -1,48 +1,48 @@
-//! What a check found.
+//! The report of a check.
 
 use std::fmt;
 
-/// What [`check`](super::check()) found.
+/// The findings of [`check`](super::check()).
 ///
-/// Shown, it is one line for each fault, and nothing where there is none.
+/// It displays as one line per fault, and as nothing if there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// What is wrong, each thing once, in the order in which it was found.
+    /// The faults, each once, in the order in which they were found.
     pub faults: Vec<Fault>,
-    /// What could not be told, and why.
+    /// Notes on what could not be judged, and why.
     pub notes: Vec<Note>,
 }
 
-/// Something wrong with a cached service. Requests are shown as `GET /users/1`.
+/// A fault of a cached service. Requests are shown as `GET /users/1`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// After a write the cache went on answering a read as before, and the handler did not: a rule
-    /// is missing in [`Routes::on_write`](crate::Routes::on_write), or a tag.
+    /// A stale response: after a write the cache still served the old response to a read, and the
+    /// handler did not. A rule in [`Routes::on_write`](crate::Routes::on_write), or a tag, is missing.
     Stale {
-        /// The read that was answered from before the write.
+        /// The read whose response was stale.
         read: String,
         /// The write.
         write: String,
     },
-    /// A plain request was given the answer to one that carried something which changes answers and
-    /// is no part of the key: whoever sends that chooses what others see.
+    /// An unkeyed input: a plain request got the response to one that carried an input which changes
+    /// responses but is not part of the key. Whoever sends that input chooses what others see.
     Unkeyed {
         /// The field's name, or the query's parameter.
         input: String,
-        /// The path and query whose answer it changes.
+        /// The path and query whose response it changes.
         uri: String,
     },
 }
 
-/// Something that a check could not tell.
+/// A note on something that a check could not judge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Note {
-    /// The handler's answer to this read changes without a write; it was not judged.
+    /// The handler's response to this read changes without a write, so it was not judged.
     Unsteady(String),
-    /// This read was never answered from the cache: nothing can be wrong with it, and nothing gained.
+    /// This read was never answered from the cache: it cannot be stale, but gains nothing either.
     NeverStored(String),
     /// This write never succeeded, so it did not show what it should evict.
     NeverSucceeded(String),
@@ -59,7 +59,7 @@ impl Report {
     ///
     /// # Panics
     ///
-    /// If something is, with all of it.
+    /// Panics if there are faults, and shows them all.
     #[track_caller]
     pub fn assert_clean(&self) {
         assert!(self.is_clean(), "the cached service is at fault:\n{self}");

@@ -1,15 +1,15 @@
-//! How values become bytes and bytes values.
+//! Conversion of values to bytes and back.
 
 use std::error::Error;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Turns values of a type into bytes, and back.
+/// Converts values of a type to bytes and back.
 ///
-/// [`Json`] is used unless [`Values::codec`](super::Values::codec) says otherwise. Whatever reads a
-/// namespace has to use the codec that wrote it, in every process that shares the store; bytes that it
-/// cannot read are taken for missing.
+/// [`Json`] is the default; [`Values::codec`](super::Values::codec) sets another. Every process that
+/// shares the store must read a namespace with the codec that wrote it; a value that the codec cannot
+/// read counts as missing.
 ///
 /// # Examples
 ///
@@ -31,26 +31,27 @@ use serde::de::DeserializeOwned;
 /// }
 /// ```
 pub trait Codec<T>: Send + Sync {
-    /// Returns the bytes that stand for a value.
+    /// Encodes a value.
     ///
     /// # Errors
     ///
-    /// Fails where there are none. The value is not stored then.
+    /// Fails if the value cannot be encoded. Then it is not stored.
     fn encode(&self, value: &T) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
 
-    /// Returns the value that bytes stand for.
+    /// Decodes a value.
+    ///
+    /// The bytes may come from anyone who can write to the store, so this must not panic.
     ///
     /// # Errors
     ///
-    /// Fails where they stand for none. What is stored is taken for missing then, and removed. It
-    /// may have come from anyone who can write to the store: this must not panic.
+    /// Fails if the bytes cannot be decoded. Then the stored value counts as missing, and is removed.
     fn decode(&self, bytes: &[u8]) -> Result<T, Box<dyn Error + Send + Sync>>;
 }
 
-/// JSON, by `serde_json`.
+/// A codec for JSON, by `serde_json`.
 ///
-/// It can be read by other programs, and by the next version of this one, if fields that were added
-/// have a default. A map whose keys are no strings has no JSON.
+/// Other programs can read it, and so can the next version of this one if added fields have a
+/// default. A map whose keys are not strings cannot be encoded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 

@@ -1,11 +1,11 @@
-//! Counters.
+//! Counters, which handlers increment atomically.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::TTL;
-use super::space::Space;
+use super::namespace::ValueNamespace;
 use crate::error::Error;
 use crate::state::CacheState;
 use crate::store::CounterStore;
@@ -13,13 +13,13 @@ use crate::store::CounterStore;
 /// A namespace of counters, numbers that many callers add to at the same time; made by
 /// [`CacheHandle::counters`](crate::CacheHandle::counters).
 ///
-/// A counter ends five minutes after it was first added to, or after its [`ttl`](Self::ttl), by the
-/// store's clock. No invalidation ends it, but the store may evict it for capacity. So counters are
-/// right for rates and limits, and wrong for what has to add up.
+/// A counter ends five minutes, or its [`ttl`](Self::ttl), after it was first added to, by the
+/// store's clock. No invalidation ends it, but the store may evict it for capacity. So counters suit
+/// rates and limits, but not sums that must be exact.
 ///
-/// Cheap to clone. Clones, and all counters of a namespace of the same name, count together. A
-/// counter and a [value](crate::Values) of the same namespace and key have nothing to do with each
-/// other; their store errors are counted together.
+/// Cheap to clone. Clones, and all `Counters` of the same namespace, count together. A counter and a
+/// [value](crate::Values) of the same namespace and key are independent, but their store errors are
+/// counted together.
 ///
 /// # Examples
 ///
@@ -38,25 +38,25 @@ use crate::store::CounterStore;
 #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
 #[derive(Clone)]
 pub struct Counters {
-    space: Arc<Space>,
+    namespace: Arc<ValueNamespace>,
     ttl: Duration,
 }
 
 impl Counters {
-    /// Makes the counters of a namespace, where the store has any.
+    /// Makes the counters of a namespace; fails if the store has none.
     pub(crate) fn new(cache: Arc<CacheState>, namespace: &str) -> Result<Self, Error> {
-        let space = Space::new(cache, namespace);
-        counter_store(&space)?;
+        let namespace = ValueNamespace::new(cache, namespace);
+        counter_store(&namespace)?;
         Ok(Self {
-            space: Arc::new(space),
+            namespace: Arc::new(namespace),
             ttl: TTL,
         })
     }
 
-    /// Returns the same namespace, whose counters end this long after their first addition. Default:
-    /// five minutes.
+    /// Returns the same namespace with another TTL: its counters end this long after their first
+    /// addition. The default is five minutes.
     ///
-    /// [`Duration::MAX`] is forever. Counters that have begun keep the end they were given.
+    /// [`Duration::MAX`] is forever. Counters that have begun keep their end.
     #[must_use]
     pub fn ttl(&self, ttl: Duration) -> Self {
         Self {
@@ -67,41 +67,41 @@ impl Counters {
 
     /// Adds to the counter of a key in one atomic step, and returns its new count.
     ///
-    /// A counter that is missing counts from zero. Adding zero returns the count and changes nothing.
+    /// A missing counter counts from zero. Adding zero returns the count and changes nothing.
     ///
     /// # Errors
     ///
-    /// Fails where the store did. Fails where the count would not fit into 64 bits, and leaves it as
-    /// it was. Where no answer came in time, the addition may have been made.
+    /// Fails if the store did. Also fails if the count would not fit into 64 bits, and leaves it
+    /// unchanged. If the store did not answer in time, the addition may have been made.
     pub async fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
-        let key = self.space.counter_key(key);
-        let counters = counter_store(&self.space)?;
-        self.space
+        let key = self.namespace.counter_key(key);
+        let counters = counter_store(&self.namespace)?;
+        self.namespace
             .change(counters.increment(key.borrow(), by, self.ttl))
             .await
     }
 
-    /// Ends the counter of a key. The next addition counts from zero.
+    /// Resets the counter of a key: the next addition counts from zero.
     ///
     /// # Errors
     ///
-    /// Fails where the store did.
+    /// Fails if the store did.
     pub async fn reset(&self, key: &str) -> Result<(), Error> {
-        let key = self.space.counter_key(key);
-        let counters = counter_store(&self.space)?;
-        self.space.change(counters.reset(key.borrow())).await
+        let key = self.namespace.counter_key(key);
+        let counters = counter_store(&self.namespace)?;
+        self.namespace.change(counters.reset(key.borrow())).await
     }
 }
 
-fn counter_store(space: &Space) -> Result<&dyn CounterStore, Error> {
-    let counters = space.cache.store.counters();
+fn counter_store(namespace: &ValueNamespace) -> Result<&dyn CounterStore, Error> {
+    let counters = namespace.cache.store.counters();
     counters.ok_or_else(|| Error::config("this store has no counters"))
 }
 
 impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counters")
-            .field("namespace", &self.space.name)
+            .field("namespace", &self.namespace.name)
             .field("ttl", &self.ttl)
             .finish_non_exhaustive()
     }

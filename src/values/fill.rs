@@ -1,9 +1,9 @@
-//! One call of a closure for everyone who lacks a value.
+//! One call of a closure for all callers that lack the same value.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::space::Address;
+use super::namespace::Address;
 use super::{Codec, Values};
 use crate::entry::StoredValue;
 use crate::flight::{Flight, Leader, Shared, Sharer, Taken, join_or_lead};
@@ -22,36 +22,38 @@ struct Caller<'a, T, C> {
 }
 
 impl<T, C: Codec<T>> Values<T, C> {
-    /// Looks a value up, or else calls `make` and stores what that returns.
+    /// Looks a value up, or calls `make` and stores the value that it returns.
     ///
-    /// However many callers in this process lack the same key at the same time, one of them calls its
-    /// closure and the others wait for it, for at most [`max_wait`](Self::max_wait). What it returns
-    /// is given to all of them, under the TTL and the tags of the one who called. Nobody is given it
-    /// who came after an invalidation that it was overtaken by: whoever does makes another call, and
-    /// the first is not stored. The caller itself gets what its closure returned in any case.
+    /// When several callers in this process lack the same key at the same time, one of them calls its
+    /// closure and the others wait for it, for at most [`max_wait`](Self::max_wait): request
+    /// coalescing, or single-flight. All of them get its value, which is stored under the TTL and the
+    /// tags of the caller that made it. A caller that comes after an invalidation which overtook the
+    /// call does not get that value: it makes a call of its own, and the first value is not stored.
+    /// The caller that made the value gets it in any case.
     ///
-    /// The store cannot make this fail: if it does not answer, `make` is called, by each caller for
-    /// itself, for none can know what was invalidated elsewhere in the meantime.
+    /// The store cannot make this fail. If it does not answer, every caller calls its own `make`,
+    /// because none can know what other nodes have invalidated in the meantime.
     ///
-    /// A closure that asks for its own key, or two that ask for each other's, wait until `max_wait`
+    /// A closure that looks up its own key, or two that look up each other's, wait until `max_wait`
     /// has passed.
     ///
     /// # Errors
     ///
-    /// Returns the error of `make`, which is neither stored nor given to others: an error belongs to
-    /// the call that met it. Those who waited call their own closures then, all at once, so that no
-    /// one waits for a row of failures. A panic of `make` is met in the same way.
+    /// Returns the error of `make`, which is neither stored nor given to other callers: an error
+    /// belongs to the call that met it. The callers that waited then call their own closures, all at
+    /// once, so that none waits for one failure after another. A panic of `make` has the same effect.
     ///
-    /// What `make` returned is not lost where it cannot be encoded or is too large to be stored: that
-    /// is [counted](crate::ValueStats::refused).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped while `make` runs, it drops that, and one of those who wait calls its own.
+    /// A value that cannot be encoded, or is too large to be stored, is still returned. It is
+    /// [counted](crate::ValueStats::refused).
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with its timer enabled, where another's call has to be waited for.
+    /// Panics outside a tokio runtime with its timer enabled, if it has to wait for another caller.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped while `make` runs, it drops `make`, and one of the callers that wait calls its
+    /// own.
     ///
     /// # Examples
     ///
@@ -72,13 +74,13 @@ impl<T, C: Codec<T>> Values<T, C> {
         key: &str,
         make: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let space = &*self.space;
-        if space.cache.is_bypassed() {
+        let namespace = &*self.namespace;
+        if namespace.cache.is_bypassed() {
             return make().await;
         }
-        let came = space.now();
-        let address = space.address(key, &self.tags);
-        let Ok(found) = space.find(address.key.borrow()).await else {
+        let came = namespace.now();
+        let address = namespace.address(key, &self.tags);
+        let Ok(found) = namespace.find(address.key.borrow()).await else {
             return make().await;
         };
         if let Some(value) = self.read(address.key.borrow(), found) {
@@ -100,10 +102,10 @@ impl<T, C: Codec<T>> Values<T, C> {
         }
     }
 
-    /// Takes the value from another's call, or begins one.
+    /// Takes the value from another caller's closure, or leads a call of its own.
     async fn value_or_lead(&self, address: &Address, came: Instant) -> Result<T, ValueLeader> {
-        let space = &*self.space;
-        let (flights, key) = (&space.cache.value_flights, &address.key);
+        let namespace = &*self.namespace;
+        let (flights, key) = (&namespace.cache.value_flights, &address.key);
         let mut caller = Caller {
             values: self,
             address,
@@ -112,15 +114,15 @@ impl<T, C: Codec<T>> Values<T, C> {
         match join_or_lead(flights, key, self.max_wait, &mut caller).await {
             Shared::Answer(value) => Ok(value),
             Shared::Lead(leader) => self.look_again(leader, address),
-            // A flight all the same: what is set meanwhile overtakes it.
-            Shared::Alone => Err(flights.lead(key, space.now(), || space.position())),
+            // It still becomes a flight, so that a value set meanwhile overtakes it.
+            Shared::Alone => Err(flights.lead(key, namespace.now(), || namespace.position())),
         }
     }
 
-    /// Looks a value up as the one who is to make it: another call may have ended since.
+    /// Looks a value up once more before making it: another call may have ended since.
     fn look_again(&self, leader: ValueLeader, address: &Address) -> Result<T, ValueLeader> {
         let key = address.key.borrow();
-        let Some(stored) = self.space.find_at_once(key) else {
+        let Some(stored) = self.namespace.find_at_once(key) else {
             return Err(leader);
         };
         match self.decode(key, &stored) {
@@ -132,10 +134,10 @@ impl<T, C: Codec<T>> Values<T, C> {
         }
     }
 
-    /// Gives what was made to those who wait, and to the store.
+    /// Publishes a new value to the callers that wait, and stores it.
     fn publish(&self, leader: ValueLeader, address: Address, value: &T, came: Instant) {
         let position = match mutant::is(Mutant::PositionAtCommit) {
-            true => self.space.position(),
+            true => self.namespace.position(),
             false => leader.position(),
         };
         let Ok(stored) = self.make(&address, value, position) else {
@@ -145,14 +147,14 @@ impl<T, C: Codec<T>> Values<T, C> {
         let stored = Arc::new(stored);
         leader.publish(stored.clone());
         if self.check(&stored).is_ok() {
-            self.space.record(leader, address.key, &stored, came);
+            self.namespace.record(leader, address.key, &stored, came);
         }
     }
 }
 
 impl<T, C: Codec<T>> Caller<'_, T, C> {
     fn may_share(&self, flight: &ValueFlight, subject: SubjectRef<'_>) -> bool {
-        let cache = &self.values.space.cache;
+        let cache = &self.values.namespace.cache;
         cache.may_share(flight.position, flight.began, subject, self.came)
     }
 }
@@ -162,14 +164,14 @@ impl<T, C: Codec<T>> Sharer<Arc<StoredValue>> for Caller<'_, T, C> {
     type Waiting = ();
 
     fn now(&self) -> Instant {
-        self.values.space.now()
+        self.values.namespace.now()
     }
 
     fn position(&self) -> Position {
-        self.values.space.position()
+        self.values.namespace.position()
     }
 
-    /// Judges a call under way as a stored value is judged, by the tags that are known.
+    /// Judges a call under way as a stored value is judged, by the tags known so far.
     fn may_join(&self, flight: &ValueFlight) -> bool {
         match flight.published() {
             Some(stored) => {
@@ -181,11 +183,11 @@ impl<T, C: Codec<T>> Sharer<Arc<StoredValue>> for Caller<'_, T, C> {
     }
 
     fn wait(&mut self) {
-        self.values.space.counts.add(ValueEvent::Collapsed, 1);
+        self.values.namespace.counts.add(ValueEvent::Collapsed, 1);
     }
 
     fn take(&self, flight: &ValueFlight, stored: Arc<StoredValue>) -> Taken<T> {
-        // By all of its tags now; its own caller's were not known before.
+        // Now by all of its tags: those of the caller that made it were not known before.
         let subject = match mutant::is(Mutant::HandlerTagsIgnoredAtLanding) {
             true => self.address.subject.borrow(),
             false => stored.subject(),

@@ -1,5 +1,5 @@
-//! A cache for handlers' own values, beside the stored responses: the same store, the same log of
-//! invalidations, the same predicate.
+//! A cache for handlers' own values, beside the stored responses. It uses the same store, the same log
+//! of invalidations and the same predicate.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -18,67 +18,65 @@ use crate::telemetry::{ValueEvent, ValueStats};
 mod codec;
 mod counters;
 mod fill;
+mod namespace;
 mod options;
-mod space;
 
-use space::{Address, Space, TURN};
+use namespace::{Address, TURN, ValueNamespace};
 
 pub use codec::{Codec, Json};
 pub use counters::Counters;
 
-/// How long a value may be used unless it is said otherwise. There is no request, and so no policy,
-/// that would say it; five minutes is what teams write down for what they have not thought about.
+/// The default TTL of a value. Values have no policy that could set one; five minutes is what teams
+/// commonly choose without further thought.
 const TTL: Duration = Duration::from_secs(300);
 
-/// More tags than this are not tags: each costs work in every lookup.
+/// The most tags of one value: each tag costs work in every lookup.
 const MOST_TAGS: usize = 256;
 
 /// A namespace of values of one type, in the store of a cache; made by [`CacheHandle::values`](crate::CacheHandle::values).
 ///
-/// What a handler has worked out (a user, a permission, a page of a list) can be kept here by key, with
-/// a TTL and with tags. Tags are shared with responses: one write that [evicts](crate::Evict::tag)
-/// `user:1`, or one [`CacheHandle::invalidate_tag`](crate::CacheHandle::invalidate_tag), ends both the responses and the values that carry
-/// it.
+/// It keeps data that handlers compute (a user, a permission, a page of a list) by key, with a TTL and
+/// with tags. Tags are shared with responses: one write that [evicts](crate::Evict::tag) `user:1`, or
+/// one [`CacheHandle::invalidate_tag`](crate::CacheHandle::invalidate_tag), ends both the responses and the values that carry the tag.
 ///
-/// Cheap to clone; clones, and all handles to a namespace of the same name, share values and counts.
-/// A namespace holds values of one type: what cannot be read as that type counts as missing and is
-/// removed.
+/// Cheap to clone. Clones, and all handles to a namespace of the same name, share values and counts.
+/// A namespace holds values of one type: a value that cannot be read as that type counts as missing
+/// and is removed.
 ///
-/// # What is promised
+/// # Consistency
 ///
 /// A call of [`get`](Self::get) or [`get_or_insert_with`](Self::get_or_insert_with) that begins after
-/// an invalidation was acknowledged (a write that evicts the value's tag was answered;
-/// [`remove`](Self::remove) or [`CacheHandle::invalidate`](crate::CacheHandle::invalidate) has returned) is given no value that was
-/// begun to be made before. The log's position is taken *before* the closure of
+/// an invalidation was acknowledged never gets a value whose making began before it. An invalidation
+/// is acknowledged once a write that evicts the value's tag was answered, or once [`remove`](Self::remove) or
+/// [`CacheHandle::invalidate`](crate::CacheHandle::invalidate) has returned. The log's position is taken *before* the closure of
 /// `get_or_insert_with` is called, and one predicate judges values, responses and calls under way by
-/// it. A value that is [`set`](Self::set) counts from that call, unless [`as_of`](Self::as_of) tells
-/// from when.
+/// it. A value that is [`set`](Self::set) counts from that call, unless [`as_of`](Self::as_of) gives an
+/// earlier position.
 ///
-/// # What ends a value
+/// # The end of a value
 ///
-/// Its TTL; [`remove`](Self::remove) and [`remove_matching`](Self::remove_matching); an invalidation
-/// of one of its tags or of [everything](crate::CacheHandle::invalidate_all), for which `/**` is another
-/// name; and the store's lack of room. Other patterns over paths, such as `/users/**`, hit responses
-/// alone. There is a form of pattern for values, `values:users?1:*` (see [`Pattern`](crate::Pattern)),
-/// that can be given wherever one over paths can, so in [`Evict::pattern`](crate::Evict::pattern) too.
-/// What is [softly](crate::Invalidation::soft) invalidated is not used either: values are never
+/// A value ends by its TTL; by [`remove`](Self::remove) and [`remove_matching`](Self::remove_matching);
+/// by an invalidation of one of its tags or of [everything](crate::CacheHandle::invalidate_all), for
+/// which `/**` is another name; and by eviction for capacity. Other patterns over paths, such as
+/// `/users/**`, hit only responses. Patterns over values have a form of their own, `values:users?1:*`
+/// (see [`Pattern`](crate::Pattern)), which works wherever a pattern over paths does, so in
+/// [`Evict::pattern`](crate::Evict::pattern) too. A [soft](crate::Invalidation::soft) invalidation also ends values: they are never
 /// served stale.
 ///
 /// # When the store fails
 ///
-/// [`get_or_insert_with`](Self::get_or_insert_with) never fails for it, and calls its closure. All
-/// other calls return the error and leave it to the caller; none takes longer than
+/// [`get_or_insert_with`](Self::get_or_insert_with) does not fail, but calls its closure. All other
+/// calls return the error to the caller; none takes longer than
 /// [`store_deadline`](crate::CacheLayerBuilder::store_deadline) for each of the store's answers. While
-/// the cache is [switched off](crate::CacheHandle::set_bypass), nothing is found, and closures are called;
-/// what is set, removed and counted is still recorded, so that nothing is out of date afterwards.
+/// the cache is [switched off](crate::CacheHandle::set_bypass), lookups find nothing and closures are
+/// called; sets, removals and counts are still recorded, so that nothing is stale afterwards.
 ///
 /// # Cost
 ///
-/// A lookup in memory allocates its key, and decodes the value. With Redis a lookup is one round trip;
-/// storing is two, of which the first asks what other nodes have invalidated; of many keys 128 go
-/// together. Every value removed by its key takes a
-/// place in the log, as every invalidation does (see [`Log::with_capacity`](crate::Log::with_capacity)):
-/// let values that are many and short-lived end by their TTL.
+/// A lookup in memory allocates its key and decodes the value. With Redis a lookup is one round trip;
+/// storing takes two, of which the first asks what other nodes have invalidated; up to 128 keys share
+/// a round trip. Every value removed by its key takes a place in the log, as every invalidation does
+/// (see [`Log::with_capacity`](crate::Log::with_capacity)): let numerous short-lived values end by their TTL.
 ///
 /// # Examples
 ///
@@ -95,7 +93,7 @@ const MOST_TAGS: usize = 256;
 /// let handle = CacheLayer::builder().build()?.handle();
 /// let users = handle.values::<User>("users");
 ///
-/// // However many handlers ask at once, the database is asked once.
+/// // However many handlers need it at once, the database is queried once.
 /// let tagged = users.tags(["user:1"]);
 /// let user = tagged.get_or_insert_with("1", async || load(1).await).await;
 /// assert_eq!(user.unwrap().name, "Ada");
@@ -109,7 +107,7 @@ const MOST_TAGS: usize = 256;
 /// ```
 #[cfg_attr(docsrs, doc(cfg(feature = "values")))]
 pub struct Values<T, C = Json> {
-    space: Arc<Space>,
+    namespace: Arc<ValueNamespace>,
     ttl: Duration,
     max_bytes: usize,
     max_wait: Duration,
@@ -125,7 +123,7 @@ type TagsOf<T> = Arc<dyn Fn(&T) -> Vec<Box<str>> + Send + Sync>;
 impl<T> Values<T> {
     pub(crate) fn new(cache: Arc<CacheState>, namespace: &str) -> Self {
         Self {
-            space: Arc::new(Space::new(cache, namespace)),
+            namespace: Arc::new(ValueNamespace::new(cache, namespace)),
             ttl: TTL,
             max_bytes: MAX_BODY,
             max_wait: MAX_WAIT,
@@ -139,40 +137,40 @@ impl<T> Values<T> {
 }
 
 impl<T, C> Values<T, C> {
-    /// Returns the position of the latest invalidation: take it before you read what you are going to
-    /// [`set`](Self::set), and pass it to [`as_of`](Self::as_of).
+    /// Returns the position of the latest invalidation. Take it before you read the data that you are
+    /// going to [`set`](Self::set), and pass it to [`as_of`](Self::as_of).
     ///
     /// # Errors
     ///
-    /// Fails where other nodes share the store, and it could not be asked what they have invalidated.
+    /// Fails if other nodes share the store, and the store could not report what they have invalidated.
     pub async fn position(&self) -> Result<Position, Error> {
-        self.space.latest_position().await
+        self.namespace.latest_position().await
     }
 
-    /// Returns what became of this namespace's values.
+    /// Returns the counts of this namespace.
     #[must_use]
     pub fn stats(&self) -> ValueStats {
-        self.space.stats()
+        self.namespace.stats()
     }
 }
 
 impl<T, C: Codec<T>> Values<T, C> {
-    /// Looks a value up. `None` where there is none that may be used.
+    /// Looks a value up; `None` if none is stored that may be used.
     ///
     /// # Errors
     ///
-    /// Fails where the store did. A caller that can do without the value takes that for `None`;
+    /// Fails if the store did. A caller that can do without the value may treat that as `None`;
     /// [`get_or_insert_with`](Self::get_or_insert_with) does.
     pub async fn get(&self, key: &str) -> Result<Option<T>, Error> {
-        if self.space.cache.is_bypassed() {
+        if self.namespace.cache.is_bypassed() {
             return Ok(None);
         }
-        let key = self.space.key(key);
-        let found = self.space.find(key.borrow()).await?;
+        let key = self.namespace.key(key);
+        let found = self.namespace.find(key.borrow()).await?;
         Ok(self.read(key.borrow(), found))
     }
 
-    /// Looks several values up, in one turn where the store takes time, and returns them in the order
+    /// Looks several values up, in one round trip if the store needs one, and returns them in the order
     /// of their keys.
     ///
     /// # Errors
@@ -182,50 +180,50 @@ impl<T, C: Codec<T>> Values<T, C> {
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Vec<Option<T>>, Error> {
-        let keys = keys.into_iter().map(|key| self.space.key(key.as_ref()));
+        let keys = keys.into_iter().map(|key| self.namespace.key(key.as_ref()));
         let keys: Vec<Key> = keys.collect();
-        if self.space.cache.is_bypassed() {
+        if self.namespace.cache.is_bypassed() {
             return Ok(keys.iter().map(|_| None).collect());
         }
         let mut values = Vec::with_capacity(keys.len());
         for turn in keys.chunks(TURN) {
-            let found = self.space.find_many(turn).await?;
+            let found = self.namespace.find_many(turn).await?;
             let read = |(key, found): (&Key, _)| self.read(key.borrow(), found);
             values.extend(turn.iter().zip(found).map(read));
         }
         Ok(values)
     }
 
-    /// Stores a value, in place of what was there.
+    /// Stores a value, replacing the previous one.
     ///
-    /// The value counts as made now. If it was read from somewhere before, what was invalidated in
-    /// between has not reached it, and it is too old from the start: then use
+    /// The value counts as made now. If its data was read earlier, an invalidation in between is
+    /// missed, and the value may be stale from the start: then use
     /// [`get_or_insert_with`](Self::get_or_insert_with), or [`as_of`](Self::as_of). A value that was
-    /// overtaken like this, or that a write [holds back](crate::Evict::hold_after), is not stored,
-    /// which is no error.
+    /// overtaken in this way, or that a write [holds back](crate::Evict::hold_after), is not stored,
+    /// which is not an error.
     ///
-    /// A call of `get_or_insert_with` for this key that is under way in this process does not store
-    /// what it brings over this.
+    /// A call of `get_or_insert_with` for this key that is under way in this process does not
+    /// overwrite this value with its own.
     ///
-    /// This stores a value and invalidates nothing: where the store has no room for it, or is a Redis
+    /// This stores a value and invalidates nothing. If the store has no room for it, or is a Redis
     /// that does not answer for a moment, the value is lost, and an older one may be found again. When
-    /// what a value was made from has changed, [`remove`](Self::remove) it or invalidate its tags.
+    /// the data behind a value has changed, [`remove`](Self::remove) the value or invalidate its tags.
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Value`](crate::ErrorKind::Value) where the value cannot be encoded,
-    /// is larger than [`max_bytes`](Self::max_bytes), or carries too many tags; and where the store
-    /// failed. What was there before may be there still.
+    /// Fails with [`ErrorKind::Value`](crate::ErrorKind::Value) if the value cannot be encoded,
+    /// is larger than [`max_bytes`](Self::max_bytes), or carries too many tags; and fails if the store
+    /// did. The previous value may still be stored then.
     pub async fn set(&self, key: &str, value: &T) -> Result<(), Error> {
         self.set_many([(key, value)]).await
     }
 
-    /// Stores several values, in one turn where the store takes time.
+    /// Stores several values, in one round trip if the store needs one.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set). Where a value is at fault, none is stored; where the store is, some of
-    /// them may have been.
+    /// As [`set`](Self::set). If a value is at fault, none is stored; if the store is, some may have
+    /// been stored.
     pub async fn set_many(
         &self,
         entries: impl IntoIterator<Item = (impl AsRef<str>, impl Borrow<T>)>,
@@ -236,28 +234,28 @@ impl<T, C: Codec<T>> Values<T, C> {
         };
         let mut storable = Vec::new();
         for (key, value) in entries {
-            let address = self.space.address(key.as_ref(), &self.tags);
+            let address = self.namespace.address(key.as_ref(), &self.tags);
             let value = self.make(&address, value.borrow(), position)?;
             self.check(&value)?;
-            if self.space.may_store(&value, self.space.now()) {
+            if self.namespace.may_store(&value, self.namespace.now()) {
                 storable.push((address.key, value));
             }
         }
-        self.space.put(storable).await
+        self.namespace.put(storable).await
     }
 
-    /// Has a value used no more: neither what is stored, nor what calls of
-    /// [`get_or_insert_with`](Self::get_or_insert_with) that are under way will bring, on this node
-    /// or another.
+    /// Removes a value: neither the stored one nor the result of a call of
+    /// [`get_or_insert_with`](Self::get_or_insert_with) that is under way is used any more, on this
+    /// node or another.
     ///
     /// # Errors
     ///
-    /// Fails where the store could not record it; a memory store always can.
+    /// Fails if the store could not record the removal; a memory store always can.
     pub async fn remove(&self, key: &str) -> Result<(), Error> {
         self.remove_many([key]).await
     }
 
-    /// Has several values used no more, which takes effect for all of them at once.
+    /// Removes several values; this takes effect for all of them at once.
     ///
     /// # Errors
     ///
@@ -268,24 +266,23 @@ impl<T, C: Codec<T>> Values<T, C> {
     ) -> Result<(), Error> {
         let keys: Vec<_> = keys.into_iter().collect();
         let keys: Vec<_> = keys.iter().map(AsRef::as_ref).collect();
-        self.space.remove(&keys).await
+        self.namespace.remove(&keys).await
     }
 
-    /// Has all values of this namespace used no more whose keys match a pattern, such as
-    /// `history:42:*`.
+    /// Removes all values of this namespace whose keys match a pattern, such as `history:42:*`.
     ///
-    /// `*` is any run of characters, and nothing else is a wildcard; `*` alone is every key. A
-    /// backslash makes a character mean itself: `\*`, `\?`, `\{`, `\}`, `\\`. Put text from elsewhere
-    /// through [`Pattern::escape`](crate::Pattern::escape).
+    /// `*` matches any run of characters, and nothing else is a wildcard; `*` alone matches every key.
+    /// A backslash makes the next character literal: `\*`, `\?`, `\{`, `\}`, `\\`. Pass text from
+    /// elsewhere through [`Pattern::escape`](crate::Pattern::escape).
     ///
-    /// It takes the same time however many values match. Patterns with one star, at the end and
-    /// behind a `:` or a `/`, can be told apart without number; of others only a few hundred: if there
-    /// are more, the oldest count for the whole namespace.
+    /// It takes the same time however many values match. Patterns with a single star, at the end and
+    /// after a `:` or a `/`, are remembered one by one in any number; of other patterns only a few
+    /// hundred are: beyond that, the oldest count for the whole namespace.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove), and with [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) where
-    /// the pattern does not parse. An unescaped `?` does not, for it looks like a wildcard.
+    /// As [`remove`](Self::remove), and with [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) if
+    /// the pattern does not parse. An unescaped `?` does not, because it looks like a wildcard.
     ///
     /// # Examples
     ///
@@ -297,7 +294,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// let pages = handle.values::<String>("history");
     /// pages.set("42:1", &"the first page".into()).await?;
     /// pages.set("421:1", &"of another conversation".into()).await?;
-    /// let conversation = "42"; // from somewhere else
+    /// let conversation = "42"; // from elsewhere
     /// pages.remove_matching(&format!("{}:*", Pattern::escape(conversation))).await?;
     /// assert_eq!(pages.get("42:1").await?, None);
     /// assert!(pages.get("421:1").await?.is_some());
@@ -305,16 +302,16 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// # }
     /// ```
     pub async fn remove_matching(&self, pattern: &str) -> Result<(), Error> {
-        self.space.remove_matching(pattern).await
+        self.namespace.remove_matching(pattern).await
     }
 
-    /// Makes a value to be stored.
+    /// Encodes a value to be stored.
     fn make(&self, address: &Address, value: &T, position: Position) -> Result<StoredValue, Error> {
         let bytes = self.codec.encode(value).map_err(|error| {
-            self.space.counts.add(ValueEvent::Refused, 1);
+            self.namespace.counts.add(ValueEvent::Refused, 1);
             Error::value("the value could not be encoded").with_source(error)
         })?;
-        let now = self.space.now();
+        let now = self.namespace.now();
         let made = |subject: &Subject| {
             StoredValue::new(&bytes, subject, now, Duration::ZERO, self.ttl, position)
         };
@@ -328,7 +325,7 @@ impl<T, C: Codec<T>> Values<T, C> {
         })
     }
 
-    /// Refuses what is too large.
+    /// Refuses a value that is too large or carries too many tags.
     fn check(&self, value: &StoredValue) -> Result<(), Error> {
         let (bytes, tags) = (value.bytes().len(), value.subject().tags().len());
         let refusal = if bytes > self.max_bytes {
@@ -339,36 +336,36 @@ impl<T, C: Codec<T>> Values<T, C> {
         } else {
             return Ok(());
         };
-        self.space.counts.add(ValueEvent::Refused, 1);
+        self.namespace.counts.add(ValueEvent::Refused, 1);
         Err(Error::value(refusal))
     }
 
-    /// Decodes what a lookup came to, and counts it.
+    /// Decodes the result of a lookup, and counts it.
     fn read(&self, key: KeyRef<'_>, found: Option<Arc<StoredValue>>) -> Option<T> {
         let value = found.and_then(|found| self.decode(key, &found));
         let event = match value {
             Some(_) => ValueEvent::Hit,
             None => ValueEvent::Miss,
         };
-        self.space.counts.add(event, 1);
+        self.namespace.counts.add(event, 1);
         value
     }
 
     fn decode(&self, key: KeyRef<'_>, stored: &StoredValue) -> Option<T> {
         let decoded = self.codec.decode(&stored.bytes());
         if let Err(error) = &decoded {
-            tracing::debug!(namespace = %self.space.name, %error, "a value could not be read");
-            self.space.discard(key);
+            tracing::debug!(namespace = %self.namespace.name, %error, "a value could not be read");
+            self.namespace.discard(key);
         }
         decoded.ok()
     }
 }
 
-// Not derived: that would ask for a `T` that can be cloned.
+// Not derived, as that would require `T: Clone`.
 impl<T, C> Clone for Values<T, C> {
     fn clone(&self) -> Self {
         Self {
-            space: self.space.clone(),
+            namespace: self.namespace.clone(),
             ttl: self.ttl,
             max_bytes: self.max_bytes,
             max_wait: self.max_wait,
@@ -384,7 +381,7 @@ impl<T, C> Clone for Values<T, C> {
 impl<T, C> fmt::Debug for Values<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Values")
-            .field("namespace", &self.space.name)
+            .field("namespace", &self.namespace.name)
             .field("ttl", &self.ttl)
             .field("tags", &self.tags)
             .finish_non_exhaustive()

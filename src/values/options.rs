@@ -1,4 +1,4 @@
-//! For how long, under which tags and within which bounds values are stored.
+//! The options of a namespace: lifetime, tags, bounds and codec.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::{Codec, Values};
 use crate::invalidate::Position;
 
-/// Each of these returns the same namespace, for which something else holds: keep it, or use it once,
-/// as in `users.tags(["user:1"]).set("1", &user)`.
+/// Each of these methods returns the same namespace with one option changed: keep it, or use it once, as
+/// in `users.tags(["user:1"]).set("1", &user)`.
 impl<T, C> Values<T, C> {
-    /// Sets how long what is stored through this may be used. By default five minutes.
+    /// Sets the TTL of values stored through this. The default is five minutes.
     ///
-    /// A value as old as its TTL is not used any more. What is stored for no time is not stored, and
-    /// takes away what was there.
+    /// A value as old as its TTL is not used any more. With a TTL of zero, a value is not stored, and
+    /// the previous one is removed.
     #[must_use]
     pub fn ttl(&self, ttl: Duration) -> Self {
         Self {
@@ -22,8 +22,8 @@ impl<T, C> Values<T, C> {
         }
     }
 
-    /// Adds tags to what is stored through this. Tags are compared byte for byte with those of
-    /// responses. A value with more than 256 is not stored.
+    /// Adds tags to values stored through this. Tags are compared byte for byte with those of
+    /// responses. A value with more than 256 tags is not stored.
     #[must_use]
     pub fn tags(&self, tags: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
         let added = tags.into_iter().map(Into::into);
@@ -34,7 +34,7 @@ impl<T, C> Values<T, C> {
         }
     }
 
-    /// Adds tags that are taken from the value itself, as those of everything a list contains.
+    /// Adds tags derived from the value itself, such as one for each item of a list.
     ///
     /// # Examples
     ///
@@ -65,8 +65,8 @@ impl<T, C> Values<T, C> {
         }
     }
 
-    /// Bounds the bytes of one value, encoded. By default 1 MiB, as for bodies. A larger one is not
-    /// stored, nor one that takes more than the store's own limit for an entry.
+    /// Bounds the bytes of one encoded value. The default is 1 MiB, as for bodies. A larger value is
+    /// not stored, nor is one that exceeds the store's own limit for an entry.
     #[must_use]
     pub fn max_bytes(&self, bytes: usize) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl<T, C> Values<T, C> {
     }
 
     /// Bounds how long [`get_or_insert_with`](Self::get_or_insert_with) waits for another caller's
-    /// closure before it calls its own. By default 10 seconds.
+    /// closure before it calls its own. The default is 10 seconds.
     #[must_use]
     pub fn max_wait(&self, wait: Duration) -> Self {
         Self {
@@ -85,11 +85,10 @@ impl<T, C> Values<T, C> {
         }
     }
 
-    /// Tells from when on what is [`set`](Self::set) through this counts: nothing that was invalidated
-    /// after that [`position`](Self::position) may be in it.
+    /// Sets the [`position`](Self::position) as of which values that are [`set`](Self::set) through
+    /// this count: an invalidation after that position applies to them.
     ///
-    /// [`get_or_insert_with`](Self::get_or_insert_with) takes a position of its own, and does not look
-    /// at this.
+    /// [`get_or_insert_with`](Self::get_or_insert_with) takes a position of its own, and ignores this.
     ///
     /// # Examples
     ///
@@ -101,7 +100,7 @@ impl<T, C> Values<T, C> {
     /// let totals = handle.values::<u64>("totals");
     /// let before = totals.position().await?;
     /// let total = 3; // read from a database, while
-    /// totals.remove("today").await?; // somebody else changes it
+    /// totals.remove("today").await?; // another task changes it
     /// totals.as_of(before).set("today", &total).await?;
     /// assert_eq!(totals.get("today").await?, None);
     /// # Ok(())
@@ -115,11 +114,11 @@ impl<T, C> Values<T, C> {
         }
     }
 
-    /// Sets how values become bytes. By default by [`Json`](super::Json).
+    /// Sets the codec. The default is [`Json`](super::Json).
     #[must_use]
     pub fn codec<D: Codec<T>>(&self, codec: D) -> Values<T, D> {
         Values {
-            space: self.space.clone(),
+            namespace: self.namespace.clone(),
             ttl: self.ttl,
             max_bytes: self.max_bytes,
             max_wait: self.max_wait,

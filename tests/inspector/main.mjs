@@ -40,7 +40,7 @@ check("it loads on this machine without a token and has nothing to complain abou
   const { page, admin } = await inspected();
   await until(page, "#state", /live/);
   assert.equal(await text(page, "#nothing"), "Nothing is stored.");
-  assert.match(await text(page, "#routes"), /No request came yet/);
+  assert.match(await text(page, "#routes"), /No requests yet/);
   assert.equal(await page.locator("#enter").isVisible(), false);
   assert.equal(await text(page, "#t-ratio"), "–");
   assert.deepEqual(page.complaints, []);

@@ -1,4 +1,4 @@
-//! Which stored responses are listed, in what order, and how many.
+//! The filter, order and page of a listing of stored responses.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use super::EntryState;
 use crate::entry::StoredResponse;
 use crate::pattern::Pattern;
 
-/// Says which stored responses to list; for [`CacheHandle::entries`](crate::CacheHandle::entries).
+/// A filter for stored responses to list; for [`CacheHandle::entries`](crate::CacheHandle::entries).
 ///
-/// Without more it lets everything through, and shows the first 50 by path. Each call narrows it
+/// A new filter matches everything, and lists the first 50 by path. Each condition narrows it
 /// further.
 ///
 /// # Examples
@@ -38,21 +38,22 @@ pub struct EntryFilter {
     limit: usize,
 }
 
-/// The order in which stored responses are listed. Those that are alike are listed by path, then by
-/// the bytes of their keys.
+/// The order in which stored responses are listed. Equal ones are listed by path, then by the bytes
+/// of their keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntryOrder {
     /// By path and query, byte for byte.
     #[default]
     Path,
-    /// The one with the least age first.
+    /// By age, youngest first.
     Newest,
-    /// The one with the highest age first.
+    /// By age, oldest first.
     Oldest,
-    /// The one that takes most memory first.
+    /// By memory taken, largest first.
     Largest,
-    /// The one that goes stale first, or has been stale for longest.
+    /// By remaining freshness: those that have been stale for longest first, then those that go stale
+    /// soonest.
     Expiring,
 }
 
@@ -72,65 +73,65 @@ impl Default for EntryFilter {
 }
 
 impl EntryFilter {
-    /// Returns a filter that lets everything through.
+    /// Returns a filter that matches everything.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks for a text that occurs somewhere in path and query, as they are listed: in canonical
-    /// form, where a space is `%20`. Given several times, each has to occur.
+    /// Requires a text in path and query as they are listed: in canonical form, where a space is
+    /// `%20`. Given several times, every text has to occur.
     pub fn containing(mut self, text: impl Into<String>) -> Self {
         self.containing.push(text.into());
         self
     }
 
-    /// Asks for a path and a query that match a pattern.
+    /// Requires a path and a query that match a pattern.
     pub fn pattern(mut self, pattern: Pattern) -> Self {
         self.pattern = Some(pattern);
         self
     }
 
-    /// Asks for a tag, byte for byte.
+    /// Requires a tag, compared byte for byte.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tag = Some(tag.into());
         self
     }
 
-    /// Asks for a status code.
+    /// Requires a status code.
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// Asks for what is fresh, stale or invalidated.
+    /// Requires a state: fresh, stale or invalidated.
     pub fn state(mut self, state: EntryState) -> Self {
         self.state = Some(state);
         self
     }
 
-    /// Sets the order. By default [`EntryOrder::Path`].
+    /// Sets the order. The default is [`EntryOrder::Path`].
     pub fn order(mut self, order: EntryOrder) -> Self {
         self.order = order;
         self
     }
 
-    /// Skips so many of what is let through. By default none.
+    /// Skips the first matches. The default is to skip none.
     ///
-    /// What is stored or removed between two pages moves what comes behind it.
+    /// Entries that are stored or removed between two pages shift the ones after them.
     pub fn offset(mut self, offset: usize) -> Self {
         self.offset = offset;
         self
     }
 
-    /// Sets how many are listed at the most. By default 50.
+    /// Sets the most entries listed. The default is 50.
     ///
-    /// The memory that a listing takes goes by `offset` and `limit` together.
+    /// The memory that a listing takes grows with the sum of `offset` and `limit`.
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Returns how many have to be kept to know which are on the page.
+    /// Returns the number of entries to keep while scanning, to know which are on the page.
     pub(super) fn room(&self) -> usize {
         match self.limit {
             0 => 0,
@@ -164,7 +165,7 @@ impl EntryFilter {
 }
 
 impl EntryOrder {
-    /// Returns a number that is the lower, the earlier a stored response is listed.
+    /// Returns the rank of a stored response: the lower, the earlier it is listed.
     pub(super) fn rank(self, stored: &StoredResponse, now: Instant) -> i64 {
         match self {
             Self::Path => 0,

@@ -1,4 +1,4 @@
-//! What is told about a stored response.
+//! The listed facts about a stored response.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use crate::entry::StoredResponse;
 use crate::invalidate::Verdict;
 use crate::key::KeyRef;
 
-/// What there is to know about a stored response, but for its body; from
+/// A description of a stored response, without its body; from
 /// [`CacheHandle::entries`](crate::CacheHandle::entries).
 ///
-/// Whatever came from clients and handlers (path, query, tags, key) is told as it came: treat it as
-/// you would treat any input.
+/// Everything that comes from clients and handlers (path, query, tags, key) is reported unchanged:
+/// treat it like any other input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryInfo {
     uri: String,
@@ -29,17 +29,18 @@ pub struct EntryInfo {
     tags: Vec<String>,
 }
 
-/// What a stored response may still be used for.
+/// The state of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntryState {
-    /// Its age is less than its freshness lifetime
+    /// Fresh: its age is less than its freshness lifetime
     /// ([RFC 9111 §4.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.2)).
     Fresh,
-    /// It is past its freshness lifetime, or was marked as stale: to be validated, and served as it
-    /// is only within its stale windows.
+    /// Stale: it is past its freshness lifetime, or was marked as stale. It has to be validated, and
+    /// is served without validation only within its stale windows.
     Stale,
-    /// An invalidation has overtaken it: it is used no more, and its room is about to be reclaimed.
+    /// Invalidated: an invalidation has overtaken it, so it is never used again, and its memory is
+    /// about to be reclaimed.
     Invalidated,
 }
 
@@ -52,7 +53,7 @@ impl EntryState {
         }
     }
 
-    /// Returns the state in a word: `fresh`, `stale` or `invalidated`.
+    /// Returns the state as a word: `fresh`, `stale` or `invalidated`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -86,7 +87,7 @@ impl EntryInfo {
         }
     }
 
-    /// Adds what only those on the page need: a digest is not for nothing.
+    /// Adds the key, which only entries on the page need: its digest takes time.
     pub(super) fn with_key(self, key: KeyRef<'_>) -> Self {
         Self {
             key: KeyInfo::new(key, &self.uri),
@@ -100,7 +101,7 @@ impl EntryInfo {
         &self.uri
     }
 
-    /// Returns what its key is made of.
+    /// Returns the parts of its key.
     #[must_use]
     pub fn key(&self) -> &KeyInfo {
         &self.key
@@ -112,13 +113,13 @@ impl EntryInfo {
         self.status
     }
 
-    /// Returns what it may still be used for.
+    /// Returns its state.
     #[must_use]
     pub fn state(&self) -> EntryState {
         self.state
     }
 
-    /// Returns about how many bytes it takes in memory, without its key.
+    /// Returns its approximate size in memory in bytes, without its key.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
@@ -138,20 +139,19 @@ impl EntryInfo {
     }
 
     /// Returns its freshness lifetime
-    /// ([RFC 9111 §4.2.1](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1)), after the policy
-    /// had its say.
+    /// ([RFC 9111 §4.2.1](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1)) as the policy set it.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
-    /// Returns for how long after its lifetime it may be served while it is refreshed.
+    /// Returns how long after its lifetime it may be served while it is refreshed.
     #[must_use]
     pub fn stale_while_revalidate(&self) -> Duration {
         self.stale_while_revalidate
     }
 
-    /// Returns for how long after its lifetime it may be served in place of an error.
+    /// Returns how long after its lifetime it may be served in place of an error.
     #[must_use]
     pub fn stale_if_error(&self) -> Duration {
         self.stale_if_error

@@ -1,36 +1,36 @@
-//! Taking a key apart again, to show what it is made of.
+//! Splitting a key into its parts, for display.
 
 use crate::hexadecimal::hexadecimal;
 use crate::key::KeyRef;
 use crate::pattern::canonical;
 
-/// What a key is made of.
+/// The parts of a key.
 ///
-/// Credentials that are part of a key stand in it as digests. What the operator's own functions
-/// add, such as the name of a partition, stands in it as it is.
+/// Credentials that are part of a key appear as digests. What the operator's own functions add, such
+/// as the name of a partition, appears unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyInfo {
-    /// The key's SHA-256 digest in hexadecimal, as [`Explanation::key`](crate::Explanation::key)
-    /// tells it for what is stored without `Vary`.
+    /// The key's SHA-256 digest in hexadecimal. For a response stored without `Vary` it equals
+    /// [`Explanation::key`](crate::Explanation::key).
     pub digest: String,
-    /// The scheme of the request target, if it named one, as over HTTP/2.
+    /// The scheme of the request target, if it has one, as over HTTP/2.
     pub scheme: Option<String>,
-    /// Where the request went: the target's authority, or its `Host`.
+    /// The authority of the request target, or its `Host`.
     pub authority: Option<String>,
     /// The request fields that are part of every key when present.
     pub fields: Vec<(String, String)>,
-    /// All else: what the policy adds, and the names and values that `Vary` selects by. Bytes that are
-    /// no text are told in hexadecimal behind `0x`.
+    /// All other parts: those that the policy adds, and the names and values that `Vary` selects by.
+    /// Bytes that are not text appear in hexadecimal after `0x`.
     pub other: Vec<String>,
 }
 
-type Part<'a> = Option<&'a [u8]>;
+type KeyPart<'a> = Option<&'a [u8]>;
 
 impl KeyInfo {
-    /// Takes a key apart. `uri` tells which of its parts is the path.
+    /// Splits a key into its parts. `uri` shows which of them is the path.
     pub(super) fn new(key: KeyRef<'_>, uri: &str) -> Self {
-        let parts: Vec<Part<'_>> = key.parts().collect();
+        let parts: Vec<KeyPart<'_>> = key.parts().collect();
         let (fields, rest) = split_fields(&parts);
         let path = uri.split_once('?').map_or(uri, |(path, _)| path);
         let target = target(rest, path);
@@ -54,8 +54,8 @@ impl KeyInfo {
     }
 }
 
-/// A key begins with the number of keyed fields the request has, and their names and values.
-fn split_fields<'a, 'b>(parts: &'a [Part<'b>]) -> (&'a [Part<'b>], &'a [Part<'b>]) {
+/// Splits off the keyed fields: a key begins with their number, and then has their names and values.
+fn split_fields<'a, 'b>(parts: &'a [KeyPart<'b>]) -> (&'a [KeyPart<'b>], &'a [KeyPart<'b>]) {
     let Some((Some(count), rest)) = parts.split_first() else {
         return (&[], parts);
     };
@@ -68,9 +68,9 @@ fn split_fields<'a, 'b>(parts: &'a [Part<'b>]) -> (&'a [Part<'b>], &'a [Part<'b>
         .unwrap_or((&[], parts))
 }
 
-/// Finds scheme, authority, path and query: before them may stand the path that the handler is
-/// shown and what a function was to put in their place, and did not.
-fn target(parts: &[Part<'_>], path: &str) -> Option<usize> {
+/// Finds scheme, authority, path and query. Two parts may come before them: the path as the handler
+/// sees it, and the mark of a policy's function that replaced none of them.
+fn target(parts: &[KeyPart<'_>], path: &str) -> Option<usize> {
     let is_path = |at: &usize| match parts.get(at + 2) {
         Some(Some(part)) => str::from_utf8(part).is_ok_and(|part| canonical(part) == path),
         _ => false,
@@ -78,7 +78,7 @@ fn target(parts: &[Part<'_>], path: &str) -> Option<usize> {
     (0..=2).find(is_path)
 }
 
-fn shown(part: Part<'_>) -> String {
+fn shown(part: KeyPart<'_>) -> String {
     part.map_or_else(|| "(none)".into(), text)
 }
 

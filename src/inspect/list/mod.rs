@@ -1,4 +1,4 @@
-//! Listing what is stored: for people who look, not for requests.
+//! Listings of stored responses, for operators and not for requests.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -15,29 +15,29 @@ pub use filter::{EntryFilter, EntryOrder};
 pub use info::{EntryInfo, EntryState};
 pub use key::KeyInfo;
 
-/// Some of the stored responses that a filter lets through; from
+/// One page of the stored responses that match a filter; from
 /// [`CacheHandle::entries`](crate::CacheHandle::entries).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EntryPage {
-    /// As many as were asked for, in the order that was asked for.
+    /// The entries on the page, in the filter's order.
     pub entries: Vec<EntryInfo>,
-    /// How many stored responses the filter lets through, those on other pages included.
+    /// The number of stored responses that match the filter, on all pages.
     pub matched: u64,
-    /// How many stored responses were looked at.
+    /// The number of stored responses examined.
     pub examined: u64,
 }
 
-/// A stored response that comes to stand on the page, unless others come before it.
+/// A candidate for the page: it stays there unless others rank before it.
 struct Ranked {
     rank: i64,
     key: Key,
     info: EntryInfo,
 }
 
-/// Lists stored responses; `None` where the store cannot list what it holds.
+/// Lists stored responses; `None` if the store cannot list its entries.
 ///
-/// Keeps no more than the page and what comes before it, however much is stored.
+/// Keeps only the page and what comes before it in memory, however much is stored.
 pub(crate) fn entries(cache: &CacheState, filter: &EntryFilter) -> Option<EntryPage> {
     let (now, room) = (cache.clock.instant(), filter.room());
     let mut page = EntryPage::default();
@@ -46,7 +46,7 @@ pub(crate) fn entries(cache: &CacheState, filter: &EntryFilter) -> Option<EntryP
     let listed = cache.store.visit(&mut |key, stored| {
         page.examined += 1;
         uri.clear();
-        // A `String` takes whatever is written.
+        // Writing to a `String` does not fail.
         let _ = write!(uri, "{}", stored.subject());
         let state = EntryState::of(stored, cache.verdict(stored), now);
         if !filter.lets_through(&uri, stored, state) {
@@ -77,8 +77,8 @@ pub(crate) fn entries(cache: &CacheState, filter: &EntryFilter) -> Option<EntryP
 }
 
 impl Ranked {
-    /// Returns what the order goes by. Keys differ, so that no two places are the same and pages
-    /// do not overlap.
+    /// Returns the place in the order. Keys differ, so no two places are equal and pages do not
+    /// overlap.
     fn place(&self) -> (i64, &str, &[u8]) {
         (self.rank, self.info.uri(), self.key.as_bytes())
     }

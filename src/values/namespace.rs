@@ -1,4 +1,4 @@
-//! One namespace, as far as bytes go: keys, lookups, and what is stored and removed.
+//! One namespace of encoded values: its keys, its lookups, and its changes in the store.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,34 +14,35 @@ use crate::state::CacheState;
 use crate::store::{MaybeReady, Stored};
 use crate::telemetry::{Operation, ValueCounts, ValueEvent, ValueStats};
 
-/// How many keys a store is asked to change or to find at a time. It may have a bound of its own on what
-/// is under way, and leave out what is over it.
+/// The most keys that one call to the store finds or changes. A store may bound the operations under way,
+/// and drop those beyond it.
 pub(super) const TURN: usize = 128;
 
-/// What the key of a counter begins with: it is another than that of a value.
+/// The first part of a counter's key, which keeps it apart from a value's.
 const COUNTER: &str = "counter";
 
-/// One namespace of a cache.
+/// One namespace of values in a cache.
 #[derive(Debug)]
-pub(super) struct Space {
+pub(super) struct ValueNamespace {
     pub(super) cache: Arc<CacheState>,
     pub(super) name: Box<str>,
     pub(super) counts: Arc<ValueCounts>,
-    namespace: Namespace,
+    /// The name as patterns and invalidations spell it.
+    name_in_patterns: Namespace,
 }
 
-/// What a value is stored under, and what it is invalidated by.
+/// The key of a value, and the subject by which it is invalidated.
 #[derive(Debug)]
 pub(super) struct Address {
     pub(super) key: Key,
     pub(super) subject: Subject,
 }
 
-impl Space {
+impl ValueNamespace {
     pub(super) fn new(cache: Arc<CacheState>, name: &str) -> Self {
         Self {
             counts: cache.value_counts.counts(name),
-            namespace: Namespace::new(name),
+            name_in_patterns: Namespace::new(name),
             name: name.into(),
             cache,
         }
@@ -50,7 +51,7 @@ impl Space {
     pub(super) fn address(&self, key: &str, tags: &[Box<str>]) -> Address {
         Address {
             key: self.key(key),
-            subject: Subject::of_value(&self.namespace, key, tags),
+            subject: Subject::of_value(&self.name_in_patterns, key, tags),
         }
     }
 
@@ -83,7 +84,7 @@ impl Space {
         self.cache.store.log().position()
     }
 
-    /// Asks for what other nodes have invalidated, and returns the position behind it.
+    /// Catches up with what other nodes have invalidated, and returns the position after it.
     pub(super) async fn latest_position(&self) -> Result<Position, Error> {
         self.answer(Operation::Get, self.cache.store.shared_log().catch_up())
             .await?;
@@ -104,7 +105,7 @@ impl Space {
         answered
     }
 
-    /// Has something changed in the store.
+    /// Waits for a change in the store.
     pub(super) async fn change<T>(&self, answer: MaybeReady<Result<T, Error>>) -> Result<T, Error> {
         self.answer(Operation::Change, answer).await
     }
@@ -116,7 +117,7 @@ impl Space {
         Ok(self.usable(found))
     }
 
-    /// Looks several values up, and answers with one for each key.
+    /// Looks several values up, and returns one result per key.
     pub(super) async fn find_many(
         &self,
         keys: &[Key],
@@ -130,7 +131,7 @@ impl Space {
         Ok(found.map(|found| self.usable(found)))
     }
 
-    /// Looks a value up where that costs no waiting.
+    /// Looks a value up if that needs no waiting.
     pub(super) fn find_at_once(&self, key: KeyRef<'_>) -> Option<Arc<StoredValue>> {
         match self.cache.store.get(key) {
             MaybeReady::Now(Ok(found)) => self.usable(found),
@@ -138,7 +139,7 @@ impl Space {
         }
     }
 
-    /// Takes what was found if it may be used now.
+    /// Returns the value that was found if it may be used now.
     pub(super) fn usable(&self, found: Option<Stored>) -> Option<Arc<StoredValue>> {
         match found? {
             Stored::Value(value)
@@ -151,16 +152,16 @@ impl Space {
         }
     }
 
-    /// Returns whether a value made since `position`, by a call that began at `began`, may be stored.
+    /// Returns whether a value may be stored that was made by a call which began at `began`.
     pub(super) fn may_store(&self, stored: &StoredValue, began: Instant) -> bool {
         let log = self.cache.store.log();
         log.may_store(stored.position(), stored.subject(), began)
     }
 
-    /// Stores values. What is useless at once takes the place of what was there by removing it.
+    /// Stores values. A value without a lifetime replaces the previous one by removing it.
     pub(super) async fn put(&self, entries: Vec<(Key, StoredValue)>) -> Result<(), Error> {
         for (key, _) in &entries {
-            // A call that began before must not store what it brings over this.
+            // A call that began before must not overwrite this with its own value.
             self.cache.value_flights.overtake(key);
         }
         let (useful, useless): (Vec<_>, Vec<_>) = entries
@@ -182,7 +183,7 @@ impl Space {
         }
     }
 
-    /// Removes what is stored under some keys.
+    /// Removes the values stored under some keys.
     async fn clear(&self, keys: &[KeyRef<'_>]) -> Result<(), Error> {
         for turn in keys.chunks(TURN) {
             self.change(self.cache.store.remove_many(turn)).await?;
@@ -190,7 +191,7 @@ impl Space {
         Ok(())
     }
 
-    /// Stores what a flight brought, unless another value has come since, or an invalidation.
+    /// Stores the value of a flight, unless another value or an invalidation has come since.
     pub(super) fn record(
         &self,
         leader: Leader<Arc<StoredValue>>,
@@ -209,26 +210,26 @@ impl Space {
             return;
         };
         self.counts.add(ValueEvent::Set, 1);
-        // Until then the flight is found, and can be joined.
+        // Until it is stored, the flight can be found and joined.
         self.cache.in_background_with(answer, leader);
     }
 
-    /// Has the values of some keys used no more, and gives back their room.
+    /// Removes the values of some keys: invalidates them, then frees their memory.
     pub(super) async fn remove(&self, keys: &[&str]) -> Result<(), Error> {
         let invalidations: Vec<_> = keys
             .iter()
-            .map(|key| Invalidation::value(&self.namespace, key))
+            .map(|key| Invalidation::value(&self.name_in_patterns, key))
             .collect();
         self.invalidate(&invalidations).await?;
         let keys: Vec<_> = keys.iter().map(|key| self.key(key)).collect();
         let keys: Vec<_> = keys.iter().map(Key::borrow).collect();
-        // A failure is counted, and no matter: what is left there is of no use to anyone.
+        // A failure is counted and does no harm: what remains is invalidated already.
         let _ = self.clear(&keys).await;
         Ok(())
     }
 
     pub(super) async fn remove_matching(&self, pattern: &str) -> Result<(), Error> {
-        let invalidation = Invalidation::values(&self.namespace, pattern)?;
+        let invalidation = Invalidation::values(&self.name_in_patterns, pattern)?;
         self.invalidate(&[invalidation]).await
     }
 
@@ -240,7 +241,7 @@ impl Space {
         recorded
     }
 
-    /// Removes what could not be read.
+    /// Removes a value that could not be read.
     pub(super) fn discard(&self, key: KeyRef<'_>) {
         self.counts.add(ValueEvent::Unreadable, 1);
         self.cache.in_background(self.cache.store.remove(key));
