@@ -1,5 +1,5 @@
-//! Request collapsing: one leader per key calls the handler, the rest wait for its response's head and
-//! then read the body beside it.
+//! Request collapsing (coalescing, single-flight): one leader per key makes the call; the rest wait
+//! for its result: the response's head, and then read the body beside it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -21,12 +21,12 @@ use crate::sync::{Mutex, MutexGuard};
 /// meanwhile, so that nobody waits in line for a response that is not for them.
 const UNCACHEABLE: Duration = Duration::from_secs(10);
 
-/// How many such keys are remembered.
+/// The most such keys that are remembered.
 const MOST_UNCACHEABLE: usize = 4096;
 
 const BETWEEN_PURGES: Duration = Duration::from_secs(1);
 
-/// The handler calls under way, by key. `L` is what a call brings.
+/// The fetches under way, by key. `L` is the result of one.
 #[derive(Debug)]
 pub(crate) struct Flights<L = FlightResult>(Mutex<Table<L>>);
 
@@ -39,22 +39,22 @@ struct Table<L> {
     next_purge: Option<Instant>,
 }
 
-/// One handler call that others may wait for.
+/// One fetch that others may wait for.
 #[derive(Debug)]
 pub(crate) struct Flight<L = FlightResult> {
-    /// The log's position before the handler was called.
+    /// The log's position before the inner service was called.
     pub(crate) position: Position,
-    /// Before the handler was called.
+    /// Before the inner service was called.
     pub(crate) began: Instant,
     /// Set once, before those who wait are notified.
     end: OnceLock<End<L>>,
     ended: Notify,
 }
 
-/// What a flight comes to.
+/// The end of a flight.
 pub(crate) type End<L = FlightResult> = Result<L, NoResult>;
 
-/// What a flight brought.
+/// The result of a flight.
 #[derive(Clone, Debug)]
 pub(crate) enum FlightResult {
     /// A response whose body is being read and may be read along.
@@ -64,18 +64,18 @@ pub(crate) enum FlightResult {
     Stored(Arc<StoredResult>),
 }
 
-/// A stored response, with what is needed to tell whom it is for.
+/// A stored response, and the facts that decide whom it is for.
 #[derive(Debug)]
 pub(crate) struct StoredResult {
     pub(crate) stored: Arc<StoredResponse>,
     /// The fields that select it, and the request it was selected by.
     pub(crate) nominated: Vec<HeaderName>,
     pub(crate) request: Arc<HeaderMap>,
-    /// How it came to be served, as those who waited are told.
+    /// Its outcome, as reported to those who waited.
     pub(crate) outcome: Outcome,
 }
 
-/// A response's head, with what is needed to tell whom it is for.
+/// A response's head, and the facts that decide whom it is for.
 #[derive(Debug)]
 pub(crate) struct StreamingResult {
     pub(crate) status: StatusCode,
@@ -124,7 +124,7 @@ pub(crate) trait Sharer<R: Clone> {
     /// Returns the log's position now.
     fn position(&self) -> Position;
 
-    /// Whether this caller may be given what a flight brings, as far as that is known.
+    /// Returns whether this caller may be given what a flight brings, as far as that is known.
     fn may_join(&self, flight: &Flight<R>) -> bool;
 
     /// Prepares to wait.
@@ -153,8 +153,8 @@ pub(crate) enum Shared<A, R: Clone = FlightResult> {
     Alone,
 }
 
-/// How often a caller looks for a flight to join before it goes alone. Each turn means that the
-/// flight it had joined was overtaken by an invalidation or left by its leader.
+/// The times that a caller looks for a flight to join before it goes alone. Each turn means that
+/// the flight it had joined was overtaken by an invalidation or left by its leader.
 const TURNS: usize = 4;
 
 /// Joins the flight for a key, and takes what it brings, or leads a new one.
@@ -324,14 +324,15 @@ impl<L> Table<L> {
 }
 
 impl StreamingResult {
-    /// Returns the header section for one that reads along.
+    /// Returns the headers for one that reads along.
     pub(crate) fn headers(&self) -> &HeaderMap {
         self.headers.get_or_init(|| self.fields.head().to_map(0))
     }
 }
 
 impl Flight {
-    /// Whether a request that comes now may join: `valid` judges by the tags that are known.
+    /// Returns whether a request that comes now may join: `valid` judges by the tags that are
+    /// known.
     pub(crate) fn is_of_use(&self, now: Instant, valid: impl FnOnce(&[Box<str>]) -> bool) -> bool {
         match self.end.get() {
             Some(Ok(FlightResult::Streaming(streaming))) => {
@@ -387,18 +388,19 @@ impl<L: Clone> Flight<L> {
     }
 }
 
-/// The right, and the duty, to end a flight. Dropped while the handler runs, it frees those who wait.
+/// The right, and the duty, to end a flight. Dropped while the inner service runs, it frees those
+/// who wait.
 #[derive(Debug)]
 pub(crate) struct Leader<L: Clone = FlightResult> {
     flights: Arc<Flights<L>>,
     key: Key,
     flight: Arc<Flight<L>>,
-    /// To call the handler on behalf of other nodes.
+    /// To call the inner service on behalf of other nodes.
     lease: OnceLock<Box<dyn GrantedLease>>,
 }
 
 impl<L: Clone> Leader<L> {
-    /// Returns the log's position before the handler was called.
+    /// Returns the log's position before the inner service was called.
     pub(crate) fn position(&self) -> Position {
         self.flight.position
     }
@@ -409,7 +411,7 @@ impl<L: Clone> Leader<L> {
         self.flight.end(Ok(result));
     }
 
-    /// Keeps the lease to call the handler on behalf of other nodes until the flight is over.
+    /// Keeps the lease to call the inner service on behalf of other nodes until the flight is over.
     pub(crate) fn holds(&self, lease: Box<dyn GrantedLease>) {
         // There is one claim for each flight.
         let _ = self.lease.set(lease);

@@ -48,13 +48,13 @@ pub(crate) struct CacheState {
     pub(crate) store_deadline: Duration,
     /// Makes the body of a request that is sent a second time.
     pub(crate) empty_body: Option<EmptyBody>,
-    /// The handler calls under way.
+    /// The fetches under way.
     pub(crate) flights: Arc<Flights>,
     pub(crate) variant_hints: VariantHints,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
     pub(crate) prepared: PreparedList,
-    /// Whether a background sweep runs.
+    /// A background sweep runs.
     pub(crate) sweeping: AtomicBool,
     /// The closure calls under way for values.
     #[cfg(feature = "values")]
@@ -75,8 +75,9 @@ impl CacheState {
         self.store.log().verdict(position, subject)
     }
 
-    /// Whether a caller that came at `came` may be given what a call brings that began at `began`, from
-    /// `position`: nothing that matches has been invalidated since, and no hold lies between.
+    /// Returns whether a caller that came at `came` may be given what a call brings that began at
+    /// `began`, from `position`: nothing that matches has been invalidated since, and no hold lies
+    /// between.
     ///
     /// A call under way is judged as a stored response is.
     pub(crate) fn may_share(
@@ -91,9 +92,9 @@ impl CacheState {
                 && !self.outlasts_hold(subject, began, came)
     }
 
-    /// Whether a call that began at `began` may have read from a replica that lagged behind a write,
-    /// while a caller that came at `came` did so when none did any more: it would be given what must
-    /// not be stored for it.
+    /// Returns whether a call that began at `began` may have read from a replica that lagged behind
+    /// a write, while a caller that came at `came` did so when none did any more: it would be given
+    /// what must not be stored for it.
     pub(crate) fn outlasts_hold(
         &self,
         subject: SubjectRef<'_>,
@@ -209,7 +210,7 @@ impl CacheState {
         self.stats.store_failed(operation);
         let operation = operation.as_str();
         match error.kind() {
-            // It has told of that itself, once.
+            // The store has reported that itself, once.
             ErrorKind::Unavailable => {}
             _ if self.may_warn() => {
                 tracing::warn!(%error, operation, "the store failed; the request goes on without it");
@@ -220,7 +221,8 @@ impl CacheState {
         }
     }
 
-    /// Whether a second has gone by since the last warning: there may be thousands of failures.
+    /// Returns whether a second has gone by since the last warning: there may be thousands of
+    /// failures.
     fn may_warn(&self) -> bool {
         let since = self
             .clock
@@ -231,8 +233,8 @@ impl CacheState {
         self.warned.swap(second, Ordering::Relaxed) != second
     }
 
-    /// Starts a sweep in the background, unless one is under way: the store reclaims the room of what
-    /// nothing may serve any more.
+    /// Starts a sweep in the background, unless one is under way: the store reclaims the room of
+    /// what nothing may serve any more.
     pub(crate) fn sweep_soon(self: &Arc<Self>) {
         // AcqRel: pairs with the release at a sweep's end, so that one of two sweeps sees this.
         if self.sweeping.swap(true, Ordering::AcqRel) {
@@ -259,9 +261,9 @@ impl CacheState {
         });
     }
 
-    /// Records what a handler asks for with its response to a request that is no write, and returns
-    /// what the response has to say of that. The response does not wait for a store that fails to come
-    /// back.
+    /// Records what the inner service asks for with its response to a request that is no write, and
+    /// returns what the response has to say of that. The response does not wait for a store that
+    /// fails to come back.
     pub(crate) fn record_requested(
         self: &Arc<Self>,
         status: StatusCode,

@@ -1,4 +1,4 @@
-//! Whether a response is stored, and what of it.
+//! The decision whether a response is stored, and the parts of it that are.
 
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
@@ -35,11 +35,11 @@ pub(super) struct Plan {
     reuse: Reuse,
     pub(super) subject: Subject,
     pub(super) nominated: Vec<HeaderName>,
-    /// When the handler was called.
+    /// When the inner service was called.
     pub(super) requested: Instant,
     /// The length the head announces.
     pub(super) expected: Option<u64>,
-    /// Whether to give it an entity tag if it has none.
+    /// It is given an entity tag if it has none.
     etag: bool,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Plan {
 pub(super) enum NotStorable {
     /// The request said `no-store`.
     Request,
-    /// The handler's [`CacheDirective`].
+    /// The inner service's [`CacheDirective`].
     Directive,
     /// An event stream, gRPC, or another protocol.
     Stream,
@@ -59,7 +59,8 @@ pub(super) enum NotStorable {
     TooLarge,
     /// More tags than can be kept.
     Tags,
-    /// Neither the handler nor the route gives it a freshness lifetime, and it cannot be validated.
+    /// Neither the inner service nor the route gives it a freshness lifetime, and it cannot be
+    /// validated.
     NoFreshness,
     Standard(Unstorable),
 }
@@ -84,7 +85,8 @@ impl NotStorable {
 }
 
 impl NotStorable {
-    /// Whether the next response for the same key will be refused as well, as far as one can tell.
+    /// Returns whether the next response for the same key will be refused as well, as far as one
+    /// can tell.
     pub(super) fn lasts(self, status: StatusCode) -> bool {
         self != Self::Request && !status.is_server_error()
     }
@@ -147,7 +149,7 @@ pub(super) fn admit(
     })
 }
 
-/// Whether a response is one that must not be held back, or that another protocol follows.
+/// Returns whether a response is one that must not be held back, or that another protocol follows.
 fn is_stream(head: &Parts) -> bool {
     let media_type = head
         .headers
@@ -177,7 +179,8 @@ fn announced(headers: &HeaderMap, length: &SizeHint) -> Option<u64> {
         match (announced, value) {
             (None, Some(value)) => announced = Some(value),
             (Some(known), Some(value)) if known == value => {}
-            // A length that contradicts another can never be met: the body passes, and is not stored.
+            // A length that contradicts another can never be met: the body passes, and is not
+            // stored.
             (Some(_), Some(_)) => return Some(u64::MAX),
             (_, None) => {}
         }
@@ -216,21 +219,21 @@ fn judge(
     Ok(storable)
 }
 
-/// Whether a 206 is one that can be stored: a single part (RFC 9111 §3.3).
+/// Returns whether a 206 is one that can be stored: a single part (RFC 9111 §3.3).
 fn is_single_part(headers: &HeaderMap) -> bool {
     let range = headers.get(header::CONTENT_RANGE);
     range.is_some_and(|range| ContentRange::parse(range.as_bytes()).is_some())
 }
 
-/// Whether a response may be used for requests with cookies: if it says that it is for everyone, or
-/// states a freshness where the handler decides everything.
+/// Returns whether a response may be used for requests with cookies: if it says that it is for
+/// everyone, or states a freshness where the inner service decides everything.
 fn with_cookie(read: &ReadContext, storable: &Storable, directives: &Directives) -> bool {
     let control = &directives.cache_control;
     let shared = control.public || control.s_maxage.is_some();
     shared || storable.stated && read.route.policy.ttl.origin == TtlPrecedence::OriginOnly
 }
 
-/// What the handler says of the lifetime beside the header section.
+/// A lifetime that the inner service states outside the headers.
 enum ByHandler {
     Says(Duration),
     /// It said so of the stored response that this one confirms, whose lifetime this was.
@@ -302,7 +305,7 @@ fn times(
     })
 }
 
-/// Whether a response says for how long it is fresh.
+/// Returns whether a response says for how long it is fresh.
 pub(super) fn states_freshness(read: &ReadContext, headers: &HeaderMap) -> bool {
     let directives = targeted::directives(headers, &read.cache().targets);
     freshness::is_explicit(headers, &directives)
@@ -321,8 +324,8 @@ fn seed(read: &ReadContext, interval: Interval) -> u64 {
         .hash_one((read.key.borrow().hash64(), interval.received.instant))
 }
 
-/// Returns the stored head, completed: with the date of the response (RFC 9110 §6.6.1 wants it of one
-/// that is stored), and its true length where it announced one.
+/// Returns the stored head, completed: with the date of the response (RFC 9110 §6.6.1 wants it of
+/// one that is stored), and its true length where it announced one.
 fn stored_fields(
     read: &ReadContext,
     head: &Parts,
@@ -359,8 +362,8 @@ pub(super) fn add_date(headers: &mut HeaderMap, received: Now) {
     }
 }
 
-/// Adds the handler's tags to those of the policy. `None` where it named more than can be kept: an
-/// invalidation by one of those left out would pass the response by.
+/// Adds the inner service's tags to those of the policy. `None` where it named more than can be
+/// kept: an invalidation by one of those left out would pass the response by.
 pub(super) fn subject(
     read: &ReadContext,
     headers: &HeaderMap,
@@ -388,13 +391,13 @@ pub(super) fn subject(
     Some(read.subject.clone().with_tags(tags))
 }
 
-/// How many tags a response may gather while it is updated.
+/// The most tags that a response may gather while it is updated.
 const MOST_TAGS: usize = 2 * invalidation::MAX_NAMES;
 
 impl Plan {
     /// Adds the tags of what is stored already to those of a response that updates it: a 304 need
-    /// not repeat what the handler said beside the 200, and an invalidation by one of them is still
-    /// meant for it.
+    /// not repeat what the inner service said beside the 200, and an invalidation by one of them is
+    /// still meant for it.
     pub(super) fn keep_tags(&mut self, stored: &StoredResponse) {
         if mutant::is(Mutant::TagsLostOnValidation) {
             return;
@@ -493,7 +496,7 @@ impl Plan {
             .checked_add(useful.saturating_sub(times.initial_age))
     }
 
-    /// Whether every request has to ask the handler.
+    /// Returns whether every request has to ask the inner service.
     pub(super) fn is_always_validated(&self) -> bool {
         self.reuse.always_validate
     }

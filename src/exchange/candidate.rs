@@ -1,4 +1,4 @@
-//! What is stored already and bears on a call of the handler.
+//! The stored response that bears on a fetch.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(super) enum Candidate {
     Nothing,
     /// The response that the request selects, to be validated.
     Stale(Arc<StoredResponse>),
-    /// Another variant, which the handler may find to be the right one (RFC 9111 §4.3.1).
+    /// Another variant, which the inner service may find to be the right one (RFC 9111 §4.3.1).
     Variant(Arc<StoredResponse>),
     /// A part of the response, to be completed (RFC 9111 §3.4).
     Part(Arc<StoredResponse>),
@@ -22,7 +22,7 @@ pub(super) enum Candidate {
 }
 
 impl Candidate {
-    /// Whether the request goes to the handler as the client made it.
+    /// Returns whether the request goes to the inner service as the client made it.
     pub(super) fn asks_nothing(&self) -> bool {
         matches!(self, Self::Nothing | Self::Beside(_))
     }
@@ -41,7 +41,7 @@ impl Candidate {
                         .is_some_and(|part| part.ask_for_rest(headers, stored.head().etag()))
             }
         };
-        // A stale response stays of use if the handler fails, validator or not.
+        // A stale response stays of use if the inner service fails, validator or not.
         if !read && !matches!(self, Self::Stale(_)) {
             *self = Self::Nothing;
         }

@@ -1,5 +1,5 @@
-//! Collapsing reads that come together into one fetch: the flight that a read joins, and what it takes
-//! from it.
+//! Collapsing reads that come together into one fetch: the flight that a read joins, and what it
+//! takes from it.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -191,8 +191,8 @@ fn fresh_among(read: &ReadContext, found: Found) -> Option<StoredResult> {
     }
 }
 
-/// Returns what those who wait for this read's flight are given, if they are alike in the fields that
-/// are `nominated`.
+/// Returns what those who wait for this read's flight are given, if they are alike in the fields
+/// that are `nominated`.
 pub(super) fn stored_result(
     read: &ReadContext,
     stored: Arc<StoredResponse>,

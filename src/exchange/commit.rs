@@ -48,7 +48,7 @@ pub(super) fn store_until(
 ) -> bool {
     let cache = read.cache();
     let subject = stored.subject();
-    // This request began before it called the handler, and so errs on the safe side.
+    // This request began before it called the inner service, and so errs on the safe side.
     let began = read.began;
     if mutant::is(Mutant::NothingStored)
         || !cache.store.log().may_store(stored.position, subject, began)

@@ -61,7 +61,7 @@ pub(super) struct ReadContext {
     pub(super) variants: Option<Arc<Variants>>,
     pub(super) began: Instant,
     pub(super) warming: Option<Warming>,
-    /// Whether its client has its answer: the rest is for the store alone.
+    /// Its client has its answer: the rest is for the store alone.
     answered: AtomicBool,
 }
 
@@ -228,7 +228,7 @@ fn write_key<'a>(
     }
     let target = request::target(uri, signals);
     if !ptr::eq(uri, &parts.uri) && !uri.path().ends_with(parts.uri.path()) {
-        // Not a prefix that was taken off, but another path that the handler is shown.
+        // Not a prefix that was taken off, but another path that the inner service is shown.
         key.part(parts.uri.path().as_bytes());
     }
     let policy = &route.policy;
@@ -314,8 +314,8 @@ impl ReadContext {
         }
     }
 
-    /// Whether the response to this request is one that others may wait for, or that it may take
-    /// from others.
+    /// Returns whether the response to this request is one that others may wait for, or that it may
+    /// take from others.
     pub(super) fn may_share(&self) -> bool {
         self.route.policy.collapsing.on
             && self.credentials().is_none()
@@ -323,7 +323,7 @@ impl ReadContext {
             && self.asks_for_the_whole()
     }
 
-    /// Whether this request's response is the whole of what others with the same key want.
+    /// Returns whether this request's response is the whole of what others with the same key want.
     pub(super) fn asks_for_the_whole(&self) -> bool {
         self.method == Method::GET && !self.flags.range && !self.flags.precondition
     }

@@ -63,8 +63,8 @@ impl<B, E> Drop for Detached<B, E> {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            // Whoever waits for this flight gets its landing; the response itself has no reader left,
-            // and is read on for the store.
+            // Whoever waits for this flight gets its landing; the response itself has no reader
+            // left, and is read on for the store.
             let finished = async move {
                 let reader = match tokio::time::timeout(ABANDONED, journey).await {
                     Ok(Ok(response)) => response.into_body().into_reader(),

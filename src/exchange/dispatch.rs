@@ -1,4 +1,4 @@
-//! How a request begins: passed on, answered at once, or set out on a journey.
+//! The start of every request: passed on, answered at once, or begun as a journey.
 
 use std::any::TypeId;
 use std::future::Future;
@@ -190,8 +190,8 @@ fn give_back<S: Clone + 'static>(inner: &mut S) {
     }
 }
 
-/// Whether a service is known to reserve nothing when it is found ready. Under `Router::layer` the
-/// inner service is one of these, and costs several allocations to clone.
+/// Returns whether a service is known to reserve nothing when it is found ready. Under
+/// `Router::layer` the inner service is one of these, and costs several allocations to clone.
 fn reserves_nothing<S: 'static>() -> bool {
     #[cfg(feature = "axum")]
     let known = [

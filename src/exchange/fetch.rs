@@ -120,8 +120,8 @@ where
     {
         return Ok(response);
     }
-    // Whether the fetch goes on in the background when its client goes away; `None` where it may simply
-    // be dropped.
+    // Whether the fetch goes on in the background when its client goes away; `None` where it may
+    // simply be dropped.
     let finish = match leader {
         Some(_) => {
             let policy = &read.route.policy;
@@ -147,8 +147,8 @@ fn hit_meanwhile<B>(read: &ReadContext, leader: &Leader) -> Option<Response<Cach
     Some(response)
 }
 
-/// Whether a fetch that nobody shares goes on without its client: when that is given a stale response
-/// after the soft timeout, something has to refresh it.
+/// Returns whether a fetch that nobody shares goes on without its client: when that is given a
+/// stale response after the soft timeout, something has to refresh it.
 fn outlives_its_client(read: &ReadContext, candidate: &Candidate) -> bool {
     read.route.policy.staleness.soft_timeout.is_some()
         && matches!(candidate, Candidate::Stale(_))

@@ -78,7 +78,7 @@ where
     let flight_key = read.selected_key();
     let leader = match leader {
         Some(leader) if plan.is_always_validated() => {
-            // No other request may be given it without asking the handler itself.
+            // No other request may be given it without asking the inner service itself.
             leader.not_for_others();
             let now = cache.clock.instant();
             read.mount.flights.is_uncacheable(&flight_key, now);
@@ -159,7 +159,7 @@ fn pass_on<B>(
         let now = cache.clock.instant();
         read.mount.flights.is_uncacheable(&read.selected_key(), now);
     }
-    // The handler's latest word on this key: what was stored before is no longer its answer.
+    // The inner service's latest word on this key: what was stored before is no longer its answer.
     if matches!(fetch.candidate, Candidate::Stale(_)) && head.status.is_success() {
         discard(read);
     }

@@ -17,14 +17,14 @@ use crate::state::CacheState;
 use crate::status::{BypassReason, Miss, Outcome};
 use crate::telemetry::{Operation, RouteId};
 
-/// What would happen to a read.
+/// A read's outcome, foreseen.
 pub(crate) struct Foreseen {
     pub(crate) outcome: Outcome,
     pub(crate) route: Arc<Route>,
     /// The digest of its key.
     pub(crate) key: [u8; 32],
     pub(crate) stored: Option<Arc<StoredResponse>>,
-    /// How many responses are stored for its key, selected by `Vary`; zero without `Vary`.
+    /// The number of responses stored for its key, selected by `Vary`; zero without `Vary`.
     pub(crate) variants: usize,
     pub(crate) now: Instant,
 }

@@ -1,5 +1,5 @@
-//! The decision about a read, from what is stored for it: the one table for lookups that come at once,
-//! for those that are waited for, and for `explain`.
+//! The decision about a read, from what is stored for it: the one table for lookups that come at
+//! once, for those that are waited for, and for `explain`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::semantics::cache_control::CacheControl;
 use crate::semantics::reuse::{self, AgeVerdict};
 use crate::status::{Miss, Outcome, StaleReason};
 
-/// What is to be done with a read.
+/// The decision about a read.
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// Served as a hit of this age.
@@ -44,8 +44,8 @@ impl Decision {
     }
 }
 
-/// Judges what was found: whether this client may be given it, whether an invalidation has overtaken
-/// it, and whether it is fresh.
+/// Judges what was found: whether this client may be given it, whether an invalidation has
+/// overtaken it, and whether it is fresh.
 pub(crate) fn judge(view: &ReadView<'_>, found: Found) -> Decision {
     match judge_stored(view, found) {
         Decision::Fetch(..) if only_if_cached(view) => Decision::Unsatisfied,
@@ -86,8 +86,8 @@ fn is_for_client(view: &ReadView<'_>, stored: &StoredResponse) -> bool {
             && (stored.reuse.with_cookie || !flags.cookie)
 }
 
-/// Judges a stored part: it answers a request for what lies within it, and saves some of the body of
-/// a request for the whole (RFC 9111 §3.3, §3.4).
+/// Judges a stored part: it answers a request for what lies within it, and saves some of the body
+/// of a request for the whole (RFC 9111 §3.3, §3.4).
 fn judge_part(view: &ReadView<'_>, stored: Arc<StoredResponse>) -> Decision {
     let client = view.client;
     let age = stored.age(view.began);
@@ -141,7 +141,7 @@ fn judge_freshness(
     }
 }
 
-/// Whether a fresh response has so little of its lifetime left that it is refreshed ahead.
+/// Returns whether a fresh response has so little of its lifetime left that it is refreshed ahead.
 fn is_due(view: &ReadView<'_>, stored: &StoredResponse, age: Duration) -> bool {
     let ahead = view.route.policy.staleness.refresh_ahead;
     !ahead.is_zero()
@@ -149,7 +149,7 @@ fn is_due(view: &ReadView<'_>, stored: &StoredResponse, age: Duration) -> bool {
         && age.saturating_add(ahead) >= stored.lifetime()
 }
 
-/// Whether the request wants an answer from the cache or none (RFC 9111 §5.2.1.7).
+/// Returns whether the request wants an answer from the cache or none (RFC 9111 §5.2.1.7).
 fn only_if_cached(view: &ReadView<'_>) -> bool {
     view.client.flags.cache_control && CacheControl::of(view.client.headers).only_if_cached
 }

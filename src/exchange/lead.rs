@@ -61,7 +61,8 @@ where
     if let Some(response) = found_by_another_node(&fetch).await {
         return Ok(response);
     }
-    // Before the inner service is called: what is invalidated from here on is newer than its answer.
+    // Before the inner service is called: what is invalidated from here on is newer than its
+    // answer.
     let position = match &fetch.leader {
         Some(leader) => leader.position(),
         None => fetch.read.cache().store.log().position(),
@@ -163,8 +164,8 @@ async fn stand_in(fetch: &Fetch) -> Option<Arc<StoredResponse>> {
     None
 }
 
-/// Takes the client's conditions off the request, so that the answer is one that fills the cache, and
-/// returns them.
+/// Takes the client's conditions off the request, so that the answer is one that fills the cache,
+/// and returns them.
 fn take_conditions(fetch: &Fetch, headers: &mut HeaderMap) -> HeaderMap {
     let nothing_comes_of_it = fetch.leader.is_none() && fetch.candidate.asks_nothing();
     if nothing_comes_of_it || !fetch.read.flags.conditional {

@@ -29,8 +29,8 @@ pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Found, Error>> + Se
 /// Finds the route of a read.
 ///
 /// A path that says the same in two ways (`/%61` for `/a`, `/b/../a`) may be one thing to this
-/// table and another to the handler. Where the two ways come under different routes the request is
-/// passed by.
+/// table and another to the inner service. Where the two ways come under different routes the
+/// request is passed by.
 pub(super) fn route<'a>(
     routes: &'a RouteTable,
     path: &str,

@@ -1,4 +1,5 @@
-//! One service of a cache inside another: a request must not wait for the flight that it is part of.
+//! One service of a cache inside another: a request must not wait for the flight that it is part
+//! of.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub(super) fn note(flights: &Arc<Flights>, request: &mut Extensions) {
     }
 }
 
-/// Whether one of these flights may be waiting for a request's answer.
+/// Returns whether one of these flights may be waiting for a request's answer.
 pub(super) fn is_awaited(flights: &Arc<Flights>, request: &Extensions) -> bool {
     let among = |Awaited(all): &Awaited| all.iter().any(|one| Arc::ptr_eq(one, flights));
     request.get().is_some_and(among)

@@ -1,4 +1,4 @@
-//! What a request asks for, found in one pass over its header section.
+//! Facts about a request, found in one pass over its headers.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::policy::{FieldRules, Target};
 
-/// What the header section says, as far as a cache cares.
+/// A request's headers, as far as a cache cares.
 #[derive(Debug, Default)]
 pub(crate) struct Signals<'a> {
     pub(crate) host: Option<&'a HeaderValue>,
@@ -15,13 +15,13 @@ pub(crate) struct Signals<'a> {
     pub(crate) flags: Flags,
 }
 
-/// The part of [`Signals`] that outlives the header section.
+/// The part of [`Signals`] that outlives the headers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Flags {
     pub(crate) authorization: bool,
     pub(crate) cookie: bool,
     pub(crate) cache_control: bool,
-    /// `If-None-Match` or `If-Modified-Since`: a cache may answer in the handler's place.
+    /// `If-None-Match` or `If-Modified-Since`: a cache may answer in the inner service's place.
     pub(crate) conditional: bool,
     /// `If-Match` or `If-Unmodified-Since`.
     pub(crate) precondition: bool,
@@ -58,7 +58,8 @@ impl<'a> Signals<'a> {
             header::CONTENT_LENGTH => flags.body |= value.as_bytes() != b"0",
             header::TRANSFER_ENCODING => flags.body = true,
             header::UPGRADE => flags.upgrade = true,
-            // Fields that every browser sends, told at once from those the default rules name.
+            // Fields that every browser sends: told apart at once from those the default rules
+            // name.
             header::ACCEPT
             | header::ACCEPT_ENCODING
             | header::ACCEPT_LANGUAGE
@@ -104,7 +105,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Whether the answer is the whole of a stored response, whatever the response.
+    /// Returns whether the answer is the whole of a stored response, whatever the response.
     pub(super) fn wants_the_whole(&self) -> bool {
         let flags = self.flags;
         *self.method == Method::GET && !flags.conditional && !flags.precondition && !flags.range

@@ -22,8 +22,8 @@ pub(super) fn respond<B>(
     response
 }
 
-/// Answers that no response is available in the way that the request or the response demands: without
-/// the inner service (RFC 9111 §5.2.1.7), or with it (§5.2.2.2).
+/// Answers that no response is available in the way that the request or the response demands:
+/// without the inner service (RFC 9111 §5.2.1.7), or with it (§5.2.2.2).
 pub(super) fn gateway_timeout<B>(cache: &CacheState, outcome: Outcome) -> Response<CacheBody<B>> {
     let status = StatusCode::GATEWAY_TIMEOUT;
     let mut response = respond(status, HeaderMap::new(), CacheBody::empty());

@@ -1,5 +1,5 @@
-//! Sending a request a second time, where the first answer was of no use: a 304 about something that
-//! is not stored, or a part that does not go with the one that is.
+//! Sending a request a second time, where the first answer was of no use: a 304 about something
+//! that is not stored, or a part that does not go with the one that is.
 
 use http::Request;
 
@@ -8,8 +8,8 @@ use crate::body::{EmptyBody, make_empty};
 
 /// Prepares the second sending of a request that has no body, as it stands now.
 ///
-/// `None` where an empty body of its type cannot be made. Then nothing may be asked of the handler
-/// whose answer could be of no use.
+/// `None` where an empty body of its type cannot be made. Then nothing may be asked of the inner
+/// service whose answer could be of no use.
 pub(super) fn prepare<S, Q>(call: &Call<S, Q>, known: Option<&EmptyBody>) -> Option<Call<S, Q>>
 where
     S: Clone,

@@ -234,8 +234,8 @@ fn is_unreachable(head: &Parts) -> bool {
     head.extensions.get::<OriginUnreachable>().is_some()
 }
 
-/// Whether a stale response may be used in place of an inner service that fails or does not answer
-/// (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
+/// Returns whether a stale response may be used in place of an inner service that fails or does not
+/// answer (RFC 9111 §4.2.4, RFC 5861 §4): never what an invalidation has overtaken.
 pub(super) fn permits_stale(read: &ReadContext, stale: &StoredResponse) -> bool {
     let stale_by = stale.stale_by(read.now()).unwrap_or_default();
     // An error that was stored is no better than another.

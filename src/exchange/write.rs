@@ -1,5 +1,5 @@
-//! A write: what it made old is recorded before its response's head leaves, and also when nobody is
-//! left to see that head.
+//! A write: what it invalidates is recorded before its response's head leaves, and also when nobody
+//! is left to see that head.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,11 +35,12 @@ pub(super) struct Write {
     cache: Arc<CacheState>,
     uri: Uri,
     authority: Option<HeaderValue>,
-    /// What is evicted by it: what its route names and its own URI, then what its response names.
+    /// The invalidations it causes: those its route names and its own URI, then those its response
+    /// names.
     evicted: Evictions,
     terms: Terms,
-    /// The GET that its response may be stored for, and the log's position before the handler was
-    /// called.
+    /// The GET that its response may be stored for, and the log's position before the inner service
+    /// was called.
     as_get: Option<(ReadContext, Position)>,
 }
 
@@ -63,13 +64,13 @@ impl Write {
         }
     }
 
-    /// Calls the handler, and acknowledges what it wrote.
+    /// Calls the inner service, and acknowledges what it wrote.
     ///
     /// # Cancel safety
     ///
-    /// Dropped after the handler was called, it records the invalidation all the same: the handler
-    /// may have written before it was dropped. The same goes for a panic and for an error of the
-    /// inner service.
+    /// Dropped after the inner service was called, it records the invalidation all the same: the
+    /// inner service may have written before it was dropped. The same goes for a panic and for an
+    /// error of the inner service.
     pub(super) async fn run<S, Q, B>(
         self,
         mut inner: S,
@@ -79,8 +80,8 @@ impl Write {
         S: Service<Request<Q>, Response = Response<B>>,
         B: Content,
     {
-        // Declared before the handler's future, and so dropped after it: nothing can be written
-        // once the invalidation is recorded.
+        // Declared before the inner service's future, and so dropped after it: nothing can be
+        // written once the invalidation is recorded.
         let mut pending = Pending {
             intent: self.announced(),
             write: self,
@@ -140,7 +141,7 @@ impl Write {
         })
     }
 
-    /// What must not be done: has the invalidations recorded when the response is on its way.
+    /// Records the invalidations when the response is on its way, which must not be done.
     fn record_later(&self) -> Result<(), Error> {
         let (cache, evicted) = (self.cache.clone(), self.evicted.clone());
         tokio::spawn(async move { cache.invalidate(&evicted).await });
@@ -159,7 +160,7 @@ impl Write {
 
     /// Keeps what replicas may still show from being stored.
     fn hold(&self) {
-        // As good as for ever, and a clock still counts as far.
+        // As good as forever, and a clock still counts that far.
         const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         let now = self.cache.clock.instant();
         let until = now.checked_add(self.terms.hold_after.min(LONGEST));
@@ -178,7 +179,7 @@ impl Write {
     }
 
     /// Adds what the response names: `Location` and `Content-Location` of the same origin
-    /// (RFC 9111 §4.4), cache groups (RFC 9875 §3), and what the handler asks for.
+    /// (RFC 9111 §4.4), cache groups (RFC 9875 §3), and what the inner service asks for.
     fn add_what_is_named_by<B>(&mut self, response: &Response<B>) {
         let authority = self.authority();
         let targets = invalidation::targets(&self.uri, authority.as_deref(), response.headers());
@@ -195,7 +196,7 @@ impl Write {
     }
 
     /// Returns the log's position, if nothing that bears on the response to this POST has been
-    /// invalidated since its handler was called, by the tags that the handler gave it either.
+    /// invalidated since its fetch began, by the tags that the inner service gave it either.
     fn undisturbed_until<B>(&self, response: &Response<B>) -> Option<Position> {
         let (read, position) = self.as_get.as_ref()?;
         let directive = response.extensions().get();
@@ -217,7 +218,7 @@ impl Write {
     /// says that it is the representation of the target itself (RFC 9110 §9.3.3).
     ///
     /// It counts from this write's own place in the log, which is right only if no other write came
-    /// between the handler's call and that place: one that did may have changed what was answered.
+    /// between the fetch and that place: one that did may have changed what was answered.
     fn admit<B: Body>(
         &mut self,
         response: &Response<B>,
@@ -245,8 +246,8 @@ impl Write {
     }
 }
 
-/// Takes the request that a GET for the same target would be: the response to a POST may be stored for
-/// that (RFC 9110 §9.3.3).
+/// Takes the request that a GET for the same target would be: the response to a POST may be stored
+/// for that (RFC 9110 §9.3.3).
 fn as_get(mount: &Arc<Mount>, parts: &Parts) -> Option<ReadContext> {
     let uri = original_uri(&parts.uri, &parts.extensions);
     let route = mount.route(uri.path(), &mut { RouteId::NONE }).ok()?;
@@ -291,7 +292,7 @@ fn path_and_query(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
-/// Records what a handler asked for on a request that was passed by, then passes its response on.
+/// Records the invalidations that a bypassing request's response asks for, then passes it on.
 pub(crate) fn invalidate_and_pass<B, E>(
     cache: Arc<CacheState>,
     route: RouteId,
