@@ -131,6 +131,7 @@ impl Mount {
         parts: &Parts,
         key: &KeyBuilder,
         ttl: RequestTtl,
+        variants: Option<Arc<Variants>>,
     ) -> ReadContext {
         let uri = request::original_uri(&parts.uri, &parts.extensions);
         let tags = self.cache.routes.tags(view.route, uri.path());
@@ -149,7 +150,7 @@ impl Mount {
             flags,
             directives,
             ttl,
-            variants: None,
+            variants,
             began: view.began,
             warming: parts.extensions.get().cloned(),
             answered: AtomicBool::new(false),
@@ -326,11 +327,6 @@ impl ReadContext {
     /// Returns whether this request's response is the whole of what others with the same key want.
     pub(super) fn asks_for_the_whole(&self) -> bool {
         self.method == Method::GET && !self.flags.range && !self.flags.precondition
-    }
-
-    /// Returns the same read among the variants that its lookup found.
-    pub(super) fn among(self, variants: Option<Arc<Variants>>) -> Self {
-        Self { variants, ..self }
     }
 
     /// Reports what became of this request, and adds the fields that say so to its response.

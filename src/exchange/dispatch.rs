@@ -110,7 +110,7 @@ where
             return pass(mount, route.row.id, BypassReason::Store, inner, request);
         }
         MaybeReady::Later(waiting) => {
-            let read = Box::new(mount.context(&view, &parts, &key, ttl));
+            let read = Box::new(mount.context(&view, &parts, &key, ttl, None));
             mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             return Progress::taking(wait_and_fetch(read, waiting, take_ready(inner), request));
@@ -123,16 +123,14 @@ where
             Progress::done(response)
         }
         Settled::Refreshing(response, stored) => {
-            let read = mount.context(&view, &parts, &key, ttl);
-            let read = Arc::new(read.among(variants));
+            let read = Arc::new(mount.context(&view, &parts, &key, ttl, variants));
             mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             refresh_in_background(read, take_ready(inner), request, stored);
             Progress::done(response)
         }
         Settled::Fetch(why, candidate) => {
-            let read = mount.context(&view, &parts, &key, ttl);
-            let read = Arc::new(read.among(variants));
+            let read = Arc::new(mount.context(&view, &parts, &key, ttl, variants));
             mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             Progress::taking(fetch(read, take_ready(inner), request, why, candidate))

@@ -254,7 +254,7 @@ fn as_get(mount: &Arc<Mount>, parts: &Parts) -> Option<ReadContext> {
     let mut key = KeyBuilder::default();
     let (flags, ttl) = mount.examine_head(route, parts, &mut key).ok()?;
     let view = mount.view(route, parts, flags);
-    let mut read = mount.context(&view, parts, &key, ttl);
+    let mut read = mount.context(&view, parts, &key, ttl, None);
     read.method = Method::GET;
     Some(read)
 }

@@ -181,6 +181,9 @@ impl Log {
         began: Instant,
         asked: Instant,
     ) -> bool {
+        if !self.shared.read().holds_back() {
+            return false;
+        }
         let keys = self.shared.keys(subject);
         let held = self.shared.read().held(&keys, subject);
         held.is_some_and(|(since, until)| {
