@@ -200,7 +200,7 @@ fn memory() {
             };
         }
         let took = resident().saturating_sub(start);
-        let label = format!("{n} recorded, {} told apart", log.len());
+        let label = format!("{n} recorded, {} distinguished", log.len());
         let each = took * 1024 / log.len().max(1) as u64;
         println!(
             "{label:<62} {:>7} KiB {each:>5} B each (goal: flat, ≤ 200 B each)",

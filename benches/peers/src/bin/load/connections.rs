@@ -22,7 +22,7 @@ pub fn run(port: &str, count: &str) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    runtime.expect("sockets are to be had").block_on(async {
+    runtime.expect("sockets are available").block_on(async {
         let opened = open(port, count).await;
         say_and_wait(count - opened.len());
         let asked: Vec<_> = opened

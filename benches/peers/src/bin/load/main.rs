@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         [connections::ROLE, port, count] => return connections::run(port, count),
         _ => {}
     }
-    std::thread::spawn(stop_when_told);
+    std::thread::spawn(stop_on_signal);
     let done = options(&words).and_then(|options| measure(&options));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,11 +66,11 @@ fn main() -> ExitCode {
 }
 
 /// Ends this program, and the processes it started, on SIGTERM and ctrl-c.
-fn stop_when_told() {
+fn stop_on_signal() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let told = async {
+    let stopped = async {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
             _ = terminate.recv() => Ok(()),
@@ -78,7 +78,10 @@ fn stop_when_told() {
         }
     };
     // Without signal handlers it runs to its end.
-    if runtime.and_then(|runtime| runtime.block_on(told)).is_ok() {
+    if runtime
+        .and_then(|runtime| runtime.block_on(stopped))
+        .is_ok()
+    {
         process::stop_all();
         std::process::exit(1);
     }

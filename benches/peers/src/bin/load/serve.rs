@@ -35,7 +35,7 @@ pub fn run(name: &str, port: &str, count: &str) -> ExitCode {
             return ExitCode::FAILURE;
         };
         let (router, calls) = peers::router();
-        tokio::spawn(tell(count, calls));
+        tokio::spawn(report(count, calls));
         peer.build(router, Accept(listener)).await;
         ExitCode::SUCCESS
     })
@@ -48,7 +48,7 @@ async fn bind(port: &str) -> Result<TcpListener, String> {
 }
 
 /// Sends the number, and nothing else, to everyone who connects.
-async fn tell(listener: TcpListener, calls: Arc<AtomicU64>) {
+async fn report(listener: TcpListener, calls: Arc<AtomicU64>) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let number = calls.load(Relaxed).to_string();
         // The client is gone.

@@ -181,18 +181,18 @@ impl Server {
 
 /// Requests paths, one after the other, and checks the length of each body if one is expected.
 fn get(port: u16, paths: &[String], expected: Option<usize>) -> Result<(), String> {
-    let told = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(told)?;
-    stream.set_nodelay(true).map_err(told)?;
+    let text = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(text)?;
+    stream.set_nodelay(true).map_err(text)?;
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
-        .map_err(told)?;
-    let mut reader = BufReader::new(stream.try_clone().map_err(told)?);
+        .map_err(text)?;
+    let mut reader = BufReader::new(stream.try_clone().map_err(text)?);
     for path in paths {
         let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n");
-        stream.write_all(request.as_bytes()).map_err(told)?;
+        stream.write_all(request.as_bytes()).map_err(text)?;
         let (mut line, mut status, mut length) = (String::new(), String::new(), 0);
-        while reader.read_line(&mut line).map_err(told)? > 2 {
+        while reader.read_line(&mut line).map_err(text)? > 2 {
             match line.split_once(':') {
                 _ if status.is_empty() => status = line.trim().to_owned(),
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
@@ -206,7 +206,7 @@ fn get(port: u16, paths: &[String], expected: Option<usize>) -> Result<(), Strin
             return Err("it has closed the connection".to_owned());
         }
         let mut body = vec![0; length];
-        reader.read_exact(&mut body).map_err(told)?;
+        reader.read_exact(&mut body).map_err(text)?;
         if expected.is_some_and(|expected| length != expected || !status.contains(" 200")) {
             return Err(format!("{path}: {status}, {length} bytes"));
         }
