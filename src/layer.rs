@@ -380,7 +380,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// As [`invalidate`](Self::invalidate).
+    /// Fails as [`invalidate`](Self::invalidate) does.
     pub async fn invalidate_uri(&self, uri: &str) -> Result<(), Error> {
         self.invalidate(Invalidation::uri(uri)).await
     }
@@ -389,7 +389,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// As [`invalidate`](Self::invalidate), and with
+    /// Fails as [`invalidate`](Self::invalidate) does, and with
     /// [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) if the pattern does not parse.
     pub async fn invalidate_pattern(&self, pattern: &str) -> Result<(), Error> {
         self.invalidate(Pattern::parse(pattern)?).await
@@ -399,7 +399,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// As [`invalidate`](Self::invalidate).
+    /// Fails as [`invalidate`](Self::invalidate) does.
     pub async fn invalidate_tag(&self, tag: &str) -> Result<(), Error> {
         self.invalidate(Invalidation::tag(tag)).await
     }
@@ -408,7 +408,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// As [`invalidate`](Self::invalidate).
+    /// Fails as [`invalidate`](Self::invalidate) does.
     pub async fn invalidate_all(&self) -> Result<(), Error> {
         self.invalidate(Invalidation::everything()).await
     }

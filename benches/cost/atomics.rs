@@ -1,4 +1,4 @@
-//! Counts atomic writes: the instructions that callgrind sees executed, and objdump knows for locked.
+//! Counts atomic writes: the executed instructions in callgrind's profile that objdump lists as locked.
 
 use std::collections::HashSet;
 use std::process::Command;
@@ -9,8 +9,8 @@ use crate::request_of;
 
 const REQUESTS: u64 = 1_000;
 
-/// Returns how often one request of a case writes to memory atomically, without the request itself.
-/// `None` without valgrind or objdump, and on processors other than x86.
+/// Returns the number of atomic writes that one request of a case makes, without those of making the
+/// request. `None` without valgrind or objdump, and on processors other than x86.
 pub(crate) fn per_request(case: &Case) -> Option<f64> {
     let locked = locked()?;
     Some(gross(case, &locked)? - gross(request_of(case), &locked)?)
@@ -36,7 +36,7 @@ fn run(case: &Case, requests: u64, locked: &HashSet<String>) -> Option<f64> {
         if let Some(object) = line.strip_prefix("ob=") {
             ours = program.as_os_str() == object;
         } else if line.starts_with("calls=") {
-            // The line after it is what the call came to.
+            // The next line has the cost of the call.
             is_call = true;
         } else if let Some(line) = line.strip_prefix("0x") {
             let mut columns = line.split(' ');
@@ -49,7 +49,7 @@ fn run(case: &Case, requests: u64, locked: &HashSet<String>) -> Option<f64> {
     Some(count)
 }
 
-/// Returns the addresses of this program's instructions that lock a line of cache.
+/// Returns the addresses of this program's instructions that lock a cache line.
 fn locked() -> Option<HashSet<String>> {
     if !cfg!(target_arch = "x86_64") {
         return None;

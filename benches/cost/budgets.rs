@@ -1,22 +1,22 @@
-//! The gate: what a request may cost, at the most.
+//! The gate: budgets for the cost of requests.
 
 use std::process::ExitCode;
 
 use crate::callgrind::{self, Counted};
 use crate::cases;
 
-/// What a case took when it was last looked at.
+/// The cost of a case when its budget was set.
 struct Budget {
     case: &'static str,
     instructions: f64,
     allocations: f64,
 }
 
-/// By how much a budget may be exceeded.
+/// The tolerance above a budget.
 const SLACK: f64 = 1.03;
 
-/// What the bare router took in the run that these budgets are from. Where another compiler or C
-/// library makes it take more, or less, the budgets go with it.
+/// The cost of the bare router in the run that these budgets are from. If another compiler or C library
+/// makes it cost more or less, the budgets scale with it.
 const BARE: Budget = budget("bare Router, static text", 5624.0, 14.0);
 
 const BUDGETS: &[Budget] = &[
@@ -38,8 +38,7 @@ const BUDGETS: &[Budget] = &[
     budget("one of 1,000 that share a miss", 19_459.0, 16.0),
 ];
 
-/// What is promised of a case beside another in the same run, whatever the machine: so many times its
-/// instructions at the most.
+/// A bound on the instructions of a case relative to another case in the same run, on any machine.
 const PROMISES: &[(&str, &str, f64)] = &[
     ("hit, static text", "bare Router, static text", 1.0),
     ("hit, 1 MiB and 8 fields", "hit, 1 KiB and 8 fields", 1.05),
@@ -58,7 +57,7 @@ const fn budget(case: &'static str, instructions: f64, allocations: f64) -> Budg
     }
 }
 
-/// Holds every budget against what is counted now.
+/// Compares every budget with the current counts.
 pub(crate) fn gate() -> ExitCode {
     let Some(bare) = measured(BARE.case) else {
         println!("valgrind is not installed: nothing can be counted");

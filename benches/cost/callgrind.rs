@@ -1,4 +1,4 @@
-//! Counts instructions and allocations: this program, run under callgrind.
+//! Counts instructions and allocations by running this program under callgrind.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,13 +9,13 @@ use std::sync::{Mutex, OnceLock};
 use crate::cases::Case;
 use crate::request_of;
 
-/// The argument that says which case to run, and how many requests of it, and nothing else.
+/// The argument for a run of a single case, followed by its name and the number of requests.
 pub(crate) const AGAIN: &str = "--again";
 
-/// Enough that what differs between two set-ups is less than an instruction in each.
+/// The number of requests: enough that differences in set-up are less than an instruction per request.
 const REQUESTS: u64 = 1_000;
 
-/// What one request of a case takes.
+/// The cost of one request of a case.
 #[derive(Clone, Copy)]
 pub(crate) struct Counted {
     pub(crate) instructions: f64,
@@ -33,7 +33,7 @@ pub(crate) fn is_installed() -> bool {
     })
 }
 
-/// Counts what one request takes, without the request itself. `None` without valgrind.
+/// Counts the cost of one request, without that of making the request. `None` without valgrind.
 pub(crate) fn count(case: &Case) -> Option<Counted> {
     let whole = gross(case)?;
     let request = gross(request_of(case))?;
@@ -66,7 +66,7 @@ fn run(case: &Case, requests: u64) -> Counted {
     read(&profile(case, requests, &[]))
 }
 
-/// Runs so many requests of a case, and returns what callgrind writes about them.
+/// Runs this many requests of a case, and returns callgrind's profile of them.
 pub(crate) fn profile(case: &Case, requests: u64, arguments: &[&str]) -> String {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cost.callgrind");
     let program = std::env::current_exe().expect("the program knows where it is");
@@ -82,7 +82,7 @@ pub(crate) fn profile(case: &Case, requests: u64, arguments: &[&str]) -> String 
     fs::read_to_string(out).expect("callgrind has written its file")
 }
 
-/// Reads what callgrind wrote: all instructions, and the calls of the allocator's functions.
+/// Reads callgrind's profile: all instructions, and the calls of the allocator's functions.
 fn read(profile: &str) -> Counted {
     let mut counted = Counted {
         instructions: 0.0,

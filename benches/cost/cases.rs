@@ -1,4 +1,4 @@
-//! The cases: a service each, and the requests it is sent.
+//! The cases: each has a service, and the requests sent to it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,26 +24,26 @@ use tower_response_cache::{CacheLayer, CacheLayerBuilder, MemoryStore, Policy, R
 /// A service under load.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// The case without a cache that this one is compared with.
+    /// The case without a cache with which this one is compared.
     pub(crate) bare: Option<&'static str>,
     pub(crate) request: Requests,
     service: fn() -> Sending,
 }
 
-/// Which requests a case is sent.
+/// The requests sent to a case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Requests {
-    /// One and the same.
+    /// The same request every time.
     Same,
-    /// The same, under the condition that it has changed.
+    /// The same request, on the condition that the response has changed.
     Conditional,
-    /// Each for a URI that was never asked for.
+    /// Each for a URI that was never requested before.
     New,
-    /// For 10,000 URIs, some far more often than others: by Zipf's law.
+    /// For 10,000 URIs, chosen by Zipf's law.
     Zipf,
-    /// A thousand for one URI, a thousand for the next.
+    /// A thousand for one URI, then a thousand for the next.
     Crowds,
-    /// One and the same, with a query of three parameters.
+    /// The same request every time, with a query of three parameters.
     Query,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Client {
     uris: Vec<Uri>,
     draws: Zipf,
     sent: u64,
-    /// What is spawned finds a runtime, and never runs: every future here is ready at once.
+    /// A runtime for spawned tasks, which never run: every future here is ready at once.
     runtime: tokio::runtime::Runtime,
 }
 
@@ -123,7 +123,7 @@ impl Case {
         self.name.starts_with("request")
     }
 
-    /// Sets the case up, and lets it run until hits are hits and the store is full.
+    /// Sets the case up, and runs it until hits are hits and the store is full.
     pub(crate) fn client(&self) -> Client {
         let mut client = Client::new(self.service, self.request);
         client.warm_up();
@@ -131,7 +131,7 @@ impl Case {
     }
 }
 
-/// A service that several threads send their requests to.
+/// A service shared by several threads.
 pub(crate) struct Shared {
     cache: Option<CacheLayer>,
     router: Router,
@@ -148,7 +148,7 @@ impl Shared {
         Self { cache, router }
     }
 
-    /// Returns the client of one thread. Each draws other keys.
+    /// Returns the client of one thread. Each client draws different keys.
     pub(crate) fn client(&self, request: Requests, thread: u64) -> Client {
         let router = self.router.clone();
         let service = || match &self.cache {
@@ -156,7 +156,7 @@ impl Shared {
             None => send(router),
         };
         let mut client = Client::new(service, request);
-        // What was stored in the warming up is stored.
+        // Responses from the warm-up are stored already.
         client.sent = URIS;
         client.draws = Zipf::seeded(thread);
         client
@@ -200,14 +200,14 @@ impl Client {
             self.sent += 1;
             let mut request = self.template.clone().map(|()| Body::empty());
             if self.sent == 1 {
-                // The first is answered in whole, and so stored.
+                // The first is read to its end, and so stored.
                 request.headers_mut().remove(header::IF_NONE_MATCH);
             }
             match self.request {
                 Requests::Same | Requests::Conditional | Requests::Query => {}
                 Requests::New => *request.uri_mut() = article(self.sent),
                 Requests::Crowds => *request.uri_mut() = article(self.sent.div_ceil(CROWD)),
-                // At first each once, so that all are stored.
+                // Each URI once at first, so that all are stored.
                 Requests::Zipf if self.sent <= URIS => {
                     *request.uri_mut() = self.uris[self.sent as usize - 1].clone();
                 }
@@ -218,7 +218,7 @@ impl Client {
     }
 }
 
-/// A store that nothing is evicted from, being filled; and the bytes of each header section and body.
+/// Fills a store that evicts nothing, and returns the bytes of each response's headers and body.
 pub(crate) fn storing() -> (Client, usize) {
     let service = || send(cached(64 * KIB * KIB).layer(fields(KIB)));
     let head: usize = common()
@@ -226,17 +226,17 @@ pub(crate) fn storing() -> (Client, usize) {
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum();
     let client = Client::new(service, Requests::New);
-    // axum adds `Content-Length`, the cache `Date`.
+    // axum adds `Content-Length`, and the cache adds `Date`.
     let added = "content-length1024".len() + "dateSun, 06 Nov 1994 08:49:37 GMT".len();
     (client, head + added + KIB)
 }
 
 const KIB: usize = 1024;
 
-/// How many URIs there are to choose from.
+/// The number of URIs to choose from.
 const URIS: u64 = 10_000;
 
-/// How many share a miss.
+/// The number of requests that share a miss.
 const CROWD: u64 = 1_000;
 
 fn article(number: u64) -> Uri {
@@ -244,8 +244,8 @@ fn article(number: u64) -> Uri {
     uri.try_into().expect("it is a path")
 }
 
-/// Draws one of [`URIS`] places by Zipf's law with an exponent of one, near enough: the logarithm of
-/// the place is spread evenly.
+/// Draws one of [`URIS`] ranks by Zipf's law with an exponent of one, approximately: the logarithm of
+/// the rank is distributed evenly.
 struct Zipf(Rng);
 
 impl Zipf {
@@ -254,7 +254,7 @@ impl Zipf {
     }
 
     fn draw(&mut self) -> usize {
-        // The same places in every run.
+        // The same ranks in every run.
         ((URIS as f64).powf(self.0.f64()) as usize - 1).min(URIS as usize - 1)
     }
 }
@@ -262,7 +262,7 @@ impl Zipf {
 /// The entity tag that the handlers send.
 const TAG: &str = "\"5f2b-61a1c9e3d2f40\"";
 
-/// A request as browsers send it.
+/// Makes a request as browsers send it.
 fn template(request: Requests) -> Request<()> {
     let mut fields = vec![
         ("host", "shop.example.com"),
@@ -295,7 +295,7 @@ fn template(request: Requests) -> Request<()> {
     request.body(()).expect("they are fields")
 }
 
-/// A cache that has a route for what is asked.
+/// Builds a cache with a route for the requests.
 fn cached(bytes: usize) -> CacheLayer {
     built(builder(bytes))
 }
@@ -314,7 +314,7 @@ fn under(policy: Policy, bytes: usize) -> CacheLayerBuilder {
         .routes(Routes::new().route("/articles/{id}", policy))
 }
 
-/// A cache whose policy adds to the key.
+/// Builds a cache whose policy adds to the key.
 fn keyed(add: fn(Policy) -> Policy) -> CacheLayer {
     built(under(add(policy()), 64 * KIB * KIB))
 }
@@ -323,7 +323,7 @@ fn built(builder: CacheLayerBuilder) -> CacheLayer {
     builder.build().expect("the route is a good one")
 }
 
-/// A cache whose metrics a reader of OpenTelemetry collects.
+/// Configures a cache whose metrics an OpenTelemetry reader collects.
 #[cfg(feature = "otel")]
 fn collected() -> CacheLayerBuilder {
     use opentelemetry::metrics::MeterProvider;
@@ -333,7 +333,7 @@ fn collected() -> CacheLayerBuilder {
         .build();
     let provider = SdkMeterProvider::builder().with_reader(reader).build();
     let builder = builder(64 * KIB * KIB).meter(provider.meter("cost"));
-    // It would shut down when it is dropped.
+    // Dropping it would shut it down.
     Box::leak(Box::new(provider));
     builder
 }
@@ -342,12 +342,12 @@ fn hot() -> CacheLayer {
     cached(64 * KIB * KIB)
 }
 
-/// One that is soon full.
+/// Builds a cache whose store is soon full.
 fn small() -> CacheLayer {
     cached(2 * KIB * KIB)
 }
 
-/// A cache that has no route for what is asked.
+/// Builds a cache without a route for the requests.
 fn cold() -> CacheLayer {
     let routes = Routes::new().route("/products/{id}", Policy::ttl(Duration::from_secs(60)));
     let builder = CacheLayer::builder().routes(routes);
@@ -358,12 +358,12 @@ fn text() -> Router {
     ready(Router::new().route("/articles/{id}", get(|| async { "An article." })))
 }
 
-/// Answers with seven fields, to which axum adds `Content-Length`.
+/// Makes a router that responds with seven fields, to which axum adds `Content-Length`.
 fn fields(bytes: usize) -> Router {
     answering(common().into_iter().collect(), bytes)
 }
 
-/// Answers with all the fields that a hit has.
+/// Makes a router that responds with all the fields of a hit.
 fn equal() -> Router {
     let mut headers: HeaderMap = common().into_iter().collect();
     headers.insert(header::AGE, HeaderValue::from_static("7"));
@@ -373,7 +373,7 @@ fn equal() -> Router {
     answering(headers, KIB)
 }
 
-/// Answers with the same fields, as handlers are written: each is named.
+/// Makes a router that responds with the same fields, each set by name as handlers usually do.
 fn named() -> Router {
     static ARTICLE: [u8; KIB] = [b'x'; KIB];
     let handler = || async {
@@ -401,7 +401,7 @@ fn varying() -> Router {
     answering(headers, KIB)
 }
 
-/// Tells what a bypass tells.
+/// Adds the two status fields that a bypass adds.
 fn telling(mut response: Response<Body>) -> Response<Body> {
     const STATUS: HeaderValue =
         HeaderValue::from_static("tower-response-cache; fwd=bypass; detail=no-route");
@@ -414,7 +414,7 @@ fn telling(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// Has a thousand requests wait for one call of the handler, and then answers them all.
+/// Makes a thousand requests wait for one call of the handler, and then answers them all.
 fn crowd() -> Sending {
     let open = Arc::new(AtomicBool::new(false));
     let waits = open.clone();
@@ -465,8 +465,8 @@ fn common() -> [(HeaderName, HeaderValue); 7] {
 }
 
 fn answering(headers: HeaderMap, bytes: usize) -> Router {
-    // The cheapest way there is: a map that is ready to be sent. Not the handler's own: axum clones
-    // a handler, and all it holds, for every request.
+    // The cheapest way is a ready-made map. It is not the handler's own, because axum clones a handler
+    // and everything it holds for every request.
     let ready_made = Arc::new((headers, Bytes::from(vec![b'x'; bytes])));
     let handler = move || {
         let (headers, body) = &*ready_made;
@@ -477,12 +477,12 @@ fn answering(headers: HeaderMap, bytes: usize) -> Router {
     ready(Router::new().route("/articles/{id}", get(handler)))
 }
 
-/// Turns handlers into services, as `axum::serve` does, and not anew for every request.
+/// Turns handlers into services once, as `axum::serve` does, and not for every request.
 fn ready(router: Router) -> Router {
     router.with_state(())
 }
 
-/// A layer that adds nothing but itself.
+/// A layer that does nothing.
 #[derive(Clone)]
 struct Empty;
 
@@ -511,7 +511,7 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Around<S> {
     }
 }
 
-/// A service with nothing around it at all.
+/// Answers a request with nothing around it at all.
 async fn full(_: Request<Body>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(Response::new(Full::new(Bytes::from_static(b"An article."))))
 }
@@ -550,7 +550,7 @@ fn read(body: impl http_body::Body) {
     }
 }
 
-/// Polls a future once: nothing in this program waits for anything.
+/// Polls a future once: nothing in this program waits.
 fn now<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     match Pin::as_mut(&mut future).poll(&mut Context::from_waker(Waker::noop())) {

@@ -1,4 +1,4 @@
-//! Takes the time: a hint at what the instructions come to.
+//! Measures time, as a rough check on the instruction counts.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::request_of;
 const SAMPLES: usize = 25;
 const REQUESTS: u64 = 2_000;
 
-/// Returns the nanoseconds one request takes, without the request itself.
+/// Returns the nanoseconds of one request, without those of making the request.
 pub(crate) fn nanoseconds(case: &Case) -> f64 {
     match case.is_request() {
         true => gross(case),

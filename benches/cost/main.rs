@@ -1,26 +1,26 @@
-//! What does the cache cost a request, beside the handler it stands in front of?
+//! Measures how much the cache costs a request, compared with the handler behind it.
 //!
 //! ```sh
 //! cargo bench --bench cost            # one table of everything
 //! cargo bench --bench cost -- hit     # the cases with "hit" in their names
 //! cargo bench --bench cost -- --gate  # fails where a budget is exceeded by more than 3 %
-//! cargo bench --bench cost -- --scaling  # how much more two threads get done than one
+//! cargo bench --bench cost -- --scaling  # the throughput of two threads against that of one
 //! ```
 //!
 //! Each case answers requests with ten header fields in process, one after the other, and reads each
-//! response to its end. What it takes to make and drop the request itself is measured alone and
-//! taken off.
+//! response to its end. The cost of making and dropping the request itself is measured separately and
+//! subtracted.
 //!
-//! - **instructions** and **allocations** are counted by valgrind's callgrind, in which the program
-//!   runs itself: twice as many requests less as many, so that no set-up is in them. They are the
-//!   same from run to run, to a few instructions: tables are hashed with a new seed in each process.
-//!   Callgrind hides SHA-NI, so SHA-256 counts some 6,000 instructions too many; it is part of no
-//!   case here. Without valgrind the two columns stay empty.
-//! - **bare** is the number of instructions over those of the case the row is compared with.
-//! - **ns** is a hint: the third best of 25 samples by the clock, for the machine may have been doing
-//!   anything during the others.
+//! - **instructions** and **allocations** are counted by valgrind's callgrind, under which the program
+//!   runs itself. Twice the number of requests is run as well and the difference taken, which removes
+//!   the set-up. The counts are the same from run to run, to a few instructions, because tables are
+//!   hashed with a new seed in each process. Callgrind hides SHA-NI, so SHA-256 counts some 6,000
+//!   instructions too many; no case here uses it. Without valgrind the two columns stay empty.
+//! - **bare** is the number of instructions divided by that of the case the row is compared with.
+//! - **ns** is only a hint: the third best of 25 samples by the clock, because the machine may have
+//!   been busy with something else during the others.
 //!
-//! The memory an entry takes is what the process grows by, allocator and tables included.
+//! The memory of an entry is the growth of the process, allocator and tables included.
 
 use std::process::ExitCode;
 
@@ -45,13 +45,13 @@ fn main() -> ExitCode {
             let filter = flags.iter().find(|flag| !flag.starts_with("--"));
             table(filter.copied().unwrap_or_default());
         }
-        // `cargo test --benches`: only to see that everything works.
+        // `cargo test --benches`: only checks that everything works.
         _ => CASES.iter().for_each(|case| case.client().send(1)),
     }
     ExitCode::SUCCESS
 }
 
-/// Runs one case, as callgrind's guest.
+/// Runs one case, under callgrind.
 fn again(name: &str, requests: &str) {
     let case = cases::find(name).expect("only the name of a case is given");
     let requests = requests.parse().expect("only a number is given");
@@ -59,7 +59,7 @@ fn again(name: &str, requests: &str) {
 }
 
 fn table(filter: &str) {
-    // At first: later the process has memory to use again.
+    // Measured first: later the process has freed memory to reuse.
     let bytes = memory::per_entry();
     if !callgrind::is_installed() {
         println!("valgrind is not installed: no instructions, no allocations\n");
@@ -83,7 +83,7 @@ fn table(filter: &str) {
     }
     if let Some(bytes) = bytes {
         println!(
-            "\nA stored response of 1 KiB takes {bytes:.0} bytes over its header section and body."
+            "\nA stored response of 1 KiB takes {bytes:.0} bytes more than its headers and body."
         );
     }
 }
@@ -96,7 +96,7 @@ fn shown(figure: Option<String>) -> String {
     figure.unwrap_or_else(|| "–".to_owned())
 }
 
-/// Returns what the requests of a case cost by themselves.
+/// Returns the cost of making the requests of a case.
 fn request_of(case: &Case) -> &'static Case {
     cases::find(match case.request {
         cases::Requests::Same => "request",

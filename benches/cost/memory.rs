@@ -1,4 +1,4 @@
-//! How much memory a stored response takes.
+//! Measures the memory of a stored response.
 
 use std::fs;
 
@@ -6,11 +6,11 @@ use crate::cases;
 
 const ENTRIES: u64 = 20_000;
 
-/// Returns how many bytes an entry takes over its header section and body. `None` where the system
-/// does not tell what the process takes.
+/// Returns the bytes that an entry takes beyond its headers and body. `None` if the system does not
+/// report the memory of the process.
 pub(crate) fn per_entry() -> Option<f64> {
     let (mut client, stored) = cases::storing();
-    // The tables have their first size, and the allocator its first pages.
+    // Now the tables have their first size, and the allocator has its first pages.
     client.send(1_000);
     let before = resident()?;
     client.send(ENTRIES);

@@ -1,24 +1,23 @@
-//! How much more two threads get done than one, and what they write that may keep them from it.
+//! Measures how throughput grows with a second thread, and the shared writes that may limit it.
 //!
-//! Two cores that write to one line of cache pass it to and fro, which takes some 50 to 100 ns each
-//! time. These are the atomic writes of a hit, in the order of its road; how many there are in all is
-//! counted and printed.
+//! Two cores that write to one cache line pass it to and fro, which takes some 50 to 100 ns each time.
+//! These are the atomic writes of a hit, in their order; the total is counted and printed.
 //!
-//! | what | writes | shared with hits |
+//! | written | writes | shared with hits |
 //! |---|---:|---|
-//! | the lock, for reading, of the shard that the memory store keeps the response in | 2 | in one shard of 8 MiB |
+//! | the read lock of the memory store's shard | 2 | in one shard of 8 MiB |
 //! | the engine's mark that the entry is in use | 0; 1 until it is marked often enough | on one response |
-//! | the number of those who hold the stored response | 2 | on one response |
-//! | the lock, for reading, of the header section that is kept ready | 2 | on one response |
-//! | the number of those who hold a field's value | 2 for each, but none for `X-Cache` | on one response |
-//! | the number of those who hold the body | 2 | on one response |
+//! | the reference count of the stored response | 2 | on one response |
+//! | the read lock of the prepared headers | 2 | on one response |
+//! | the reference count of a field's value | 2 for each, but none for `X-Cache` | on one response |
+//! | the reference count of the body | 2 | on one response |
 //! | the number of hits | 1 | under one route |
 //!
-//! Nothing waits: both locks are held for a look, and hits only read under them; the second is given up
-//! at once if it is taken. All values that were stored, and a short body, are parts of one buffer and
-//! have one count. So a hit writes to seven lines: one of its shard, one of its route, and five of its
-//! response (its own count and lock, its buffer's, that of `Age` and that of `Cache-Status`). The table of
-//! routes, the policy, the clock and the log of invalidations are only read.
+//! Nothing waits: both locks are held briefly, and hits only read under them; if the second is taken, a
+//! hit does without it. All stored values, and a short body, are parts of one buffer and share one count.
+//! So a hit writes to seven cache lines: one of its shard, one of its route, and five of its response
+//! (its own count and lock, its buffer's, that of `Age` and that of `Cache-Status`). The table of routes,
+//! the policy, the clock and the log of invalidations are only read.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -26,17 +25,17 @@ use std::time::{Duration, Instant};
 use crate::atomics;
 use crate::cases::{self, Requests, Shared};
 
-/// How long each sample takes.
+/// The duration of each sample.
 const SAMPLE: Duration = Duration::from_millis(60);
 
-/// Enough that some find the machine idle.
+/// The number of samples: enough that some find the machine idle.
 const SAMPLES: usize = 15;
 
-/// Requests between two looks at the time.
+/// The number of requests between two readings of the clock.
 const BATCH: u64 = 500;
 
-/// Prints how often a hit writes atomically, and then the throughput of one thread and of two, taken by
-/// turns.
+/// Prints the number of atomic writes of a hit, and then the throughput of one thread and of two,
+/// measured in turns.
 pub(crate) fn print() {
     for name in [
         "hit, static text",
@@ -72,7 +71,7 @@ pub(crate) fn print() {
     }
 }
 
-/// Returns how many requests so many threads get answered in a second.
+/// Returns the requests per second of this many threads.
 fn throughput(shared: &Shared, request: Requests, threads: u64) -> f64 {
     let start = Barrier::new(threads as usize);
     let run = |thread| {

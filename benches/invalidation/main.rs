@@ -1,13 +1,13 @@
-//! What does it cost to record an invalidation, to judge a stored response by the log, and to remove
-//! a million of those that were invalidated?
+//! Measures the cost of recording an invalidation, of judging a stored response by the log, and of
+//! removing a million invalidated responses.
 //!
 //! ```sh
 //! cargo bench --bench invalidation
-//! cargo bench --bench invalidation -- sweep    # the last of these alone
+//! cargo bench --bench invalidation -- sweep    # only the last of these
 //! ```
 //!
-//! Prints each figure beside its goal. The log is internal to the crate, so its modules are
-//! compiled into this program as they stand.
+//! It prints each figure beside its goal. The log is internal to the crate, so its modules are
+//! compiled into this program.
 
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
@@ -45,7 +45,7 @@ fn main() {
     if std::env::args().any(|argument| argument == "sweep") {
         return sweep::sweep();
     }
-    // First, while nothing that was freed can be taken again.
+    // Measured first, while there is no freed memory to reuse.
     memory();
     println!(
         "\n{:<74} {:>10} {:>10}",
@@ -138,8 +138,8 @@ fn verdicts() {
     drop(intents);
 }
 
-/// Judges on one thread while another records without a pause. A thread that only counts shows
-/// what of the slowest is this machine's scheduler.
+/// Judges on one thread while another records without a pause. A thread that only counts shows how much
+/// of the slowest times is due to this machine's scheduler.
 fn beside_another_thread() {
     println!("\nverdicts beside another thread         median       99 %    99.99 %    slowest");
     let log = filled(&Globs::Apart);
@@ -183,7 +183,7 @@ fn beside(label: &str, log: &Log, work: impl Fn(u64) + Sync) {
     println!();
 }
 
-/// A thousand different patterns a second for ten minutes, without the waiting.
+/// Records as many different patterns as a thousand per second make in ten minutes, without waiting.
 fn memory() {
     let start = resident();
     let log = Log::default();
@@ -200,7 +200,7 @@ fn memory() {
             };
         }
         let took = resident().saturating_sub(start);
-        let label = format!("{n} recorded, {} told apart", log.len());
+        let label = format!("{n} recorded, {} distinguished", log.len());
         let each = took * 1024 / log.len().max(1) as u64;
         println!(
             "{label:<62} {:>7} KiB {each:>5} B each (goal: flat, ≤ 200 B each)",
@@ -209,14 +209,14 @@ fn memory() {
     }
 }
 
-/// How the globs in a log relate to the subjects that are judged.
+/// The relation of the globs in a log to the judged subjects.
 enum Globs {
     Apart,
     SameBeginning,
     SameEnds,
     WithinSegment,
     Letters,
-    /// Nothing but matching them tells these from a glob that matches: the latest are matched, and
+    /// Only matching them distinguishes these from a glob that matches: the latest are matched, and
     /// the others count as matches.
     SameRuns,
 }
@@ -272,7 +272,7 @@ fn filled_to(patterns: usize) -> Log {
     log
 }
 
-/// What nothing in the log matches, so that every place has to be looked at.
+/// Makes subjects that nothing in the log matches, so that every place has to be examined.
 fn subjects() -> Vec<Subject> {
     let subject = |n| {
         let path = format!("/api/v1/shops/{n}/products");
@@ -295,7 +295,7 @@ fn pattern(text: &str) -> Invalidation {
     }
 }
 
-/// Prints the median of 51 batches beside its goal, in nanoseconds; zero is no goal.
+/// Prints the median of 51 batches beside its goal, in nanoseconds; zero means no goal.
 fn report<T>(label: &str, goal: u64, mut call: impl FnMut() -> T) {
     const BATCH: u32 = 2_000;
     let mut batches: Vec<f64> = (0..51)
@@ -323,7 +323,7 @@ fn shown(nanoseconds: f64) -> String {
     }
 }
 
-/// Returns the resident memory of this process in KiB; zero where it cannot be told.
+/// Returns the resident memory of this process in KiB; zero if it is unknown.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

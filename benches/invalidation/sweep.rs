@@ -1,4 +1,4 @@
-//! A million stored responses, all invalidated at once, and what hits notice of their removal.
+//! Invalidates a million stored responses at once, and measures the effect of their removal on hits.
 
 use std::convert::Infallible;
 use std::fs;
@@ -23,20 +23,20 @@ use crate::{resident, shown};
 const BANNED: u64 = 1_000_000;
 const HOT: u64 = 1_000;
 
-/// What no hit may be held up for.
+/// The longest time for which a hit may be held up.
 const MOST: Duration = Duration::from_millis(1);
 
 type Body = Empty<bytes::Bytes>;
 
-/// Prints the longest step of the sweep, and what hits on another thread take meanwhile.
+/// Prints the longest step of the sweep, and the durations of hits on another thread meanwhile.
 ///
-/// A step looks at a bounded number of entries, holds at most one lock of the store at a time, and
+/// A step examines a bounded number of entries, holds at most one lock of the store at a time, and
 /// is not interrupted: neither a hit that waits for a lock nor one that waits for the sweep's thread
 /// waits for longer than a step.
 ///
-/// The scheduler of a busy machine lets a thread wait for far more than a millisecond. Where the
-/// system tells for how long it did (Linux), that is taken off, and what ran beside such a wait is
-/// left out: it may have waited for a lock of the thread that waited.
+/// The scheduler of a busy machine can make a thread wait for far more than a millisecond. If the
+/// system reports for how long (Linux does), that time is subtracted, and hits that ran beside such a
+/// wait are left out: they may have waited for a lock of the waiting thread.
 pub(crate) fn sweep() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -118,7 +118,7 @@ pub(crate) fn sweep() {
     );
 }
 
-/// Shows what of the slowest is this machine's doing.
+/// Shows how much of the slowest times is due to this machine.
 fn beside_a_thread_that_counts(mut hit_all: impl FnMut(&mut Measured)) -> Measured {
     let is_done = AtomicBool::new(false);
     let mut hits = Measured::default();
@@ -139,7 +139,7 @@ fn beside_a_thread_that_counts(mut hit_all: impl FnMut(&mut Measured)) -> Measur
 struct Timed {
     store: MemoryStore,
     steps: Mutex<Measured>,
-    /// Whether a round over the whole store is complete.
+    /// True once a round over the whole store is complete.
     is_done: AtomicBool,
 }
 
@@ -187,21 +187,21 @@ impl Store for Timed {
     }
 }
 
-/// What something took, time after time on one thread.
+/// The durations of something repeated on one thread.
 #[derive(Debug, Default)]
 struct Measured {
     took: Vec<u32>,
-    /// The slow ones, and what they took without the scheduler's delays.
+    /// The slow ones, with their durations without the scheduler's delays.
     slow: Vec<(Span, Duration)>,
     /// Those that the scheduler delayed.
     delayed: Vec<Span>,
-    /// By how much it had delayed this thread when that was last looked at.
+    /// The scheduler's total delay of this thread when it was last read.
     delay: Duration,
 }
 
 type Span = (Instant, Instant);
 
-/// Below this nobody looks what the scheduler did.
+/// The duration below which the scheduler's delay is not read.
 const SLOW: Duration = Duration::from_micros(100);
 
 impl Measured {
@@ -222,7 +222,7 @@ impl Measured {
         done
     }
 
-    /// Returns by how much the scheduler has delayed this thread since it last looked.
+    /// Returns the scheduler's delay of this thread since it was last read.
     fn look(&mut self) -> Duration {
         let before = std::mem::replace(&mut self.delay, delay());
         self.delay.saturating_sub(before)
@@ -237,7 +237,7 @@ impl Measured {
         };
         let alone = self.slow.iter().filter(|(span, _)| !beside(span));
         let longest = alone.map(|(_, took)| *took).max();
-        // Where there is none, all but those few took less than that.
+        // If there is none, all but those few took less than that.
         longest.unwrap_or(SLOW)
     }
 
@@ -249,14 +249,14 @@ impl Measured {
     }
 }
 
-/// Returns for how long this thread could have run and did not; zero where that cannot be told.
+/// Returns how long this thread was ready but did not run; zero if that is unknown.
 fn delay() -> Duration {
     let schedstat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let waited = schedstat.split_whitespace().nth(1);
     Duration::from_nanos(waited.and_then(|ns| ns.parse().ok()).unwrap_or(0))
 }
 
-/// Asks once for every response that stays.
+/// Requests every response that stays once.
 fn hit_all<S, B>(service: &mut S, hits: &mut Measured)
 where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
@@ -281,7 +281,7 @@ fn layer(store: Arc<Timed>) -> (CacheLayer, tower_response_cache::CacheHandle) {
     (layer, handle)
 }
 
-/// The smallest of bodies: the more responses there are in a shard, the longer is a step.
+/// The smallest body: the more responses a shard has, the longer a step takes.
 fn answer(_: Request<Body>) -> Ready<Result<Response<Full<bytes::Bytes>>, Infallible>> {
     ready(Ok(Response::new(Full::from("x"))))
 }

@@ -124,7 +124,7 @@ impl CacheStats {
         }
     }
 
-    /// Returns the share of reads the cache was asked for that it answered itself, from 0 to 1.
+    /// Returns the share of reads looked up in the cache that it answered itself, from 0 to 1.
     #[must_use]
     pub fn hit_ratio(&self) -> f64 {
         let answered = self.hits + self.stale_hits;
@@ -134,7 +134,7 @@ impl CacheStats {
         )
     }
 
-    /// Returns how many requests were answered, in whatever way.
+    /// Returns the number of requests, whatever their outcome.
     #[must_use]
     pub fn requests(&self) -> u64 {
         let asked = self.hits + self.stale_hits + self.revalidated + self.misses;
@@ -143,7 +143,7 @@ impl CacheStats {
 }
 
 impl RouteStats {
-    /// Returns the share of reads the cache was asked for that it answered itself, from 0 to 1.
+    /// Returns the share of reads looked up in the cache that it answered itself, from 0 to 1.
     #[must_use]
     pub fn hit_ratio(&self) -> f64 {
         let answered = self.hits + self.stale_hits;
@@ -153,7 +153,7 @@ impl RouteStats {
         )
     }
 
-    /// Returns how many requests were answered, in whatever way.
+    /// Returns the number of requests, whatever their outcome.
     #[must_use]
     pub fn requests(&self) -> u64 {
         let asked = self.hits + self.stale_hits + self.revalidated + self.misses;

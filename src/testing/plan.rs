@@ -145,7 +145,7 @@ impl<Q> Plan<Q> {
         self
     }
 
-    /// Adds a request field to those that are tried, beside the usual suspects.
+    /// Adds a request field to those that are tried, in addition to the usual suspects.
     pub fn suspect(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.fields.push((name, value));
         self

@@ -175,7 +175,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), for all of them together.
+    /// Fails as [`get`](Self::get) does, for all of them together.
     pub async fn get_many(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -222,8 +222,8 @@ impl<T, C: Codec<T>> Values<T, C> {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set). If a value is at fault, none is stored; if the store is, some may have
-    /// been stored.
+    /// Fails as [`set`](Self::set) does. If a value is at fault, none is stored; if the store is, some
+    /// may have been stored.
     pub async fn set_many(
         &self,
         entries: impl IntoIterator<Item = (impl AsRef<str>, impl Borrow<T>)>,
@@ -259,7 +259,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Fails as [`remove`](Self::remove) does.
     pub async fn remove_many(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -281,7 +281,7 @@ impl<T, C: Codec<T>> Values<T, C> {
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove), and with [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) if
+    /// Fails as [`remove`](Self::remove) does, and with [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) if
     /// the pattern does not parse. An unescaped `?` does not, because it looks like a wildcard.
     ///
     /// # Examples

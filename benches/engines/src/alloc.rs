@@ -1,4 +1,4 @@
-//! A counting allocator: calls, and bytes now in use.
+//! An allocator that counts calls, and the bytes in use.
 #![allow(
     dead_code,
     reason = "two programs share it, and neither asks for everything"
@@ -20,7 +20,7 @@ pub fn calls() -> u64 {
     CALLS.load(Relaxed)
 }
 
-/// Bytes in use, as they were asked for.
+/// The bytes in use, as requested.
 pub fn live() -> u64 {
     LIVE.load(Relaxed)
 }
@@ -31,12 +31,12 @@ pub fn take_peak() -> u64 {
     PEAK.swap(live(), Relaxed)
 }
 
-/// Bytes in use as glibc's malloc would take them: a word more, in steps of 16, at least 32.
+/// The bytes in use as glibc's malloc rounds them: one word more, in steps of 16, at least 32.
 pub fn live_rounded() -> u64 {
     ROUNDED.load(Relaxed)
 }
 
-/// The most of those since [`take_peak`] was last called.
+/// Their peak since the last call of [`take_peak`].
 pub fn peak_rounded() -> u64 {
     ROUNDED_PEAK.load(Relaxed)
 }
@@ -71,7 +71,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // The system moves a large block's pages instead of copying it, so that there are never two.
+        // The system moves a large block's pages instead of copying it, so two never exist at once.
         shrunk(layout.size());
         grown(size);
         unsafe { System.realloc(ptr, layout, size) }

@@ -1,4 +1,4 @@
-//! What one operation costs: instructions, allocations, nanoseconds, bytes.
+//! The cost of one operation: instructions, allocations, nanoseconds, bytes.
 
 use std::process::Command;
 use std::sync::{Arc, Barrier};
@@ -8,11 +8,11 @@ use std::{env, thread};
 use crate::alloc;
 use crate::engines::{Engine, Key, Kind, Setup, Value};
 
-/// Entries an engine has room for here, and how many there are to draw from.
+/// The number of entries that an engine has room for here, and of keys to draw from.
 const ROOM: usize = 1_000;
 
 fn keys(count: usize) -> Vec<Key> {
-    // 82 bytes, as a host, a path and a query make.
+    // 82 bytes, like a host, a path and a query.
     let key = |n| {
         format!(
             "GET shop.example.com /catalog/books/items/{n:010}/reviews?page=2&sort=by-date-down"
@@ -44,8 +44,8 @@ pub enum Operation {
     InsertAndEvict,
 }
 
-/// Makes ready, then runs `operation` `times` times and returns how long that took and how many
-/// allocations it made, the keys and values themselves not counted.
+/// Sets up, then runs `operation` `times` times, and returns its duration and the number of its
+/// allocations, without those of the keys and values themselves.
 pub fn run(kind: Kind, operation: Operation, times: usize) -> (Duration, u64) {
     let cache = kind.build(room(ROOM, 1));
     let value = value(1);
@@ -81,14 +81,15 @@ fn measured(mut work: impl FnMut()) -> (Duration, u64) {
     (start.elapsed(), alloc::calls() - calls)
 }
 
-/// What callgrind is told to count, and nothing outside: foyer times the processor's clock when the
-/// process starts, which takes as many instructions as it happens to.
+/// The only function that callgrind counts. Outside of it, foyer calibrates the processor's clock when
+/// the process starts, which takes a varying number of instructions.
 #[inline(never)]
 fn counted(work: &mut dyn FnMut()) {
     work();
 }
 
-/// The least of several runs, in nanoseconds an operation, and the allocations an operation.
+/// Returns the least time of several runs in nanoseconds per operation, and the allocations per
+/// operation.
 pub fn time(kind: Kind, operation: Operation) -> (f64, f64) {
     const TIMES: usize = 100_000;
     let runs = (0..7).map(|_| run(kind, operation, TIMES));
@@ -101,14 +102,15 @@ pub fn time(kind: Kind, operation: Operation) -> (f64, f64) {
     .fold((f64::MAX, f64::MAX), |a, b| (a.0.min(b.0), a.1.min(b.1)))
 }
 
-/// Instructions an operation: what twice as many take more, under callgrind. `None` without it.
+/// Returns the instructions per operation: the difference to a run with twice as many, under callgrind.
+/// `None` without callgrind.
 pub fn instructions(kind: Kind, operation: Operation) -> Option<f64> {
     const TIMES: usize = 20_000;
     let more = collected(kind, operation, TIMES * 2)? - collected(kind, operation, TIMES)?;
     Some(more / TIMES as f64)
 }
 
-/// Instructions that callgrind counts in the operations of one run.
+/// Returns the instructions that callgrind counts in the operations of one run.
 fn collected(kind: Kind, operation: Operation, times: usize) -> Option<f64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -127,12 +129,12 @@ fn collected(kind: Kind, operation: Operation, times: usize) -> Option<f64> {
     counted.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Bytes an entry beyond key and value, at 100,000 entries that fit.
+/// Returns the bytes per entry beyond key and value, with 100,000 entries that fit.
 pub fn bytes_per_entry(kind: Kind) -> f64 {
     const ENTRIES: usize = 100_000;
     let (keys, value) = (keys(ENTRIES), value(1));
     let before = alloc::live();
-    // Room for more than there is, so that an uneven spread over shards evicts nothing.
+    // More room than needed, so that an uneven distribution over shards evicts nothing.
     let cache = kind.build(Setup {
         items: ENTRIES,
         ..room(ENTRIES * 2, 1)
@@ -151,7 +153,7 @@ pub fn bytes_per_entry(kind: Kind) -> f64 {
     (alloc::live() - before - heap as u64) as f64 / cache.len() as f64
 }
 
-/// One key written a million times with 1 KiB: the most bytes in use beyond those before.
+/// Writes 1 KiB to one key a million times, and returns the peak of bytes in use beyond those before.
 pub fn write_storm(kind: Kind) -> u64 {
     let cache = kind.build(room(1_000, 1_024));
     let key = &keys(1)[0];
@@ -163,8 +165,8 @@ pub fn write_storm(kind: Kind) -> u64 {
     alloc::take_peak() - before
 }
 
-/// Ten million unique keys of 1 KiB through 16 MiB would take minutes; a million show the same:
-/// the most bytes in use, over the limit.
+/// Writes a million unique keys of 1 KiB through 16 MiB, and returns the peak of bytes in use divided by
+/// the limit. Ten million keys would take minutes and show the same.
 pub fn flood(kind: Kind) -> f64 {
     const LIMIT: usize = 16 << 20;
     let weight = 1_024 + 82;
@@ -190,8 +192,8 @@ pub fn flood(kind: Kind) -> f64 {
     (alloc::take_peak() - before) as f64 / LIMIT as f64
 }
 
-/// Weight that 10,000 entries still take after their time is over, of what they took: with the
-/// engine's own means where it has any, without otherwise.
+/// Returns the share of weight that 10,000 entries still take after they have expired, with the engine's
+/// own means of expiry if it has any.
 pub fn expired_share(kind: Kind) -> f64 {
     let ttl = Duration::from_millis(20);
     let cache = kind.build(Setup {
@@ -208,7 +210,7 @@ pub fn expired_share(kind: Kind) -> f64 {
     cache.weight() as f64 / before as f64
 }
 
-/// Nanoseconds a hit while two threads ask for the same key.
+/// Returns the nanoseconds per hit while two threads look up the same key.
 pub fn contended(kind: Kind) -> f64 {
     const TIMES: u32 = 300_000;
     let cache = kind.build(room(ROOM, 1));

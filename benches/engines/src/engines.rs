@@ -1,4 +1,4 @@
-//! The candidates behind one trait: a map from key to a shared value, bounded by weight.
+//! The candidates, behind one trait: a map from keys to shared values, bounded by weight.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 
-/// What a store keeps: the weight is that of the whole entry.
+/// A value in a store; its weight is that of the whole entry.
 #[derive(Debug)]
 pub struct Value {
     pub weight: u32,
@@ -15,7 +15,7 @@ pub struct Value {
     pub body: Vec<u8>,
 }
 
-/// A key with its hash, as the crate has it: 24 bytes and one allocation.
+/// A key with its hash, as in the crate: 24 bytes and one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     hash: u64,
@@ -64,7 +64,7 @@ impl Equivalent<Key> for KeyRef<'_> {
     }
 }
 
-/// Hands a key's own hash on.
+/// A hasher that returns a key's own hash.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ready(u64);
 
@@ -93,7 +93,7 @@ impl Hasher for Ready {
 pub trait Engine: Send + Sync {
     fn get(&self, key: KeyRef<'_>) -> Option<Arc<Value>>;
     fn insert(&self, key: Key, value: Arc<Value>);
-    /// Does the work that was put off, where the engine puts work off.
+    /// Does deferred work, if the engine defers any.
     fn settle(&self) {}
     fn weight(&self) -> u64;
     fn len(&self) -> usize;
@@ -128,14 +128,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How an engine is set up.
+/// The configuration of an engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub capacity: u64,
-    /// About how many values are expected to fit.
+    /// The approximate number of values expected to fit.
     pub items: usize,
     pub shards: usize,
-    /// Where the engine itself can forget by age.
+    /// The TTL, for engines that can expire entries themselves.
     pub ttl: Option<Duration>,
 }
 

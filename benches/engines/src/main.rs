@@ -1,8 +1,8 @@
-//! Which engine should the memory store be built on?
+//! Compares engines on which the memory store could be built.
 //!
-//! `cargo run --release -- [FOLDER]` in this folder prints the table below in about a minute; the
-//! folder holds further traces (see `traces/README.md`). Instructions need valgrind. The store that
-//! came of it is measured by `cargo run --release --bin store`.
+//! `cargo run --release -- [FOLDER]` in this folder prints the table below in about a minute; `FOLDER`
+//! holds further traces (see `traces/README.md`). Instructions need valgrind. `cargo run --release --bin
+//! store` measures the resulting store.
 //!
 //! An engine maps a key (hashed beforehand, 82 bytes, compared in full) to a shared value and is
 //! bounded by weight. quick_cache 0.7.0, moka 0.12.16 (`sync`) and foyer 0.22.6 (memory only), two
@@ -15,7 +15,7 @@
 //! | insert + evict: instructions | 611 | 4234 | 1303 | 1754 | 2834 | | |
 //! | insert + evict: ns, allocations | 131, 0.0 | 1277, 6.3 | 385, 2.0 | 405, 2.0 | 649, 2.0 | | |
 //! | hit, 2 threads on one key: ns | 116 | 379 | 350 | 189 | 268 | | |
-//! | bytes an entry beyond key and value | 83 | 254 | 127 | 127 | 127 | | |
+//! | bytes per entry beyond key and value | 83 | 254 | 127 | 127 | 127 | | |
 //! | 1 M writes of 1 KiB to one key: peak KiB | 2 | 87 | 2 | 2 | 2 | | |
 //! | 1 M unique keys of 1 KiB: peak / limit | 1.17 | 1.30 | 1.18 | 1.24 | 1.19 | | |
 //! | weight kept after the TTL | 100 % | 0 % | 100 % | 100 % | 100 % | | |
@@ -39,37 +39,36 @@
 //! | cdn, 16 MiB | 0.358 | 0.344 | 0.321 | 0.363 | 0.359 | 0.323 | |
 //! | cdn, 64 MiB | 0.415 | 0.384 | 0.394 | 0.417 | 0.412 | 0.397 | |
 //!
-//! Instructions: what 40,000 operations take more than 20,000, under callgrind, freeing the evicted
-//! key included. Hit ratios: one shard each; moka does its pending work after every access. LRU and
-//! the optimum, which sees the future and may decline to admit, are simulated here.
+//! Instructions are the difference between 40,000 operations and 20,000 under callgrind, including the
+//! freeing of the evicted key. Hit ratios are for one shard each; moka does its pending work after every
+//! access. LRU and the optimum, which sees the future and may decline to admit, are simulated here.
 //!
 //! # Decision: quick_cache
 //!
 //! - A hit costs the least, and so does an insertion; neither allocates. moka keeps buffers of reads
 //!   and writes, and pays for them at every step. With two threads on one key the times of one
 //!   engine differ more from run to run (quick_cache: 57 to 283 ns) than the engines do.
-//! - It takes the least memory beside the entry, by 44 bytes an entry to foyer and 171 to moka.
-//! - On the web shop's and the CDN's requests it finds as much as the best within 0.01, except in
-//!   very little room, where foyer's S3-FIFO and TinyLFU and moka find up to 0.03 more (and in 74
-//!   entries of `multi3`, twice as much). It is above LRU but for one line, and the only one not to
-//!   fail at any of scans, loops and requests of the web.
-//! - moka alone can forget by age. That does not outweigh the rest: an invalidation needs a sweep
-//!   in any case, as the engine cannot know what it hits, and the same sweep finds what is past
-//!   use. Until then such an entry takes room, but only until the engine wants that room for
-//!   another: what is not asked for goes first.
-//! - With foyer every process that links it spends some 10 ms on timing the processor's clock
-//!   before `main`.
+//! - It takes the least memory beyond the entry: 44 bytes per entry less than foyer, 171 less than moka.
+//! - On the web shop's and the CDN's requests its hit ratio is within 0.01 of the best, except at very
+//!   small capacities, where foyer's S3-FIFO and TinyLFU and moka reach up to 0.03 more (and on
+//!   `multi3` with 74 entries twice as much). It is above LRU in all lines but one, and the only engine
+//!   that fails at none of scans, loops and web requests.
+//! - Only moka can expire entries by age. That does not outweigh the rest: an invalidation needs a sweep
+//!   in any case, because the engine cannot know what it hits, and the same sweep finds expired entries.
+//!   Until then an expired entry takes room, but only until the engine needs that room for another:
+//!   entries that nobody requests go first.
+//! - Every process that links foyer spends some 10 ms on calibrating the processor's clock before `main`.
 //!
-//! Tried besides, with quick_cache:
+//! Also tried, with quick_cache:
 //!
-//! - Remembering fewer of the keys it gave up (its ghosts, half as many above as entries that fit):
-//!   a quarter costs up to 0.005 of the hit ratio on the web traces, none at all up to 0.037. So the
-//!   store expects entries of 2 KiB, which is rather less than they take.
+//! - Remembering fewer evicted keys (its ghosts; above, half as many as entries that fit): a quarter
+//!   costs up to 0.005 of the hit ratio on the web traces, none at all up to 0.037. So the store expects
+//!   entries of 2 KiB, which is rather less than they take.
 //! - 8 or 16 shards instead of one for 64 MiB of the CDN's objects: no difference above 0.003. So
-//!   shards may be as small as the largest entry allows, and that keeps everything that happens
-//!   under a shard's lock short.
-//! - `parking_lot` instead of the standard library's lock: 166 instead of 165 instructions a hit,
-//!   587 instead of 611 an insertion, the times no more apart than those of two runs.
+//!   shards may be as small as the largest entry allows, which keeps everything done under a shard's
+//!   lock short.
+//! - `parking_lot` instead of the standard library's lock: 166 instead of 165 instructions per hit and
+//!   587 instead of 611 per insertion; the times differ no more than those of two runs.
 
 mod alloc;
 mod cost;
@@ -96,7 +95,7 @@ fn main() {
     }
 }
 
-/// Runs one operation so many times and nothing else: what callgrind is pointed at.
+/// Runs one operation this many times and nothing else, under callgrind.
 fn only(kind: &str, operation: &str, times: &str) {
     let times = times.parse().expect("a number");
     let kind = KINDS.into_iter().find(|one| one.to_string() == kind);

@@ -1,4 +1,4 @@
-//! Access traces, read or made, and the hit ratios of engines, of LRU and of the optimum on them.
+//! Access traces, read or generated, and the hit ratios of engines, of LRU and of the optimum on them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -11,10 +11,10 @@ use flate2::read::GzDecoder;
 use crate::engines::{Key, Kind, Setup, Value};
 use crate::random::Zipf;
 
-/// Accesses in order: a key and the weight of what it names.
+/// Accesses in order: a key, and the weight of its value.
 pub type Trace = Vec<(u64, u32)>;
 
-/// Reads `NAME.txt.gz`: a key a line, and its size if there is a second column.
+/// Reads `NAME.txt.gz`: one key per line, and its size if there is a second column.
 pub fn read(folder: &Path, name: &str) -> Option<Trace> {
     let file = File::open(folder.join(format!("{name}.txt.gz"))).ok()?;
     let access = |line: String| {
@@ -29,8 +29,8 @@ pub fn read(folder: &Path, name: &str) -> Option<Trace> {
         .collect()
 }
 
-/// Keys drawn by popularity from 100,000; with `scan`, 2,000 keys never seen before after every
-/// 4,000 accesses.
+/// Generates accesses to 100,000 keys by popularity; with `scan`, 2,000 new keys follow every 4,000
+/// accesses.
 pub fn zipf(accesses: usize, scan: bool) -> Trace {
     let zipf = Zipf::new(100_000, 0.9);
     let mut random = fastrand::Rng::with_seed(1);
@@ -96,7 +96,7 @@ pub fn lru(trace: &Trace, capacity: u64) -> f64 {
     f64::from(hits) / trace.len() as f64
 }
 
-/// The clairvoyant optimum by entry count, which may also decline to admit.
+/// Returns the hit ratio of the clairvoyant optimum by entry count, which may also decline to admit.
 pub fn optimum(trace: &Trace, entries: usize) -> f64 {
     let mut next_use = vec![usize::MAX; trace.len()];
     let mut seen = HashMap::new();

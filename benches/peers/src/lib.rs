@@ -1,6 +1,6 @@
-//! The services that are compared: one axum router, and caches around it.
+//! The compared services: one axum router, and caches around it.
 //!
-//! Each cache is set up as its own documentation shows, with room for everything that is asked for.
+//! Each cache is configured as its documentation shows, with room for everything that is requested.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -39,15 +39,15 @@ pub const LARGE: &str = "/pictures/";
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const ROOM: usize = 256 << 20;
-/// Room where a cache counts entries.
+/// The capacity of caches that count entries.
 const ENTRIES: u64 = 20_000;
 
-/// What is compared.
+/// The compared services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     Bare,
-    /// Bare as well, with a body of its own for each article, as a cache of as many has: the one
-    /// body that the other sends never leaves the processor's cache. Not one of [`PEERS`].
+    /// A bare router with a separate body for each article, like a cache with as many entries: the
+    /// single body of the other never leaves the processor's cache. Not one of [`PEERS`].
     BareOfMany,
     Ours,
     OursInside,
@@ -86,7 +86,7 @@ impl Peer {
         all.into_iter().find(|peer| peer.name() == name)
     }
 
-    /// Sets the cache up around the router, outside it where its types allow that, and hands it on.
+    /// Wraps the router with the cache, outside if its types allow that, and passes it on.
     pub fn build<U: Use>(self, router: Router, then: U) -> U::Output {
         match self {
             Self::Bare => then.with(router),
@@ -102,7 +102,7 @@ impl Peer {
                 let layer = tower_http_cache::prelude::CacheLayer::builder(backend)
                     .ttl(HOUR)
                     .build();
-                // It wants bodies that threads may share.
+                // It requires bodies that threads may share.
                 let shareable = |response: Response<Body>| response.map(Shareable::new);
                 let router = ServiceExt::<Request<Body>>::map_response(router, shareable);
                 then.with(layer.layer(router))
@@ -165,7 +165,7 @@ fn ours() -> CacheLayer {
         .expect("the routes are good ones")
 }
 
-/// What is done with a service, whichever type it has.
+/// A use of a service of any type.
 pub trait Use {
     type Output;
 
@@ -178,16 +178,16 @@ pub trait Use {
         B::Error: Into<Box<dyn StdError + Send + Sync>>;
 }
 
-/// A router whose handlers answer from memory, and how often they did.
+/// Makes a router whose handlers answer from memory, and a count of their calls.
 pub fn router() -> (Router, Arc<AtomicU64>) {
     let calls = Arc::new(AtomicU64::new(0));
     let answering = |bytes: usize| {
-        // The cheapest way there is: a map that is ready to be sent, behind one pointer, for axum
-        // clones a handler for every request.
+        // The cheapest way is a ready-made map behind one pointer, because axum clones a handler for
+        // every request.
         let ready_made = Arc::new((fields(), Bytes::from(vec![b'x'; bytes]), calls.clone()));
         move || {
             let ready_made = ready_made.clone();
-            // In the future, so that a cache which makes one and drops it has not called the handler.
+            // Counted in the future: a cache that makes one and drops it has not called the handler.
             async move {
                 let (headers, body, calls) = &*ready_made;
                 calls.fetch_add(1, Relaxed);
@@ -200,11 +200,11 @@ pub fn router() -> (Router, Arc<AtomicU64>) {
     let router = Router::new()
         .route("/articles/{id}", get(answering(KIB)))
         .route("/pictures/{id}", get(answering(64 * KIB)));
-    // Turns handlers into services, as `axum::serve` does, and not anew for every request.
+    // Turns handlers into services once, as `axum::serve` does, and not for every request.
     (router.with_state(()), calls)
 }
 
-/// A router like [`router`], but that it looks up which body to send.
+/// Makes a router like [`router`] that looks up which body to send.
 fn router_of_many() -> Router {
     const MANY: usize = 10_000;
     let bodies: Vec<Bytes> = (0..=MANY).map(|_| vec![b'x'; KIB].into()).collect();
@@ -225,7 +225,7 @@ fn router_of_many() -> Router {
     router.route("/pictures/{id}", get(picture)).with_state(())
 }
 
-/// Seven fields, to which axum adds `Content-Length`.
+/// Makes seven fields, to which axum adds `Content-Length`.
 fn fields() -> HeaderMap {
     [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),

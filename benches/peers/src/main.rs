@@ -1,13 +1,12 @@
-//! What does a hit cost in process, beside the router it stands in front of and the other caches
-//! for Tower?
+//! Measures the cost of a hit in process, compared with the bare router and with other caches for Tower.
 //!
-//! `cargo run --release` in this folder prints the table, in about two minutes. It takes valgrind:
-//! as in `benches/cost` of the crate, the program runs itself under callgrind, and counts what twice
-//! as many requests take more. What making and dropping the request takes is taken off.
+//! `cargo run --release` in this folder prints the table in about two minutes. It needs valgrind: as in
+//! `benches/cost` of the crate, the program runs itself under callgrind, and takes the difference to a run
+//! with twice as many requests. The cost of making and dropping the request is subtracted.
 //!
-//! The handler sends a ready-made body and eight fields, so that the first row is as cheap as a
-//! handler gets. Requests have ten fields, as those of browsers. Every response is read to its end,
-//! and that it came from the cache is seen from the handler, which counts its calls.
+//! The handler sends a ready-made body and eight fields, so the first row is as cheap as a handler can
+//! be. Requests have ten fields, like those of browsers. Every response is read to its end, and the
+//! handler's count of calls shows that it came from the cache.
 
 use std::pin::pin;
 use std::process::{Command, ExitCode, Stdio};
@@ -22,9 +21,9 @@ use http_body::Body as _;
 use peers::{LARGE, PEERS, Peer, SMALL, Use};
 use tower::Service;
 
-/// The argument that says which to run, what to ask for, and how often, and nothing else.
+/// The argument for a single run, followed by the service, the request and the number of times.
 const AGAIN: &str = "--again";
-/// The name of the run in which nothing is asked.
+/// The name of the run that sends nothing, to measure the request alone.
 const REQUEST: &str = "request";
 
 fn main() -> ExitCode {
@@ -88,7 +87,7 @@ struct Counted {
     allocations: f64,
 }
 
-/// Counts what a hit takes, without its request.
+/// Counts the cost of a hit, without that of making its request.
 fn count(name: &str, path: &str, times: u64) -> Counted {
     let (whole, request) = (gross(name, path, times), gross(REQUEST, path, times));
     Counted {
@@ -116,12 +115,12 @@ fn run(name: &str, path: &str, times: u64) -> Counted {
         .expect("valgrind was there a moment ago");
     assert!(status.success(), "{name} failed under callgrind");
     let profile = fs::read_to_string(&out).expect("callgrind has written its file");
-    // A temporary file more is no reason to stop.
+    // A leftover temporary file is no reason to stop.
     let _ = fs::remove_file(out);
     read(&profile)
 }
 
-/// Reads what callgrind wrote: all instructions, and the calls of the allocator's functions.
+/// Reads callgrind's profile: all instructions, and the calls of the allocator's functions.
 fn read(profile: &str) -> Counted {
     let mut counted = Counted {
         instructions: 0.0,
@@ -152,7 +151,7 @@ fn first_number(text: &str) -> f64 {
         .expect("callgrind writes a number here")
 }
 
-/// Runs one service, as callgrind's guest: a hundred times until all is as it will be, then `times`.
+/// Runs one service under callgrind: a hundred times to warm up, then `times` times.
 fn again(name: &str, path: &str, times: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -205,7 +204,7 @@ impl Use for Sending {
             let template = template(&self.path);
             for number in 0..self.times {
                 if number < 10 {
-                    // Some store what they have answered in a task of their own.
+                    // Some store their responses in a task of their own.
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 let request = template.clone().map(|()| Body::empty());
@@ -231,7 +230,7 @@ async fn read_to_its_end(body: impl http_body::Body) {
     }
 }
 
-/// A request as browsers send it.
+/// Makes a request as browsers send it.
 fn template(path: &str) -> Request<()> {
     let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
     let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";

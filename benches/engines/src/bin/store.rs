@@ -1,9 +1,9 @@
-//! What the memory store takes and how long it holds others up, measured from outside.
+//! Measures the memory of the memory store, and how long it holds others up, from outside.
 //!
-//! `cargo run --release --bin store` in this folder, half a minute. Each store is offered three
-//! times what fits; a sample has 251 bytes of header section, a key of 51 and a path of 36 bytes.
+//! `cargo run --release --bin store` in this folder takes half a minute. Each store is offered three
+//! times what fits; a sample has 251 bytes of headers, a key of 51 and a path of 36 bytes.
 //!
-//! | bodies | limit, MiB | peak / limit, asked for | with malloc's own | resident | kept | bytes an entry over header section and body, with malloc's own |
+//! | bodies | limit, MiB | peak / limit, as requested | with malloc's overhead | resident | kept | bytes per entry beyond headers and body, with malloc's overhead |
 //! |---|---|---|---|---|---|---|
 //! | 100 B | 64 | 0.893 | 1.036 | 1.008 | 69912 | 643 |
 //! | 1024 B | 64 | 0.942 | 1.016 | 1.012 | 35312 | 656 |
@@ -13,19 +13,19 @@
 //! | 1 KiB under one key | 64 | 0.000 | 0.000 | 0.002 | 1 | 821 |
 //!
 //! At 8 and 256 MiB the shares are the same. Of the 656 bytes of an entry with 1 KiB, 272 are the
-//! stored response itself, 130 its slot and those of the keys that were given up.
+//! stored response itself, and 130 its slot and those of the evicted keys.
 //!
-//! At a million entries (of 100 bytes, 256 shards), two cores with other work on them:
+//! With a million entries (of 100 bytes, in 256 shards), on two cores with other work on them:
 //!
 //! | | steps | whole round | longest step |
 //! |---|---|---|---|
 //! | sweep, nothing invalidated | 4,057 | 0.16 s | 0.09 ms |
-//! | sweep, a path not stored was invalidated | 4,057 | 0.71 s | 0.23 ms |
+//! | sweep, a path that is not stored was invalidated | 4,057 | 0.71 s | 0.23 ms |
 //!
-//! A step includes the one thing that a sweep does under a shard's lock for longer than one entry
-//! takes, listing the shard. Lookups at the same time wait longer than 0.1 ms in 1 to 5 of 6 million
-//! cases, as they do beside a thread that sleeps, as long as the machine has a core for each; where
-//! it has not, the waits are multiples of the scheduler's 4 ms, on either side.
+//! A step includes the only work that a sweep does under a shard's lock for longer than one entry takes:
+//! listing the shard. Concurrent lookups wait longer than 0.1 ms in 1 to 5 of 6 million cases, as they
+//! do beside a thread that sleeps, if the machine has a core for each. If not, the waits are multiples
+//! of the scheduler's 4 ms, on both sides.
 
 #[path = "../alloc.rs"]
 mod alloc;
@@ -36,7 +36,9 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use tower_response_cache::testing::store_contract::sample;
-use tower_response_cache::{MaybeReady, Invalidation, Key, MemoryStore, Store, Stored, StoredResponse};
+use tower_response_cache::{
+    Invalidation, Key, MaybeReady, MemoryStore, Store, Stored, StoredResponse,
+};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
@@ -45,13 +47,13 @@ const MIB: usize = 1 << 20;
 
 fn main() {
     if let Some([limit, body, keys]) = arguments() {
-        // A process of its own, so that what others left behind is not counted.
+        // A process of its own, so that memory left behind by other runs is not counted.
         return println!("{}", resident(limit, body, keys));
     }
     println!("A stored response: {} bytes\n", size_of::<StoredResponse>());
     println!(
         "| bodies | limit, MiB | peak / limit, asked for | with malloc's own | resident | kept | \
-         bytes an entry over header section and body, with malloc's own |"
+         bytes per entry beyond headers and body, with malloc's overhead |"
     );
     println!("|---|---|---|---|---|---|---|");
     for limit in [8, 64, 256] {
@@ -75,10 +77,10 @@ fn put(store: &MemoryStore, n: usize, body: usize) {
     assert!(matches!(store.put(key, stored), MaybeReady::Now(Ok(()))));
 }
 
-/// Puts three times what fits and prints the most that was in use.
+/// Puts three times what fits, and prints the peak of memory in use.
 fn memory(name: &str, limit: usize, body: usize, keys: usize) {
     let store = MemoryStore::new(limit);
-    // The store without its log, which is set aside at once and has a bound of its own.
+    // The store without its log, which is allocated at once and has a bound of its own.
     let before = (alloc::live(), alloc::live_rounded());
     alloc::take_peak();
     overfill(&store, limit, body, keys);
@@ -107,7 +109,7 @@ fn arguments() -> Option<[usize; 3]> {
     arguments.collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
-/// By how many bytes the resident set has grown at the most.
+/// Returns the largest growth of the resident set in bytes.
 fn resident(limit: usize, body: usize, keys: usize) -> usize {
     let store = MemoryStore::new(limit);
     let before = high_water_mark();
@@ -124,7 +126,7 @@ fn resident_elsewhere(limit: usize, body: usize, keys: usize) -> Option<f64> {
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// `VmHWM` of this process, in bytes; Linux tells.
+/// Returns `VmHWM` of this process in bytes, from Linux.
 fn high_water_mark() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -132,7 +134,7 @@ fn high_water_mark() -> usize {
     kib.unwrap_or(0) * 1024
 }
 
-/// Bytes of the names and values in a sample's header section.
+/// The bytes of the names and values in a sample's headers.
 const HEAD: usize = 251;
 
 fn pauses() {
@@ -157,7 +159,7 @@ fn pauses() {
     undisturbed("a path not stored", &store, || {
         store.log().append(&[Invalidation::uri("/elsewhere")]);
     });
-    // What the machine itself makes hits wait for.
+    // First the waits that the machine itself causes.
     let mut idle = 0;
     sweep("no work at all", &store, &keys, || {
         thread::sleep(Duration::from_micros(200));
@@ -174,8 +176,8 @@ fn pauses() {
     }
 }
 
-/// Sweeps seven whole rounds, each after `before`, and prints how long the longest step takes when
-/// nothing interrupts it: of each step, which does the same in every round, the shortest counts.
+/// Sweeps seven whole rounds, each after `before`, and prints the duration of the longest step without
+/// interruptions: each step does the same in every round, so its shortest duration counts.
 fn undisturbed(name: &str, store: &MemoryStore, before: impl Fn()) {
     let mut steps: Vec<Duration> = Vec::new();
     for round in 0..7 {
@@ -202,7 +204,7 @@ fn undisturbed(name: &str, store: &MemoryStore, before: impl Fn()) {
     );
 }
 
-/// Sweeps a whole round while another thread looks keys up, and prints both sides' longest wait.
+/// Sweeps a whole round while another thread looks keys up, and prints the longest wait of each.
 fn sweep(name: &str, store: &MemoryStore, keys: &[Key], mut step: impl FnMut() -> bool) {
     let stop = AtomicBool::new(false);
     let hits = || {

@@ -1,11 +1,11 @@
-//! Does the process stay within the store's bound when the same keys are overwritten again and again
-//! with bodies of other sizes?
+//! Measures whether the process stays within the store's bound while the same keys are overwritten
+//! again and again with bodies of different sizes.
 //!
-//! `cargo run --release --bin storm` in this folder, some seconds; `-- 1` with one thread instead of
+//! `cargo run --release --bin storm` in this folder takes some seconds; `-- 1` uses one thread instead of
 //! four. Each line is a process of its own: 64 MiB, 20,000 keys, the bodies of one storm or of several
-//! on end.
+//! in a row.
 //!
-//! | bodies | 4 threads: in use at the most, of the limit | resident at the most | 1 thread: in use | resident |
+//! | bodies | 4 threads: peak in use, of the limit | peak resident | 1 thread: in use | resident |
 //! |---|---:|---:|---:|---:|
 //! | 128 B to 2 KiB | 0.437 | 0.580 | 0.437 | 0.445 |
 //! | 2 to 32 KiB | 0.995 | 1.519 | 0.994 | 1.051 |
@@ -14,12 +14,12 @@
 //! | small, then large | 1.016 | 1.752 | 1.011 | 1.486 |
 //! | small, large, small, middling, all | 1.019 | 2.629 | 1.012 | 2.523 |
 //!
-//! *In use* is what was asked of glibc's malloc, with its own rounding: the store keeps to its bound.
-//! What is resident beyond that was freed, and could not be used again: what one thread frees goes
-//! back to the arena of the thread that asked for it, and a hole that a small body left holds no
-//! large one. With `MALLOC_ARENA_MAX=1` four threads take what one does, up to the last line (1.88).
-//! jemalloc (preloaded) takes 1.4 to 2.4 in the last five lines, and 1.07 to 1.5 when told to keep
-//! nothing (`MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0`). From run to run the figures for four
+//! *In use* is the memory requested from glibc's malloc, with its rounding: the store stays within its
+//! bound. Resident memory beyond that was freed and could not be reused: memory that one thread frees
+//! returns to the arena of the thread that allocated it, and the hole of a small body cannot hold a
+//! large one. With `MALLOC_ARENA_MAX=1` four threads take as much as one, except in the last line (1.88).
+//! jemalloc (preloaded) takes 1.4 to 2.4 in the last five lines, and 1.07 to 1.5 when configured to
+//! keep nothing (`MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0`). From run to run the figures for four
 //! threads differ by a tenth.
 
 #[path = "../alloc.rs"]
@@ -108,7 +108,7 @@ fn grown(storms: &[Range<u32>], threads: usize) -> String {
     format!("{used:.3} | {resident:.3}")
 }
 
-/// Puts so many bytes under 20,000 keys in random order.
+/// Puts this many bytes under 20,000 keys in random order.
 fn storm(store: &MemoryStore, sizes: Range<u32>, bytes: usize, mut random: Rng) {
     let mut put = 0;
     while put < bytes {
@@ -121,7 +121,7 @@ fn storm(store: &MemoryStore, sizes: Range<u32>, bytes: usize, mut random: Rng) 
     }
 }
 
-/// `VmHWM` of this process, in bytes; Linux tells.
+/// Returns `VmHWM` of this process in bytes, from Linux.
 fn high_water_mark() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,18 +1,18 @@
-//! What does a hit in Redis cost, beside the client alone that fetches the same bytes?
+//! Measures the cost of a hit in Redis, compared with the client alone fetching the same bytes.
 //!
 //! `cargo run --release --bin redis` in this folder prints the tables, in about three minutes. It
 //! starts a `redis-server` of its own on a free port.
 //!
-//! The raw GET is fred's, set up as `RedisStore` sets it up: one connection, no delays. A hit of the
-//! store asks for the entry and, on the same connection, whether anything was invalidated; lookups
-//! at the same time share that question. `layer` is a whole request through the cache.
+//! The raw GET uses fred, configured as in `RedisStore`: one connection, no delays. A hit of the store
+//! fetches the entry and, on the same connection, asks whether anything was invalidated; concurrent
+//! lookups share that question. `layer` is a whole request through the cache.
 //!
 //! - **µs** is processor time of this process per operation, user and system, as the kernel accounts
-//!   it: the median of the rounds, in which all take turns. **raw** is the median of what each round
-//!   took over the raw GET in the same round.
-//! - **p99** and **median** are the times that operations waited, of all rounds together.
-//! - **instructions** are callgrind's, of user code alone, one operation after the other: what twice
-//!   as many take more.
+//!   it: the median of the rounds, in which all take turns. **raw** is the median over the rounds of
+//!   the time divided by that of the raw GET in the same round.
+//! - **p99** and **median** are the times that operations waited, over all rounds.
+//! - **instructions** are callgrind's, of user code only, one operation after the other: the difference
+//!   to a run with twice as many.
 
 #[path = "../../../../tests/support/redis/mod.rs"]
 mod servers;
@@ -42,10 +42,10 @@ const AGAIN: &str = "--again";
 const NAMESPACE: &str = "bench";
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_secs(1);
-/// Far more than needed: what is measured here is not how failures are met.
+/// A deadline far longer than needed: this does not measure failures.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is measured.
+/// The operations measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Raw,
@@ -111,7 +111,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("a timer and sockets are to be had")
+        .expect("a timer and sockets are available")
 }
 
 fn table(body: usize, at_once: usize) {
@@ -165,17 +165,17 @@ fn instructions_table(body: usize) {
     }
 }
 
-/// What the rounds of one operation took.
+/// The durations of the rounds of one operation.
 #[derive(Default)]
 struct Measured {
-    /// Microseconds of processor time an operation, of each round.
+    /// Microseconds of processor time per operation, for each round.
     cpu: Vec<f64>,
     /// Nanoseconds that each operation waited.
     waits: Vec<u32>,
 }
 
 impl Measured {
-    /// Returns how many microseconds all but a part of the operations waited at the most.
+    /// Returns the microseconds that all but a share of the operations waited at most.
     fn wait(&self, part: f64) -> f64 {
         let mut waits = self.waits.clone();
         let at = (waits.len() as f64 * part) as usize;
@@ -196,7 +196,7 @@ async fn round(operation: &Operation, at_once: usize, measured: &mut Measured) {
             let then = std::mem::replace(&mut now, Instant::now());
             waits.push((now - then).as_nanos().min(u128::from(u32::MAX)) as u32);
             if waits.len() % 256 == 0 {
-                // What answers at once lets nobody else run.
+                // An operation that answers at once lets no other task run.
                 tokio::task::yield_now().await;
             }
         }
@@ -214,12 +214,12 @@ async fn round(operation: &Operation, at_once: usize, measured: &mut Measured) {
     measured.cpu.push((cpu() - before) * 1e6 / count as f64);
 }
 
-/// Processor seconds this process took so far.
+/// Returns the processor seconds of this process so far.
 fn cpu() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").expect("Linux has it");
     let (_, fields) = stat.rsplit_once(") ").expect("the name is in parentheses");
     let ticks = fields.split_ascii_whitespace().skip(11).take(2);
-    // The kernel counts in hundredths of a second, whatever it measures in.
+    // The kernel reports hundredths of a second, whatever it measures in.
     ticks
         .map(|ticks| ticks.parse::<f64>().expect("it is a number"))
         .sum::<f64>()
@@ -231,7 +231,7 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// Connects, stores what is asked for, and returns how to ask.
+/// Connects, stores the entry, and returns the operation.
 async fn operation(what: What, port: u16, body: usize) -> Operation {
     let url = format!("redis://127.0.0.1:{port}");
     let redis = || {
@@ -265,7 +265,7 @@ async fn operation(what: What, port: u16, body: usize) -> Operation {
     }
 }
 
-/// Gets as many bytes as the store keeps in Redis for such a response.
+/// Makes a GET of as many bytes as the store keeps in Redis for such a response.
 async fn raw(url: &str, body: usize) -> Operation {
     let connection = ConnectionConfig {
         tcp: TcpConfig {
@@ -277,7 +277,7 @@ async fn raw(url: &str, body: usize) -> Operation {
     let config = Config::from_url(url).expect("a good URL");
     let client = Client::new(config, None, Some(connection), None);
     client.init().await.expect("Redis was there a moment ago");
-    // The header section, and what the store notes beside it.
+    // The headers, and the store's own metadata.
     let bytes = Bytes::from(vec![b'x'; body + 400]);
     client
         .set::<(), _, _>("raw", bytes, None, None, false)
@@ -292,7 +292,7 @@ async fn raw(url: &str, body: usize) -> Operation {
     })
 }
 
-/// Looks a stored response up.
+/// Makes a lookup of a stored response.
 async fn hits(store: impl Store, body: usize) -> Operation {
     let store = Arc::new(store);
     let key = loop {
@@ -302,7 +302,7 @@ async fn hits(store: impl Store, body: usize) -> Operation {
             .get()
             .await
             .expect("it is stored");
-        // A tiered store lets its connection come up in its own time.
+        // A tiered store connects in the background.
         if found(&*store, &key).await {
             break key;
         }
@@ -318,7 +318,7 @@ async fn found(store: &impl Store, key: &Key) -> bool {
     matches!(store.get(key.borrow()).get().await, Ok(Some(_)))
 }
 
-/// Sends a request through the cache and reads the response to its end.
+/// Makes a request through the cache that reads the response to its end.
 async fn layer(store: impl Store, body: usize) -> Operation {
     let text = Bytes::from(vec![b'x'; body]);
     let router = Router::new().route(
@@ -385,7 +385,7 @@ fn instructions(what: What, body: usize, port: u16) -> Option<f64> {
     Some((run(2 * times)? - run(times)?) / times as f64)
 }
 
-/// Runs one operation so many times, as callgrind's guest.
+/// Runs one operation this many times, under callgrind.
 fn again(name: &str, body: usize, port: u16, times: usize) {
     let what = ALL
         .into_iter()

@@ -22,7 +22,7 @@ pub fn run(port: &str, count: &str) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    runtime.expect("sockets are to be had").block_on(async {
+    runtime.expect("sockets are available").block_on(async {
         let opened = open(port, count).await;
         say_and_wait(count - opened.len());
         let asked: Vec<_> = opened
@@ -57,7 +57,7 @@ async fn ask(mut stream: TcpStream) -> Option<TcpStream> {
     answer.starts_with(b"HTTP/1.1 200").then_some(stream)
 }
 
-/// Whether an answer has all of its body.
+/// Returns whether a response has its whole body.
 fn is_whole(answer: &[u8]) -> bool {
     let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     head.is_some_and(|head| answer.len() >= head + 4 + KIB)
@@ -66,11 +66,11 @@ fn is_whole(answer: &[u8]) -> bool {
 fn say_and_wait(failed: usize) {
     println!("{failed}");
     let mut line = String::new();
-    // The other end is gone: so will this be.
+    // The other end is gone, so this one ends as well.
     let _ = std::io::stdin().read_line(&mut line);
 }
 
-/// Holds so many connections to the bare router and to what is the crate's own, one after the other.
+/// Holds this many connections to the bare router and then to the crate's own servers.
 pub fn table(servers: &[Server], count: usize) -> Result<(), String> {
     println!("\n| {count} connections | bytes each, idle | bytes each, after a request | failed |");
     println!("|---|---:|---:|---:|");

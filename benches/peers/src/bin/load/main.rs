@@ -1,5 +1,5 @@
-//! What does a hit cost over sockets, beside the router it stands in front of, the other caches for
-//! Tower, and the servers that cache?
+//! Measures the cost of a hit over sockets, compared with the bare router, other caches for Tower, and
+//! servers that cache.
 //!
 //! ```sh
 //! cargo run --release --bin load                             # a quarter of an hour
@@ -7,20 +7,20 @@
 //! cargo run --release --bin load -- --only nginx,haproxy     # these, beside the bare router
 //! ```
 //!
-//! Everything that is installed is started on a free port of this machine with one thread or one
-//! worker, in front of the same handlers: caches for Tower around them in one process, servers and
-//! the crate's own `reverse_proxy` (built by this program) before a process of their own. `wrk` asks
-//! each in turn, round after round, over 32 connections that stay open: for one response of 1 KiB,
-//! for one of 64 KiB, and for 10,000 of 1 KiB at random.
+//! Everything installed is started on a free port of this machine with one thread or one worker, in
+//! front of the same handlers: caches for Tower around them in one process, servers and the crate's own
+//! `reverse_proxy` (built by this program) in front of them in another process. `wrk` requests from each
+//! in turn, round after round, over 32 connections that stay open: one response of 1 KiB, one of 64 KiB,
+//! and 10,000 of 1 KiB at random.
 //!
 //! - **µs** is processor time per request, user and system, as the kernel accounts it to all
-//!   processes and threads of the server: the median of the rounds. It does not count `wrk`, nor the
-//!   origin, and little depends on what else the machine does.
-//! - **bare** is the median of what each round took over the bare router in the same round. That has
-//!   one body for all keys; the second bare router has one for each, as whatever answers 10,000 keys
-//!   has, and so shows what fetching them from memory takes.
-//! - That all were hits is seen from the handlers, which count their calls: a run in which more than
-//!   one request in a thousand came to them says so instead of a figure.
+//!   processes and threads of the server: the median of the rounds. It includes neither `wrk` nor the
+//!   origin, and depends little on what else the machine does.
+//! - **bare** is the median over the rounds of the time divided by that of the bare router in the same
+//!   round. The bare router has one body for all keys; the second bare router has one for each, like
+//!   anything that answers 10,000 keys, and so shows the cost of fetching them from memory.
+//! - The handlers count their calls, which shows whether all requests were hits: a run in which more
+//!   than one request in a thousand reached them says so instead of a figure.
 //!
 //! At the end 10,000 connections are opened and held, and each sends a request.
 
@@ -38,7 +38,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::servers::Server;
 use crate::wrk::Workload;
 
-/// What the command line says.
+/// The options of the command line.
 struct Options {
     rounds: usize,
     seconds: u64,
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         [connections::ROLE, port, count] => return connections::run(port, count),
         _ => {}
     }
-    std::thread::spawn(stop_when_told);
+    std::thread::spawn(stop_on_signal);
     let done = options(&words).and_then(|options| measure(&options));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -65,20 +65,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends this program and what it has started by SIGTERM and ctrl-c.
-fn stop_when_told() {
+/// Ends this program, and the processes it started, on SIGTERM and ctrl-c.
+fn stop_on_signal() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let told = async {
+    let stopped = async {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
             _ = terminate.recv() => Ok(()),
             interrupted = tokio::signal::ctrl_c() => interrupted,
         }
     };
-    // Without signals it runs to its end.
-    if runtime.and_then(|runtime| runtime.block_on(told)).is_ok() {
+    // Without signal handlers it runs to its end.
+    if runtime
+        .and_then(|runtime| runtime.block_on(stopped))
+        .is_ok()
+    {
         process::stop_all();
         std::process::exit(1);
     }
@@ -130,7 +133,7 @@ fn measure(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Per server, per workload, the rounds.
+/// The rounds, per server and per workload.
 type Results = Vec<[Vec<Option<f64>>; 3]>;
 
 fn rounds(servers: &[Server], options: &Options) -> Result<Results, String> {
@@ -146,7 +149,7 @@ fn rounds(servers: &[Server], options: &Options) -> Result<Results, String> {
     Ok(results)
 }
 
-/// Returns the microseconds a request takes, or nothing when not all were hits.
+/// Returns the microseconds per request, or nothing if not all were hits.
 fn one(server: &Server, workload: Workload, seconds: u64) -> Result<Option<f64>, String> {
     let (cpu, calls) = (server.process.cpu()?, server.handler_calls()?);
     let requests = wrk::run(server.port, workload, seconds)

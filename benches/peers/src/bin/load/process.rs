@@ -1,4 +1,4 @@
-//! Processes that are started, accounted for, and stopped.
+//! Starting, accounting for, and stopping processes.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Those that run, by their ids.
+/// The ids of the running processes.
 static STARTED: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 /// The folders that are in use.
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Stops all that was started, for one that is about to be ended itself.
+/// Stops all processes that were started, before this one ends.
 pub fn stop_all() {
     locked(&STARTED).iter().for_each(|id| kill(*id));
     for folder in locked(&FOLDERS).iter() {
@@ -40,7 +40,7 @@ fn kill(id: u32) {
     }
 }
 
-/// A program and all that it starts; stopped when dropped.
+/// A program and everything it starts; stopped when dropped.
 pub struct Process {
     child: Child,
     folder: PathBuf,
@@ -74,7 +74,7 @@ impl Process {
             .map_or(true, |status| status.is_some())
     }
 
-    /// The end of what it wrote.
+    /// Returns the end of its log.
     pub fn log(&self) -> String {
         let log = fs::read(self.folder.join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -82,7 +82,7 @@ impl Process {
         lines[lines.len().saturating_sub(5)..].join(" / ")
     }
 
-    /// Processor time it took so far, with all that it has started.
+    /// Returns its processor time so far, with everything it has started.
     pub fn cpu(&self) -> Result<Duration, String> {
         let ticks: u64 = family(self.child.id())
             .iter()
@@ -90,12 +90,12 @@ impl Process {
             .sum();
         match ticks {
             0 => Err("a server has ended".to_owned()),
-            // The kernel counts in hundredths of a second, whatever it measures in.
+            // The kernel reports hundredths of a second, whatever it measures in.
             _ => Ok(Duration::from_millis(ticks * 10)),
         }
     }
 
-    /// Memory it takes now, with all that it has started.
+    /// Returns its current memory, with everything it has started.
     pub fn resident(&self) -> u64 {
         let of = |process: &Status| {
             let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?;
@@ -147,7 +147,7 @@ fn all() -> impl Iterator<Item = Status> {
     entries.filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        // The name, in parentheses, may have spaces in it.
+        // The name, in parentheses, may contain spaces.
         let (_, fields) = stat.rsplit_once(") ")?;
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
         let field = |at: usize| fields.get(at)?.parse::<u64>().ok();
@@ -191,7 +191,7 @@ impl Drop for Folder {
     }
 }
 
-/// Returns a port that is free, below those that systems hand out to clients.
+/// Returns a free port, below those that systems assign to clients.
 pub fn port() -> Result<u16, String> {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;

@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tower::{Service, ServiceExt};
 
-/// The first argument of such a process; then the name, its port, and the port that tells how often
+/// The first argument of such a process; then the name, its port, and the port that reports how often
 /// the handlers were called.
 pub const ROLE: &str = "--serve";
 
@@ -26,7 +26,7 @@ pub fn run(name: &str, port: &str, count: &str) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("a timer and sockets are to be had");
+        .expect("a timer and sockets are available");
     runtime.block_on(async {
         let (Some(peer), Ok(listener), Ok(count)) =
             (Peer::find(name), bind(port).await, bind(count).await)
@@ -35,7 +35,7 @@ pub fn run(name: &str, port: &str, count: &str) -> ExitCode {
             return ExitCode::FAILURE;
         };
         let (router, calls) = peers::router();
-        tokio::spawn(tell(count, calls));
+        tokio::spawn(report(count, calls));
         peer.build(router, Accept(listener)).await;
         ExitCode::SUCCESS
     })
@@ -47,11 +47,11 @@ async fn bind(port: &str) -> Result<TcpListener, String> {
     bound.map_err(|error| error.to_string())
 }
 
-/// Tells everyone who connects the number, and nothing else.
-async fn tell(listener: TcpListener, calls: Arc<AtomicU64>) {
+/// Sends the number, and nothing else, to everyone who connects.
+async fn report(listener: TcpListener, calls: Arc<AtomicU64>) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let number = calls.load(Relaxed).to_string();
-        // Who asked is gone.
+        // The client is gone.
         let _ = stream.write_all(number.as_bytes()).await;
     }
 }
@@ -69,14 +69,14 @@ impl Use for Accept {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        // As `axum::serve` does it, for all alike.
+        // As `axum::serve` does it, and the same for all.
         let service = service.map_request(|request: Request<Incoming>| request.map(Body::new));
         Box::pin(async move {
             loop {
                 let Ok((stream, _)) = self.0.accept().await else {
                     continue;
                 };
-                // Without it all are slower, and alike.
+                // Without it all are equally slower.
                 let _ = stream.set_nodelay(true);
                 let service = TowerToHyperService::new(service.clone());
                 tokio::spawn(async move {

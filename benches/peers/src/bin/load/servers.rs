@@ -1,4 +1,4 @@
-//! What is started, and how it is set up: one thread, memory enough, an hour of freshness.
+//! The servers and their configuration: one thread, enough memory, an hour of freshness.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,7 +19,7 @@ use crate::wrk::KEYS;
 pub struct Server {
     pub name: &'static str,
     pub port: u16,
-    /// Where the handlers behind it tell how often they were called.
+    /// The port on which the handlers behind it report how often they were called.
     count: u16,
     pub process: Process,
     /// Dropped after the process that works in it.
@@ -68,7 +68,8 @@ const PROXIES: [Proxy; 5] = [
     },
 ];
 
-/// Starts all that is wanted, the bare router first; returns them, and what could not be had and why.
+/// Starts all servers wanted, the bare router first; returns them, and those that could not start with
+/// the reasons.
 pub fn start(wanted: impl Fn(&str) -> bool) -> Result<(Vec<Server>, Vec<String>), String> {
     let mut missing = Vec::new();
     let mut servers = vec![peer(Peer::Bare)?, peer(Peer::BareOfMany)?];
@@ -156,17 +157,17 @@ impl Server {
         Ok(self)
     }
 
-    /// How often the handlers were called that are behind it.
+    /// Returns how often the handlers behind it were called.
     pub fn handler_calls(&self) -> Result<u64, String> {
         let mut text = String::new();
         let read = TcpStream::connect(("127.0.0.1", self.count))
             .and_then(|mut stream| stream.read_to_string(&mut text));
         read.map_err(|error| format!("{}: {error}", self.name))?;
         text.parse()
-            .map_err(|_| format!("{}: {text:?} is no number", self.name))
+            .map_err(|_| format!("{}: {text:?} is not a number", self.name))
     }
 
-    /// Asks for everything twice.
+    /// Requests everything twice.
     pub fn warm_up(&self) -> Result<(), String> {
         let small: Vec<String> = (1..=KEYS).map(|key| format!("{SMALL}{key}")).collect();
         for _ in 0..2 {
@@ -178,20 +179,20 @@ impl Server {
     }
 }
 
-/// Asks for paths, one after the other, and looks at the length of each body where one is expected.
+/// Requests paths, one after the other, and checks the length of each body if one is expected.
 fn get(port: u16, paths: &[String], expected: Option<usize>) -> Result<(), String> {
-    let told = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(told)?;
-    stream.set_nodelay(true).map_err(told)?;
+    let text = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(text)?;
+    stream.set_nodelay(true).map_err(text)?;
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
-        .map_err(told)?;
-    let mut reader = BufReader::new(stream.try_clone().map_err(told)?);
+        .map_err(text)?;
+    let mut reader = BufReader::new(stream.try_clone().map_err(text)?);
     for path in paths {
         let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n");
-        stream.write_all(request.as_bytes()).map_err(told)?;
+        stream.write_all(request.as_bytes()).map_err(text)?;
         let (mut line, mut status, mut length) = (String::new(), String::new(), 0);
-        while reader.read_line(&mut line).map_err(told)? > 2 {
+        while reader.read_line(&mut line).map_err(text)? > 2 {
             match line.split_once(':') {
                 _ if status.is_empty() => status = line.trim().to_owned(),
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
@@ -205,7 +206,7 @@ fn get(port: u16, paths: &[String], expected: Option<usize>) -> Result<(), Strin
             return Err("it has closed the connection".to_owned());
         }
         let mut body = vec![0; length];
-        reader.read_exact(&mut body).map_err(told)?;
+        reader.read_exact(&mut body).map_err(text)?;
         if expected.is_some_and(|expected| length != expected || !status.contains(" 200")) {
             return Err(format!("{path}: {status}, {length} bytes"));
         }
@@ -219,7 +220,7 @@ fn words(line: &str) -> Vec<String> {
 
 /// Returns the program if it is there.
 fn installed(program: &str, version: &str) -> Result<String, String> {
-    // Where systems put daemons is not on everyone's path.
+    // The directories of daemons are not on everyone's path.
     for folder in ["", "/usr/sbin/", "/usr/local/sbin/", "/opt/homebrew/sbin/"] {
         let path = format!("{folder}{program}");
         let found = Command::new(&path)
@@ -288,7 +289,7 @@ fn varnish(folder: &Folder, port: u16, origin: u16) -> Result<Vec<String>, Strin
 fn nginx(folder: &Folder, port: u16, origin: u16) -> Result<Vec<String>, String> {
     let here = folder.path().display();
     let mut config = String::new();
-    // Its workers give up root's rights, and could then not write to this folder.
+    // Its workers drop root's rights, and could then not write to this folder.
     if let Some(user) = env::var_os("USER").or_else(|| root().then(|| "root".into())) {
         let _ = writeln!(config, "user {};", user.to_string_lossy());
     }

@@ -6,10 +6,10 @@ use peers::{LARGE, SMALL};
 
 use crate::process::Folder;
 
-/// How many keys there are, where there are many.
+/// The number of keys in the workload with many.
 pub const KEYS: usize = 10_000;
 
-/// What is asked for.
+/// The responses requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     Small,
@@ -21,7 +21,7 @@ impl Workload {
     pub const ALL: [Self; 3] = [Self::Small, Self::Large, Self::Many];
 }
 
-/// Says what to do where there is no `wrk`.
+/// Checks that `wrk` is installed, and says what to do if not.
 pub fn find() -> Result<(), String> {
     let found = Command::new("wrk")
         .arg("-v")
@@ -33,7 +33,7 @@ pub fn find() -> Result<(), String> {
     })
 }
 
-/// Asks for so many seconds and returns how many requests were answered. All have to be, well.
+/// Sends requests for this many seconds and returns how many were answered. All must succeed.
 pub fn run(port: u16, workload: Workload, seconds: u64) -> Result<u64, String> {
     let folder = Folder::new("wrk")?;
     let path = match workload {
@@ -51,7 +51,7 @@ pub fn run(port: u16, workload: Workload, seconds: u64) -> Result<u64, String> {
     let output = output.map_err(|error| format!("wrk: {error}"))?;
     let said = String::from_utf8_lossy(&output.stdout);
     if said.contains("Non-2xx") || said.contains("Socket errors") {
-        return Err(format!("not every request was answered well:\n{said}"));
+        return Err(format!("not every request succeeded:\n{said}"));
     }
     let line = said.lines().find(|line| line.contains(" requests in "));
     let number = line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok());
