@@ -1,4 +1,4 @@
-//! What is synchronised by hand stands on these, so that loom can put its own in their place.
+//! The primitives for everything that is synchronised by hand, so that loom can replace them.
 
 #[cfg(not(loom_model))]
 pub(crate) use std::sync::{

@@ -88,7 +88,7 @@ impl Access {
     /// whose `Host` names this machine (`localhost`, or a loopback address). For development, and for
     /// machines that nobody else has an account on.
     ///
-    /// By `Host` those pages in a browser here are told apart that were loaded under a name which then
+    /// By `Host`, pages in a browser here are refused that were loaded under a name which then
     /// came to resolve to this machine (DNS rebinding). Behind a proxy on this machine, everyone is
     /// on this machine: take a token there.
     ///
@@ -167,7 +167,7 @@ fn check_local(request: &Parts) -> Result<(), Refused> {
     }
 }
 
-/// Whether the one name under which the request was sent is one of this machine's own.
+/// Returns whether the one name under which the request was sent is one of this machine's own.
 fn is_meant_for_here(request: &Parts) -> bool {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let host = match (request.uri.authority(), hosts.next(), hosts.next()) {

@@ -51,7 +51,7 @@ fn parse_field(field: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
 }
 
 /// Sets the target as a server has it: over HTTP/2 it names scheme and authority, over HTTP/1.1 the
-/// authority is told in `Host` (RFC 9112 §3.2). A key goes by what is there.
+/// authority is stated in `Host` (RFC 9112 §3.2). A key goes by what is there.
 fn set_target(request: &mut Request<()>, uri: Uri, http2: bool) -> Result<(), Refusal> {
     let expected = "`url`: expected a path such as /products/7, or http://host/products/7";
     if uri.authority().is_some() && uri.scheme().is_none() {

@@ -1,4 +1,4 @@
-//! What every request passes on its way in, and every answer on its way out.
+//! The guard that every request passes on its way in, and every answer on its way out.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ fn refuse(refused: Refused) -> Response {
     response
 }
 
-/// Whether a browser sent this on behalf of another site's page. Without CORS such a page is not
+/// Returns whether a browser sent this on behalf of another site's page. Without CORS such a page is not
 /// shown the answer, but a purge is done all the same.
 ///
 /// Browsers say so in `Sec-Fetch-Site` wherever the connection cannot be tampered with, and in

@@ -93,7 +93,7 @@ pub struct Admin {
     access: Access,
 }
 
-/// How many hot keys are told of.
+/// How many hot keys are reported.
 const HOT_KEYS: usize = 20;
 
 impl Admin {

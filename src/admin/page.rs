@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 /// One file, which loads nothing else.
 const PAGE: &str = include_str!("inspector.html");
 
-/// What the page may do: run the one script and use the one style sheet that are in it, and ask its
-/// own server. Trusted Types forbid that any text becomes markup, whatever the script does.
+/// The permissions of the page: to run the one script and use the one style sheet that are in it,
+/// and to ask its own server. Trusted Types forbid that any text becomes markup, whatever the script does.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \

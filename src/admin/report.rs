@@ -112,12 +112,12 @@ fn hot_key(key: &HotKey) -> Value {
 /// Tells how long requests took, by outcome: how often up to each bound and over the one before it,
 /// and in the end how often over the last.
 fn latency(handle: &CacheHandle) -> Value {
-    let mut told: Map<String, Value> = handle
+    let mut reported: Map<String, Value> = handle
         .durations()
         .map(|(outcome, counts)| (outcome.to_owned(), json!(counts)))
         .collect();
-    told.insert("bounds".into(), json!(DURATION_BOUNDS));
-    told.into()
+    reported.insert("bounds".into(), json!(DURATION_BOUNDS));
+    reported.into()
 }
 
 fn usage(usage: &Usage) -> Value {

@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that the handlers share.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::access::Access;
 use super::answer::Refusal;
 use crate::layer::CacheHandle;
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Debug)]
 pub(super) struct AdminState {
     pub(super) handle: CacheHandle,

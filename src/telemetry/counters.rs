@@ -100,7 +100,7 @@ pub(crate) fn outcomes() -> impl Iterator<Item = Outcome> {
         .chain(BypassReason::ALL.map(Outcome::Bypass))
 }
 
-/// What is counted under one route.
+/// The counters of one route.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: RouteId,
@@ -127,12 +127,12 @@ impl Row {
         self.counters[usize::from(slot.into().0)].load(Ordering::Relaxed)
     }
 
-    /// Whether this is the row of a template.
+    /// Returns whether this is the row of a template.
     pub(crate) fn is_of_template(&self) -> bool {
         self.label.starts_with('/')
     }
 
-    /// Whether anything was counted.
+    /// Returns whether anything was counted.
     pub(crate) fn is_in_use(&self) -> bool {
         let counted = |counter: &AtomicU64| counter.load(Ordering::Relaxed) > 0;
         self.counters.iter().any(counted)

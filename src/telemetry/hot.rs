@@ -34,7 +34,7 @@ const SAMPLED: u64 = 16;
 /// After so many samples all counts are halved: what was hot an hour ago makes room.
 const HALVED: u64 = 1 << 16;
 
-/// The most that are told of.
+/// The most that are reported.
 const MOST: usize = 256;
 
 /// The longest URI that is kept.
@@ -112,7 +112,7 @@ impl HotKeys {
     }
 }
 
-/// Whether the request of this number is one of the sample: as if by dice, so that no rhythm of the
+/// Returns whether the request of this number is one of the sample: as if by dice, so that no rhythm of the
 /// requests falls in with it.
 fn is_sampled(number: u64) -> bool {
     // SplitMix64's finalizer, shortened.

@@ -47,7 +47,7 @@ pub(crate) const BOUNDS: [f64; NANOSECONDS.len()] = {
     seconds
 };
 
-/// What a duration is of.
+/// The thing that a duration measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timed {
     /// A read that the store answered: from the lookup's beginning to the response's head.
@@ -64,7 +64,7 @@ pub(crate) enum Timed {
     Store(Operation),
 }
 
-/// What a store is asked to do.
+/// The operations of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Get,

@@ -12,7 +12,7 @@ use crate::invalidate::InvalidationKind;
 use crate::status::{Miss, Outcome};
 use crate::store::{StoreHealth, StoreState, Usage};
 
-/// What the values are read from.
+/// The state that the values are read from.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     pub(crate) stats: &'a Stats,
@@ -21,7 +21,7 @@ pub(crate) struct Report<'a> {
     pub(crate) bypassed: bool,
 }
 
-/// What metrics are read from: a cache, for as long as it is there.
+/// A source of metrics: a cache, for as long as it exists.
 pub(crate) trait Source: Send + Sync + 'static {
     /// Shows how things stand.
     #[cfg_attr(
@@ -161,7 +161,7 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.evictions",
         "{entry}",
-        "Entries the store gave up.",
+        "Entries evicted by the store.",
         Counter(|report, see| {
             let usage = &report.usage;
             see(&[("cache.cause", "capacity")], usage.evictions);
@@ -230,7 +230,7 @@ pub(crate) static METRICS: [Metric; 25] = [
     metric(
         "http.cache.store.epoch_changes",
         "{change}",
-        "Times the store's log of invalidations was found to be another one, and all before it was given up.",
+        "Times the store's log of invalidations was found to be another one, and all before it became unusable.",
         Counter(|report, see| see(&[], report.health.epoch_changes)),
     ),
     metric(
@@ -273,8 +273,8 @@ fn requests(report: &Report<'_>, see: See<'_, u64>) {
     }
 }
 
-/// Whether an outcome is shown before it has come about: the rate of what was not there a moment ago
-/// is none.
+/// Returns whether an outcome is shown before it has come about: the rate of a series that did not
+/// exist a moment ago is none.
 fn is_shown_from_the_start(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Hit | Outcome::Miss { why: Miss::Uri, .. })
 }

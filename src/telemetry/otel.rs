@@ -1,6 +1,6 @@
 //! The metrics through OpenTelemetry.
 //!
-//! What is counted anyway is read when somebody collects, and costs a request nothing. Durations are
+//! Counts that are made anyway are read when somebody collects, and costs a request nothing. Durations are
 //! recorded as they come, if anybody listens.
 
 use std::sync::Arc;

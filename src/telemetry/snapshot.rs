@@ -1,4 +1,4 @@
-//! What was counted, as plain numbers.
+//! The counts, as plain numbers.
 
 use super::counters::{CounterSlot, Event, Row, outcomes};
 use super::latency::Operation;
@@ -7,7 +7,7 @@ use crate::invalidate::InvalidationKind;
 use crate::status::Outcome;
 use crate::store::Usage;
 
-/// What a cache has done since it was built, and what it holds.
+/// The counts of a cache since it was built, and the usage of its store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
@@ -33,7 +33,7 @@ pub struct CacheStats {
     pub invalidations: u64,
     /// Times the store failed; no request fails with it.
     pub store_errors: u64,
-    /// What the store holds: entries, bytes, evictions.
+    /// The usage of the store: entries, bytes, evictions.
     pub usage: Usage,
     /// The requests by outcome and reason; what never came about is left out.
     pub outcomes: Vec<OutcomeStats>,
@@ -54,7 +54,7 @@ pub struct OutcomeStats {
     pub requests: u64,
 }
 
-/// What happened under one route; see [`CacheStats`] for the words.
+/// The counts of one route; see [`CacheStats`] for the words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouteStats {

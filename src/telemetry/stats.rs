@@ -46,16 +46,16 @@ pub(crate) enum Listener {
 /// Those who want to know how long things take.
 const TIMED: u8 = 1 | 2;
 
-/// What is known of a request when it is answered, beside its route and its outcome.
+/// The facts of a request that is answered, beside its route and its outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestRecord<'a> {
     /// When its lookup began.
     pub(crate) began: Option<Instant>,
-    /// Whether the store answered it, without the handler.
+    /// The store answered it, without the handler.
     pub(crate) by_store: bool,
-    /// What was asked for, where no stored response tells that.
+    /// The subject that was asked for, where no stored response has it.
     pub(crate) subject: Option<&'a Subject>,
-    /// What it was answered from.
+    /// The stored response it was answered from.
     pub(crate) stored: Option<&'a StoredResponse>,
 }
 
@@ -93,7 +93,7 @@ impl Stats {
         self.listeners.load(Ordering::Relaxed) != 0 || trace::is_on()
     }
 
-    /// Tells those who want to know more of a request that is answered.
+    /// Reports a request that is answered to those who want to know more of it.
     pub(crate) fn notify_listeners(
         &self,
         clock: &Clock,
@@ -131,7 +131,7 @@ impl Stats {
         self.hot_keys.get().map(HotKeys::top).unwrap_or_default()
     }
 
-    /// Whether anybody wants to know how long things take.
+    /// Returns whether anybody wants to know how long things take.
     pub(crate) fn is_timed(&self) -> bool {
         self.listeners.load(Ordering::Relaxed) & TIMED != 0
     }

@@ -13,7 +13,7 @@ use crate::status::{Miss, Outcome};
 
 const TARGET: &str = "tower_response_cache";
 
-/// Whether anybody may want to see what is told here.
+/// Returns whether anybody may want to see the events of this module.
 #[inline]
 pub(crate) fn is_on() -> bool {
     Level::DEBUG <= STATIC_MAX_LEVEL && Level::DEBUG <= LevelFilter::current()

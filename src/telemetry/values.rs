@@ -1,4 +1,4 @@
-//! What became of the values of each namespace, in numbers.
+//! The counts of each namespace of values.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,7 +72,7 @@ impl ValueRegistry {
     }
 }
 
-/// What became of the values of one namespace since the cache was built, in this process.
+/// The counts of one namespace of values since the cache was built, in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ValueStats {

@@ -11,7 +11,7 @@ use super::plan::{Plan, with_parameter};
 use super::probe::Probe;
 use super::report::{Fault, Note, Report};
 
-/// Checks whether a cached service ever answers with what a write has made old, and whether one
+/// Checks whether a cached service ever answers with what a write has made stale, and whether one
 /// request can change what another is given.
 ///
 /// For the first it makes the plan's writes in random order, with all reads before each. After each one

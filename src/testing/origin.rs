@@ -14,7 +14,7 @@ use http_body_util::Full;
 use tokio::sync::watch;
 use tower_service::Service;
 
-/// An inner service that counts its calls and answers as it is told.
+/// An inner service that counts its calls and answers as scripted.
 ///
 /// It answers at once unless a [`Barrier`] holds it back. Clones share everything.
 ///

@@ -7,7 +7,7 @@ use http::header::HeaderMap;
 
 use crate::status::StatusHeaders;
 
-/// What the cache did with a request, as its response's `X-Cache` says.
+/// The outcome of a request, as its response's `X-Cache` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum XCache {

@@ -1,4 +1,4 @@
-//! What a check does.
+//! The plan of a check.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use http_body_util::Full;
 
 use crate::layer::CacheHandle;
 
-/// What [`check`](super::check()) sends, and how often.
+/// The requests that [`check`](super::check()) sends, and how often.
 ///
 /// `Q` is the type of request bodies. A [`Plan::new`] is for services that take any, as axum's
 /// `Router` does, or `Full<Bytes>`; for others there is [`with_body`](Self::with_body).
@@ -58,7 +58,7 @@ const FIELDS: [(&str, &str); 26] = [
     ("x-tenant-id", "unkeyed"),
 ];
 
-/// Query parameters that keys are often told to leave out.
+/// Query parameters that keys often leave out.
 const PARAMETERS: [&str; 7] = [
     "utm_source=unkeyed",
     "utm_medium=unkeyed",
@@ -116,7 +116,7 @@ impl<Q> Plan<Q> {
     }
 
     /// Adds a write: a request and its body. Several of the same URI should change things in
-    /// different ways, so that each of them can be told from the one before.
+    /// different ways, so that each of them differs from the one before.
     ///
     /// # Panics
     ///

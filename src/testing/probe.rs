@@ -105,7 +105,7 @@ where
 }
 
 impl Answer {
-    /// Whether two answers say the same.
+    /// Returns whether two answers say the same.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         let etags = match (&self.etag, &other.etag) {
             (Some(one), Some(other)) => one == other,

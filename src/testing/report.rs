@@ -1,16 +1,16 @@
-//! What a check found.
+//! The findings of a check.
 
 use std::fmt;
 
-/// What [`check`](super::check()) found.
+/// The findings of [`check`](super::check()).
 ///
 /// Shown, it is one line for each fault, and nothing where there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// What is wrong, each thing once, in the order in which it was found.
+    /// The faults, each once, in the order in which they were found.
     pub faults: Vec<Fault>,
-    /// What could not be told, and why.
+    /// The things that could not be checked, and why.
     pub notes: Vec<Note>,
 }
 
