@@ -6,12 +6,13 @@ use std::time::Instant;
 use crate::entry::StoredValue;
 use crate::error::Error;
 use crate::flight::Leader;
-use crate::invalidate::{Invalidation, Position, Subject};
+use crate::invalidate::{Invalidation, Position};
 use crate::key::{Key, KeyBuilder, KeyRef};
 use crate::mutant::{self, Mutant};
 use crate::pattern::Namespace;
 use crate::state::CacheState;
 use crate::store::{MaybeReady, Stored};
+use crate::target::Subject;
 use crate::telemetry::{Operation, ValueCounts, ValueEvent, ValueStats};
 
 /// How many keys a store is asked to change or to find at a time. It may have a bound of its own on what
