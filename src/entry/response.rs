@@ -14,12 +14,13 @@ use super::packed::{Packed, PackedFields, StoredHead};
 use super::prepared::Prepared;
 use super::times::{PackedTimes, Times};
 use super::verdict::verdict;
-use crate::invalidate::{Log, Position, Subject, SubjectRef, Verdict};
+use crate::invalidate::{Log, Position, Verdict};
 use crate::semantics::cache_control::Scope;
 use crate::semantics::partial::{self, Partial};
 use crate::semantics::storable;
 use crate::semantics::validation::{Validators, freshen};
 use crate::sync::AtomicU64;
+use crate::target::{Subject, SubjectRef};
 
 /// A response that was stored, with what is needed to judge whether it may be used again.
 ///
@@ -39,7 +40,7 @@ pub struct StoredResponse {
     pub(crate) prepared: Prepared,
 }
 
-/// What most stored responses do without.
+/// The fields that most stored responses do without.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rare {
     /// A body too long to be copied to the rest.
@@ -105,8 +106,8 @@ impl StoredResponse {
         }
     }
 
-    /// Makes a response to be replayed once, and never stored: confirmed by the handler, which at
-    /// the same time forbade to keep it.
+    /// Makes a response to be replayed once, and never stored: confirmed by the handler, which
+    /// forbade to keep it at the same time.
     pub(crate) fn once(&self, headers: &HeaderMap, received: Instant) -> Self {
         let times = Times {
             received,
@@ -152,7 +153,7 @@ impl StoredResponse {
         self.status
     }
 
-    /// Returns the header section.
+    /// Returns the headers.
     pub(crate) fn head(&self) -> StoredHead<'_> {
         self.packed.head()
     }

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use super::packed::{Packed, PackedFields};
 use super::times::{PackedTimes, Times};
 use super::verdict::verdict;
-use crate::invalidate::{Log, Position, Subject, SubjectRef, Verdict};
+use crate::invalidate::{Log, Position, Verdict};
 use crate::sync::AtomicU64;
+use crate::target::{Subject, SubjectRef};
 
 /// A value of a handler's own that was stored, with what is needed to judge whether it may be used
 /// again.
@@ -104,8 +105,8 @@ impl StoredValue {
 
     /// Returns whether the value may be used: it is fresh, and nothing that matches was invalidated.
     ///
-    /// What an invalidation marked as stale is not used either: there is no handler's call that would
-    /// refresh it meanwhile.
+    /// A value that an invalidation marked as stale is not used either: no handler call would refresh it
+    /// meanwhile.
     #[cfg(any(feature = "values", test))]
     pub(crate) fn is_usable(&self, log: &Log, now: Instant) -> bool {
         self.is_fresh(now) && self.verdict(log) == Verdict::Valid

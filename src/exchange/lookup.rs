@@ -9,11 +9,8 @@ use http::header::{self, HeaderMap, HeaderName};
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
 use crate::key::{Key, KeyBuilder, KeyRef};
-use crate::pattern::canonical;
-use crate::policy::{Route, RouteTable};
 use crate::semantics::vary;
 use crate::state::CacheState;
-use crate::status::BypassReason;
 use crate::store::{MaybeReady, Stored};
 
 /// The response and the variants that are stored for a request's key.

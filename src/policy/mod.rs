@@ -10,23 +10,19 @@ use http::request::Parts;
 
 mod evict;
 mod fields;
-mod identity;
-mod key_rule;
 mod route;
 mod ttl;
 
 pub use evict::Evict;
 pub(crate) use evict::Terms;
 pub(crate) use fields::FieldRules;
-pub(crate) use identity::Identity;
-pub(crate) use key_rule::{KeyRule, Target, write_value};
 pub use route::Routes;
 pub(crate) use route::{Evictions, Route, RouteTable};
 pub(crate) use ttl::{RequestTtl, Ttl, TtlPrecedence};
 
-use key_rule::KeyPart;
+use crate::target::{Identity, KeyPart, KeyRule};
 
-/// How one route is cached.
+/// The way one route is cached.
 ///
 /// A policy starts from [`ttl`](Self::ttl), [`ttl_with`](Self::ttl_with),
 /// [`origin_decides`](Self::origin_decides) or [`bypass`](Self::bypass) and is refined by the other
@@ -65,7 +61,7 @@ pub struct Policy {
     pub(crate) generate_etag: bool,
 }
 
-/// What becomes of a response that sets cookies.
+/// The treatment of a response that sets cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SetCookie {
     NotStored,
@@ -354,7 +350,7 @@ impl Policy {
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        self.key.ignore_query(names.into_iter().map(Into::into));
+        self.key.query.ignore(names.into_iter().map(Into::into));
         self
     }
 
@@ -364,7 +360,7 @@ impl Policy {
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        self.key.only_query(names.into_iter().map(Into::into));
+        self.key.query.only(names.into_iter().map(Into::into));
         self
     }
 
@@ -372,7 +368,7 @@ impl Policy {
     ///
     /// Parameters of the same name keep their order: `?a=1&a=2` and `?a=2&a=1` stay apart.
     pub fn sort_query(mut self) -> Self {
-        self.key.sort_query = true;
+        self.key.query.any_order = true;
         self
     }
 

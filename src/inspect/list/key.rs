@@ -2,7 +2,7 @@
 
 use crate::hexadecimal::hexadecimal;
 use crate::key::KeyRef;
-use crate::pattern::canonical;
+use crate::target::KeyLayout;
 
 /// The parts of a key.
 ///
@@ -33,23 +33,17 @@ impl KeyInfo {
         let parts: Vec<KeyPart<'_>> = key.parts().collect();
         let (fields, rest) = split_fields(&parts);
         let path = uri.split_once('?').map_or(uri, |(path, _)| path);
-        let target = target(rest, path);
-        let text_of = |at: usize| rest.get(at).copied().flatten().map(text);
-        let own = |at: &usize| target.is_none_or(|target| !(target..target + 4).contains(at));
+        let layout = KeyLayout::new(key, path);
         Self {
             digest: hexadecimal(&key.digest()),
-            scheme: target.and_then(text_of).filter(|scheme| !scheme.is_empty()),
-            authority: target
-                .and_then(|target| text_of(target + 1))
-                .filter(|authority| !authority.is_empty()),
-            fields: fields
-                .chunks_exact(2)
-                .map(|field| (shown(field[0]), shown(field[1])))
+            scheme: layout.scheme.map(text),
+            authority: layout.authority.map(text),
+            fields: layout
+                .headers
+                .into_iter()
+                .map(|[name, value]| (shown(name), shown(value)))
                 .collect(),
-            other: (0..rest.len())
-                .filter(own)
-                .map(|at| shown(rest[at]))
-                .collect(),
+            other: layout.other.into_iter().map(shown).collect(),
         }
     }
 }
