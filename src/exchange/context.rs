@@ -216,31 +216,6 @@ fn admissible(
     }
 }
 
-/// Writes a request's key.
-fn write_key<'a>(
-    route: &Route,
-    uri: &'a Uri,
-    signals: &Signals<'a>,
-    parts: &Parts,
-    key: &mut KeyBuilder,
-) -> Result<(), BypassReason> {
-    key.count(signals.keyed.len());
-    for (name, value) in &signals.keyed {
-        key.part(name.as_str().as_bytes());
-        write_value(name, value, key);
-    }
-    let target = request::target(uri, signals);
-    if !ptr::eq(uri, &parts.uri) && !uri.path().ends_with(parts.uri.path()) {
-        // Not a prefix that was taken off, but another path that the inner service is shown.
-        key.part(parts.uri.path().as_bytes());
-    }
-    let policy = &route.policy;
-    policy
-        .key
-        .write(target, parts, &policy.identity, key)
-        .map_err(|_| BypassReason::Partition)
-}
-
 impl ReadView<'_> {
     /// Returns which credentials the request carries that the policy is cautious about.
     pub(super) fn credentials(&self) -> Option<BypassReason> {

@@ -23,26 +23,6 @@ pub(crate) struct Found {
 /// A lookup that takes some waiting.
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Found, Error>> + Send>>;
 
-/// Finds the route of a read.
-///
-/// A path that says the same in two ways (`/%61` for `/a`, `/b/../a`) may be one thing to this
-/// table and another to the inner service. Where the two ways come under different routes the
-/// request is passed by.
-pub(super) fn route<'a>(
-    routes: &'a RouteTable,
-    path: &str,
-) -> Result<&'a Arc<Route>, BypassReason> {
-    let route = routes.read(path).ok_or(BypassReason::NoRoute)?;
-    let canonical = canonical(path);
-    if canonical != path {
-        match routes.read(&canonical) {
-            Some(same) if Arc::ptr_eq(same, route) => {}
-            _ => return Err(BypassReason::Path),
-        }
-    }
-    Ok(route)
-}
-
 /// Looks a key up: the response stored for it, or that one of its variants which the request
 /// selects (RFC 9111 §4.1).
 pub(super) fn find(

@@ -25,13 +25,9 @@ pub struct KeyInfo {
     pub other: Vec<String>,
 }
 
-type KeyPart<'a> = Option<&'a [u8]>;
-
 impl KeyInfo {
     /// Splits a key into its parts. `uri` shows which of them is the path.
     pub(super) fn new(key: KeyRef<'_>, uri: &str) -> Self {
-        let parts: Vec<KeyPart<'_>> = key.parts().collect();
-        let (fields, rest) = split_fields(&parts);
         let path = uri.split_once('?').map_or(uri, |(path, _)| path);
         let layout = KeyLayout::new(key, path);
         Self {
@@ -48,31 +44,7 @@ impl KeyInfo {
     }
 }
 
-/// Splits off the keyed fields: a key begins with their number, and then has their names and values.
-fn split_fields<'a, 'b>(parts: &'a [KeyPart<'b>]) -> (&'a [KeyPart<'b>], &'a [KeyPart<'b>]) {
-    let Some((Some(count), rest)) = parts.split_first() else {
-        return (&[], parts);
-    };
-    let fields = <[u8; 4]>::try_from(*count)
-        .ok()
-        .and_then(|count| usize::try_from(u32::from_le_bytes(count)).ok())
-        .and_then(|count| count.checked_mul(2));
-    fields
-        .and_then(|fields| rest.split_at_checked(fields))
-        .unwrap_or((&[], parts))
-}
-
-/// Finds scheme, authority, path and query. Two parts may come before them: the path as the handler
-/// sees it, and the mark of a policy's function that replaced none of them.
-fn target(parts: &[KeyPart<'_>], path: &str) -> Option<usize> {
-    let is_path = |at: &usize| match parts.get(at + 2) {
-        Some(Some(part)) => str::from_utf8(part).is_ok_and(|part| canonical(part) == path),
-        _ => false,
-    };
-    (0..=2).find(is_path)
-}
-
-fn shown(part: KeyPart<'_>) -> String {
+fn shown(part: Option<&[u8]>) -> String {
     part.map_or_else(|| "(none)".into(), text)
 }
 
