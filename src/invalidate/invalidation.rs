@@ -11,12 +11,13 @@ use crate::pattern::{Namespace, Pattern, Shape};
 /// used no more. It takes the same time however many responses those are.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invalidation {
-    pub(super) target: Target,
+    pub(super) target: InvalidationTarget,
     pub(super) soft: bool,
 }
 
+/// The subjects that an invalidation matches.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum InvalidationTarget {
     Pattern(Pattern),
     Tag(Box<str>),
 }
@@ -58,13 +59,13 @@ impl Invalidation {
     /// Invalidates the paths and queries that match a pattern.
     #[must_use]
     pub fn pattern(pattern: Pattern) -> Self {
-        Self::hard(Target::Pattern(pattern))
+        Self::hard(InvalidationTarget::Pattern(pattern))
     }
 
     /// Invalidates the responses that carry a tag. Tags are compared byte for byte.
     #[must_use]
     pub fn tag(tag: impl Into<Box<str>>) -> Self {
-        Self::hard(Target::Tag(tag.into()))
+        Self::hard(InvalidationTarget::Tag(tag.into()))
     }
 
     /// Invalidates everything.
@@ -100,6 +101,12 @@ impl Invalidation {
         self
     }
 
+    /// Returns what this matches.
+    #[cfg(feature = "redis")]
+    pub(crate) fn target(&self) -> &InvalidationTarget {
+        &self.target
+    }
+
     /// Returns whether this only marks what matches as stale.
     pub(crate) fn is_soft(&self) -> bool {
         self.soft
@@ -108,8 +115,8 @@ impl Invalidation {
     /// Returns what this is meant for. A pattern without wildcards is that of a URI.
     pub(crate) fn kind(&self) -> InvalidationKind {
         match &self.target {
-            Target::Tag(_) => InvalidationKind::Tag,
-            Target::Pattern(pattern) => match pattern.shape() {
+            InvalidationTarget::Tag(_) => InvalidationKind::Tag,
+            InvalidationTarget::Pattern(pattern) => match pattern.shape() {
                 Shape::Path(_) | Shape::PathQuery(..) => InvalidationKind::Uri,
                 Shape::Everything => InvalidationKind::Everything,
                 _ => InvalidationKind::Pattern,
@@ -117,7 +124,7 @@ impl Invalidation {
         }
     }
 
-    fn hard(target: Target) -> Self {
+    fn hard(target: InvalidationTarget) -> Self {
         Self {
             target,
             soft: false,
@@ -137,8 +144,8 @@ impl fmt::Display for Invalidation {
             f.write_str("soft ")?;
         }
         match &self.target {
-            Target::Pattern(pattern) => pattern.fmt(f),
-            Target::Tag(tag) => write!(f, "tag {tag:?}"),
+            InvalidationTarget::Pattern(pattern) => pattern.fmt(f),
+            InvalidationTarget::Tag(tag) => write!(f, "tag {tag:?}"),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 
-use super::invalidation::{Invalidation, Target};
+use super::invalidation::{Invalidation, InvalidationTarget};
 use super::sketch::Sketch;
 use super::subject::SubjectRef;
 use crate::mutant::{self, Mutant};
@@ -115,8 +115,8 @@ pub(super) struct Seed(RandomState);
 impl Seed {
     pub(super) fn place(&self, invalidation: &Invalidation) -> Slot {
         let pattern = match &invalidation.target {
-            Target::Tag(tag) => return Slot::Key(self.key(Kind::Tag, tag)),
-            Target::Pattern(pattern) => pattern,
+            InvalidationTarget::Tag(tag) => return Slot::Key(self.key(Kind::Tag, tag)),
+            InvalidationTarget::Pattern(pattern) => pattern,
         };
         match pattern.shape() {
             Shape::Everything => Slot::Everywhere,

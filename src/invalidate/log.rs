@@ -10,6 +10,8 @@ use super::position::Position;
 use super::shared::Shared;
 use super::state::Verdict;
 use super::subject::SubjectRef;
+#[cfg(feature = "redis")]
+use super::writer::{LogWriter, PlacedInvalidations};
 
 /// How many invalidations a log tells apart unless told otherwise: at 100 different ones a second,
 /// those of the last five minutes.
@@ -93,9 +95,16 @@ impl Log {
         }
     }
 
+    /// Hashes invalidations for a [`LogWriter`]. Takes no lock.
     #[cfg(feature = "redis")]
-    pub(super) fn shared(&self) -> &Shared {
-        &self.shared
+    pub(crate) fn place(&self, invalidations: &[Invalidation]) -> PlacedInvalidations {
+        PlacedInvalidations::new(&self.shared, invalidations)
+    }
+
+    /// Locks the log, to record at positions of the caller's choosing.
+    #[cfg(feature = "redis")]
+    pub(crate) fn write(&self) -> LogWriter<'_> {
+        LogWriter::new(&self.shared)
     }
 
     /// Judges what was made at `position`, or found valid then.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::invalidate::invalidation::Target;
+use crate::invalidate::invalidation::InvalidationTarget;
 use crate::invalidate::state::Latest;
 use crate::invalidate::table::Merge;
 use crate::pattern::Namespace;
@@ -24,7 +24,7 @@ enum Step {
 #[derive(Default)]
 struct Model {
     head: u64,
-    recorded: Vec<(Target, Latest)>,
+    recorded: Vec<(InvalidationTarget, Latest)>,
     floor: Latest,
     capacity: usize,
     open: Vec<Vec<Invalidation>>,
@@ -70,10 +70,12 @@ impl Model {
     }
 }
 
-fn matches(target: &Target, subject: SubjectRef<'_>) -> bool {
+fn matches(target: &InvalidationTarget, subject: SubjectRef<'_>) -> bool {
     match target {
-        Target::Pattern(pattern) => pattern.shape().matches(subject.path, subject.query),
-        Target::Tag(tag) => subject.tags.contains(tag),
+        InvalidationTarget::Pattern(pattern) => {
+            pattern.shape().matches(subject.path, subject.query)
+        }
+        InvalidationTarget::Tag(tag) => subject.tags.contains(tag),
     }
 }
 
