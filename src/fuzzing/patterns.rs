@@ -2,6 +2,8 @@ use super::MAX_LINES;
 use crate::invalidate::{Invalidation, Log, Verdict};
 use crate::pattern::{Pattern, TagTemplate};
 use crate::policy::Evict;
+#[cfg(feature = "redis")]
+use crate::store::redis::member::{from_member, to_member};
 use crate::target::Subject;
 
 /// Reads a path with or without a query, and patterns, templates and tags, one a line.
@@ -82,8 +84,8 @@ impl ExpectedMatch {
 /// Sends an invalidation to another node: it arrives as it is, or as one that matches no less.
 #[cfg(feature = "redis")]
 fn assert_member(record: &ExpectedMatch, path: &str, query: Option<&str>) {
-    let sent = record.invalidation.to_member();
-    let received = Invalidation::from_member(&sent);
+    let sent = to_member(&record.invalidation);
+    let received = from_member(&sent);
     assert!(sent.len() <= 512, "{received}");
     if record.invalidation.to_string().len() < 500 {
         assert_eq!(received, record.invalidation);

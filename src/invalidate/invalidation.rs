@@ -16,8 +16,9 @@ pub struct Invalidation {
     pub(super) soft: bool,
 }
 
+/// The subjects that an invalidation matches.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Selector {
+pub(crate) enum Selector {
     Pattern(Pattern),
     Tag(Box<str>),
 }
@@ -103,6 +104,12 @@ impl Invalidation {
     pub fn soft(mut self) -> Self {
         self.soft = true;
         self
+    }
+
+    /// Returns what this matches.
+    #[cfg(feature = "redis")]
+    pub(crate) fn selector(&self) -> &Selector {
+        &self.selector
     }
 
     /// Returns whether this only marks what matches as stale.

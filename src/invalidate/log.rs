@@ -9,6 +9,8 @@ use super::invalidation::Invalidation;
 use super::position::Position;
 use super::shared::SharedState;
 use super::state::Verdict;
+#[cfg(feature = "redis")]
+use super::writer::{LogWriter, PlacedInvalidations};
 use crate::target::SubjectRef;
 
 /// How many invalidations a log distinguishes by default: at 100 different ones a second,
@@ -93,9 +95,16 @@ impl Log {
         }
     }
 
+    /// Hashes invalidations for a [`LogWriter`]. Takes no lock.
     #[cfg(feature = "redis")]
-    pub(super) fn shared(&self) -> &SharedState {
-        &self.shared
+    pub(crate) fn place(&self, invalidations: &[Invalidation]) -> PlacedInvalidations {
+        PlacedInvalidations::new(&self.shared, invalidations)
+    }
+
+    /// Locks the log, to record at positions of the caller's choosing.
+    #[cfg(feature = "redis")]
+    pub(crate) fn write(&self) -> LogWriter<'_> {
+        LogWriter::new(&self.shared)
     }
 
     /// Judges what was made at `position`, or found valid then.

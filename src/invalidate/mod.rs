@@ -32,17 +32,15 @@ mod intent;
 mod invalidation;
 mod keys;
 mod log;
-#[cfg(feature = "redis")]
-mod member;
 mod open;
 mod order;
 mod position;
-#[cfg(feature = "redis")]
-mod replica;
 mod shared;
 mod sketch;
 mod state;
 mod table;
+#[cfg(feature = "redis")]
+mod writer;
 
 pub use invalidation::Invalidation;
 pub use log::Log;
@@ -52,5 +50,5 @@ pub use position::Position;
 pub(crate) use intent::Intent;
 pub(crate) use invalidation::InvalidationKind;
 #[cfg(feature = "redis")]
-pub(crate) use replica::{Delta, Epoch, LocalPosition, Replica, SharedPosition};
+pub(crate) use invalidation::Selector;
 pub(crate) use state::Verdict;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::names::Name;
+use super::replica::{Delta, Epoch, SharedPosition};
 use crate::error::Error;
-use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
+use crate::invalidate::Invalidation;
 
 /// A server, or several, that speak Redis. No operation takes longer than the store's deadline.
 pub(super) trait Backend: fmt::Debug + Send + Sync + 'static {

@@ -18,10 +18,11 @@ use fred::types::{ClusterHash, CustomCommand, Expiration, SetOptions, Value};
 
 use super::backend::{Backend, Followed, Operation, Question, RedisFailure};
 use super::connect::Connections;
+use super::member::{from_member, to_member};
 use super::names::{Name, Names};
 use super::reconnect::Reconnector;
+use super::replica::{Delta, Epoch, SharedPosition};
 use crate::hexadecimal::hexadecimal;
-use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
 
 /// The script that records in the log and asks it. Its head describes it.
 const FOLLOW: &str = include_str!("follow.lua");
@@ -285,7 +286,7 @@ impl LogScript {
         ]);
         for group in question.groups.iter().filter(|group| !group.is_empty()) {
             arguments.push(integer(group.len() as u64));
-            let members = group.iter().map(|it| Bytes::from(it.to_member()).into());
+            let members = group.iter().map(|it| Bytes::from(to_member(it)).into());
             arguments.extend(members);
         }
         arguments
@@ -350,7 +351,7 @@ fn read_log(mut answer: impl Iterator<Item = Value>) -> Option<Followed> {
     let mut recorded = Vec::new();
     while let Some(text) = answer.next() {
         let text = text.into_bytes()?;
-        recorded.push((count(&answer.next()?)?, Invalidation::from_member(&text)));
+        recorded.push((count(&answer.next()?)?, from_member(&text)));
     }
     let head = SharedPosition {
         epoch,

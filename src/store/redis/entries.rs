@@ -11,9 +11,10 @@ use super::clocks::now;
 use super::follower::Follower;
 use super::in_flight::{InFlight, InFlightPermit};
 use super::names::{Name, Names};
+use super::replica::{LocalPosition, SharedPosition};
 use super::wire::{self, DecodedEntry, EntryStamp, Unfit};
 use crate::error::Error;
-use crate::invalidate::{LocalPosition, Position, SharedPosition};
+use crate::invalidate::Position;
 use crate::key::{Key, KeyRef};
 use crate::store::{CounterStore, MaybeReady, StoreHealth, Stored};
 

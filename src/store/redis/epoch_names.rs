@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::clocks::now;
-use crate::invalidate::Epoch;
+use super::replica::Epoch;
 
 /// Names for epochs, no two of them the same: a random number of this node's, counted on from there.
 /// Each question takes one along, and few use it.

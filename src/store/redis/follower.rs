@@ -15,8 +15,9 @@ use super::breaker::Breaker;
 use super::clocks::{ClockReading, ServerClock, now};
 use super::epoch_names::EpochNames;
 use super::lease::Lease;
+use super::replica::{Epoch, Replica, SharedPosition};
 use crate::error::Error;
-use crate::invalidate::{Epoch, Invalidation, Log, Replica, SharedPosition};
+use crate::invalidate::{Invalidation, Log};
 use crate::mutant::{self, Mutant};
 use crate::store::{MaybeReady, SharedLog, StoreHealth, StoreState};
 

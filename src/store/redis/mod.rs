@@ -29,9 +29,11 @@ mod fill_claims;
 mod follower;
 mod in_flight;
 mod lease;
+pub(crate) mod member;
 mod names;
 mod notifications;
 mod reconnect;
+mod replica;
 mod store;
 #[cfg(test)]
 mod tests;

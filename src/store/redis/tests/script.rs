@@ -3,9 +3,11 @@
 use super::dice::Dice;
 use super::real::{Connection, Redis, Reply};
 use super::server::{Limits, Server};
-use crate::invalidate::{Epoch, Invalidation, SharedPosition};
+use crate::invalidate::Invalidation;
 use crate::pattern::Pattern;
 use crate::store::redis::backend::{Followed, Question};
+use crate::store::redis::member::to_member;
+use crate::store::redis::replica::{Epoch, SharedPosition};
 
 const CASES: u64 = 150;
 const STEPS: usize = 60;
@@ -211,7 +213,7 @@ fn order(key: &str, ask: &Question, limits: Limits) -> Vec<Vec<u8>> {
     words.extend(more.map(|word| word.as_bytes().to_vec()));
     for group in &ask.groups {
         words.push(group.len().to_string().into());
-        words.extend(group.iter().map(Invalidation::to_member));
+        words.extend(group.iter().map(to_member));
     }
     words
 }
@@ -240,7 +242,7 @@ fn comparable(followed: Followed) -> (SharedPosition, u64, Vec<(u64, Vec<u8>)>) 
     let delta = followed.delta;
     let told = delta.recorded.iter();
     let mut told: Vec<_> = told
-        .map(|(number, one)| (*number, one.to_member()))
+        .map(|(number, one)| (*number, to_member(one)))
         .collect();
     told.sort();
     (delta.head, delta.floor, told)

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::invalidate::{Delta, Epoch, Invalidation, SharedPosition};
+use crate::invalidate::Invalidation;
 use crate::mutant::{self, Mutant};
 use crate::store::redis::backend::{Followed, Question, RedisFailure};
+use crate::store::redis::member::{from_member, to_member};
 use crate::store::redis::names::Name;
+use crate::store::redis::replica::{Delta, Epoch, SharedPosition};
 
 /// What `follow.lua` is told of the node's settings.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,7 @@ impl SortedSet {
         for group in groups {
             self.head += 1;
             for one in group {
-                self.add(one.to_member(), self.head);
+                self.add(to_member(one), self.head);
                 recorded.push((self.head, one.clone()));
             }
         }
@@ -107,7 +109,7 @@ impl SortedSet {
             return delta;
         }
         delta.recorded = behind
-            .map(|(number, member)| (*number, Invalidation::from_member(member)))
+            .map(|(number, member)| (*number, from_member(member)))
             .collect();
         delta
     }

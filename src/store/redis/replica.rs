@@ -3,9 +3,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::invalidation::Invalidation;
-use super::log::Log;
-use super::position::Position;
+use crate::invalidate::{Invalidation, Log, Position};
 use crate::mutant::{self, Mutant};
 
 /// Names one life of a shared log. Positions of one mean nothing in another.
@@ -98,7 +96,7 @@ impl Replica {
 
     /// Whether a delta of the same epoch changes nothing, as most do.
     fn has_nothing_new(&self, known: ReplicaBase, delta: &Delta) -> bool {
-        let local = u64::from(self.log.shared().head().position);
+        let local = u64::from(self.log.position());
         delta.recorded.is_empty()
             && delta.head.number <= known.head.number
             && delta.floor <= known.floor
@@ -107,19 +105,18 @@ impl Replica {
 
     /// Records a delta; `before` is what was known of the same epoch.
     fn record(&self, before: Option<ReplicaBase>, delta: &Delta) -> ReplicaBase {
-        let shared = self.log.shared();
         let place = |(number, invalidation): &(u64, Invalidation)| {
-            (*number, shared.place(std::slice::from_ref(invalidation)))
+            (*number, self.log.place(std::slice::from_ref(invalidation)))
         };
         let placed: Vec<_> = delta.recorded.iter().map(place).collect();
-        let everything = shared.place(&[Invalidation::everything()]);
+        let everything = self.log.place(&[Invalidation::everything()]);
         let number = before.map_or(0, |origin| origin.head.number);
         let head = SharedPosition {
             number: number.max(delta.head.number),
             ..delta.head
         };
-        let mut state = shared.write();
-        let local = u64::from(shared.head().position);
+        let mut writer = self.log.write();
+        let local = u64::from(writer.position());
         let (base, floor) = match before {
             Some(origin) if local == origin.base + origin.head.number => {
                 (origin.base, origin.floor.max(forgotten(delta)))
@@ -130,12 +127,12 @@ impl Replica {
             None => (local + 1, forgotten(delta)),
         };
         if before.is_none_or(|origin| (origin.base, origin.floor) != (base, floor)) {
-            state.record(everything, Position::from(base + floor));
+            writer.record(everything, Position::from(base + floor));
         }
         for (number, placed) in placed {
-            state.record(placed, Position::from(base + number));
+            writer.record(placed, Position::from(base + number));
         }
-        shared.publish(Position::from(base + head.number), &state);
+        writer.publish(Position::from(base + head.number));
         ReplicaBase { head, base, floor }
     }
 

@@ -1,15 +1,15 @@
 //! Invalidations as members of a Redis sorted set: short byte strings, one for each.
 //!
-//! The first byte is `h` or `s`, for hard or soft; the second `p` or `t`, for a pattern or a tag;
-//! behind it stands the text, a pattern's in canonical form, so that an invalidation has one member
-//! however it was spelled. No member of the log's own begins with either letter.
+//! The first byte is `h` or `s`, for hard or soft; the second `p` or `t`, for a pattern or a tag. The
+//! text follows, a pattern's in canonical form, so that an invalidation has one member however it was
+//! spelled. No member of the log's own begins with either letter.
 
 use std::fmt;
 
-use super::invalidation::{Invalidation, Selector};
+use crate::invalidate::{Invalidation, Selector};
 use crate::pattern::{Pattern, Shape, write_literal};
 
-/// What is captured from requests must not decide how much memory a log takes.
+/// The longest member. Text captured from requests must not decide how much memory a log takes.
 const LONGEST: usize = 512;
 
 /// The longest text.
@@ -22,42 +22,44 @@ const TAG: u8 = b't';
 
 const SUBTREE: &str = "/**";
 
-impl Invalidation {
-    /// Writes this as a member.
-    ///
-    /// A member has at most 512 bytes. What is longer is coarsened, which can invalidate too much but
-    /// never too little: of a path with a query the query is left out, of a namespace of values with a
-    /// key the key, of a path its last segments, of a glob all behind its literal beginning. A tag that long stands for everything.
-    pub(crate) fn to_member(&self) -> Vec<u8> {
-        let (kind, text) = match &self.selector {
-            Selector::Tag(tag) if tag.len() <= LONGEST_TEXT => (TAG, tag.to_string()),
-            Selector::Tag(_) => (PATTERN, SUBTREE.to_owned()),
-            Selector::Pattern(pattern) => (PATTERN, text_of(pattern)),
-        };
-        let strength = if self.soft { SOFT } else { HARD };
-        [&[strength, kind], text.as_bytes()].concat()
-    }
+/// Writes an invalidation as a member.
+///
+/// A member has at most 512 bytes. An invalidation that takes more is coarsened, which can invalidate too
+/// much but never too little: a path with a query loses its query, a namespace of values with a key the
+/// key, a path its last segments, a glob everything behind its literal beginning. A tag that long stands
+/// for everything.
+pub(crate) fn to_member(invalidation: &Invalidation) -> Vec<u8> {
+    let (kind, text) = match invalidation.selector() {
+        Selector::Tag(tag) if tag.len() <= LONGEST_TEXT => (TAG, tag.to_string()),
+        Selector::Tag(_) => (PATTERN, SUBTREE.to_owned()),
+        Selector::Pattern(pattern) => (PATTERN, text_of(pattern)),
+    };
+    let strength = match invalidation.is_soft() {
+        true => SOFT,
+        false => HARD,
+    };
+    [&[strength, kind], text.as_bytes()].concat()
+}
 
-    /// Reads a member. One that is not understood invalidates everything: a newer release wrote it,
-    /// and for something.
-    pub(crate) fn from_member(member: &[u8]) -> Self {
-        Self::parse_member(member).unwrap_or_else(Self::everything)
-    }
+/// Reads a member. One that is not understood invalidates everything: a newer release wrote it, and for
+/// something.
+pub(crate) fn from_member(member: &[u8]) -> Invalidation {
+    parse(member).unwrap_or_else(Invalidation::everything)
+}
 
-    fn parse_member(member: &[u8]) -> Option<Self> {
-        let (&[strength, kind], text) = member.split_first_chunk()?;
-        let text = str::from_utf8(text).ok()?;
-        let invalidation = match kind {
-            _ if text.len() > LONGEST_TEXT => return None,
-            PATTERN => Self::pattern(Pattern::parse(text).ok()?),
-            TAG => Self::tag(text),
-            _ => return None,
-        };
-        match strength {
-            HARD => Some(invalidation),
-            SOFT => Some(invalidation.soft()),
-            _ => None,
-        }
+fn parse(member: &[u8]) -> Option<Invalidation> {
+    let (&[strength, kind], text) = member.split_first_chunk()?;
+    let text = str::from_utf8(text).ok()?;
+    let invalidation = match kind {
+        _ if text.len() > LONGEST_TEXT => return None,
+        PATTERN => Invalidation::pattern(Pattern::parse(text).ok()?),
+        TAG => Invalidation::tag(text),
+        _ => return None,
+    };
+    match strength {
+        HARD => Some(invalidation),
+        SOFT => Some(invalidation.soft()),
+        _ => None,
     }
 }
 
@@ -114,7 +116,7 @@ fn beginning(path: &str, most: usize) -> &str {
     path
 }
 
-/// Canonical text as a pattern has it.
+/// Canonical text as it is written in a pattern.
 struct Literal<'a>(&'a str);
 
 impl fmt::Display for Literal<'_> {

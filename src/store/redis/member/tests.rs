@@ -7,11 +7,11 @@ fn pattern(text: &str) -> Invalidation {
 }
 
 fn shown(member: &[u8]) -> String {
-    Invalidation::from_member(member).to_string()
+    from_member(member).to_string()
 }
 
 fn matches(invalidation: &Invalidation, path: &str, query: Option<&str>) -> bool {
-    match &invalidation.selector {
+    match invalidation.selector() {
         Selector::Pattern(pattern) => pattern.matches(path, query),
         Selector::Tag(_) => false,
     }
@@ -35,9 +35,9 @@ fn an_invalidation_is_written_as_it_reads() {
         (Invalidation::tag("/**"), "ht/**"),
     ];
     for (invalidation, expected) in cases {
-        let member = invalidation.to_member();
+        let member = to_member(&invalidation);
         assert_eq!(member, expected.as_bytes(), "{invalidation}");
-        assert_eq!(Invalidation::from_member(&member), invalidation);
+        assert_eq!(from_member(&member), invalidation);
     }
 }
 
@@ -141,7 +141,7 @@ fn what_is_too_long_is_coarsened() {
         (pattern(&format!("/b/{}?*c", a(509))), "hp/b/**".into()),
     ];
     for (invalidation, expected) in cases {
-        let member = invalidation.to_member();
+        let member = to_member(&invalidation);
         assert_eq!(String::from_utf8_lossy(&member), expected, "{invalidation}");
     }
 }
@@ -209,11 +209,11 @@ proptest! {
         invalidation in any_invalidation(),
         other in any_invalidation(),
     ) {
-        let member = invalidation.to_member();
+        let member = to_member(&invalidation);
         prop_assert!(member.len() <= LONGEST);
-        prop_assert_eq!(&Invalidation::from_member(&member), &invalidation);
+        prop_assert_eq!(&from_member(&member), &invalidation);
         // One member for each: the log tells them apart by their members.
-        prop_assert_eq!(member == other.to_member(), invalidation == other);
+        prop_assert_eq!(member == to_member(&other), invalidation == other);
     }
 
     #[test]
@@ -232,19 +232,19 @@ proptest! {
         // Dots may have swallowed a segment that a wildcard stands for.
         prop_assume!(matches(&invalidation, &path, query));
         let invalidation = if soft { invalidation.soft() } else { invalidation };
-        let member = invalidation.to_member();
-        let read = Invalidation::from_member(&member);
+        let member = to_member(&invalidation);
+        let read = from_member(&member);
         prop_assert!(matches(&read, &path, query), "{} by {}", invalidation, read);
-        prop_assert_eq!(read.soft, soft);
+        prop_assert_eq!(read.is_soft(), soft);
         prop_assert!(member.len() <= LONGEST);
-        prop_assert_eq!(read.to_member(), member);
+        prop_assert_eq!(to_member(&read), member);
     }
 
     #[test]
     fn no_member_makes_the_reader_panic(member in prop::collection::vec(any::<u8>(), 0..40), text in "[hs][pt]/?\\PC{0,20}") {
         for member in [&member[..], text.as_bytes()] {
-            let invalidation = Invalidation::from_member(member);
-            prop_assert_eq!(Invalidation::from_member(&invalidation.to_member()), invalidation);
+            let invalidation = from_member(member);
+            prop_assert_eq!(from_member(&to_member(&invalidation)), invalidation);
         }
     }
 }
