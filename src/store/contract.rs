@@ -118,7 +118,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the log that all nodes share: invalidations are recorded through it.
     ///
     /// The default is [`log`](Self::log), which is right for a store that no other process shares.
-    /// What is recorded in any other has to reach [`log`](Self::log) as well.
+    /// Another one has to record everything in [`log`](Self::log) as well.
     fn shared_log(&self) -> &dyn SharedLog {
         self.log()
     }

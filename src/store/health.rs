@@ -1,44 +1,46 @@
+//! How well a store works.
+
 use std::time::Duration;
 
-/// How a store is; from [`Store::health`](crate::Store::health).
+/// How well a store works; from [`Store::health`](crate::Store::health).
 ///
-/// The default is that of a store that cannot fail.
+/// The default is the health of a store that cannot fail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreHealth {
-    /// Whether it works.
+    /// The state in short.
     pub state: StoreState,
-    /// What is wrong, for people to read.
+    /// The problem, for people to read.
     pub detail: Option<String>,
-    /// Whether it is left alone for a while because it failed too often.
+    /// Set while the store is not asked because it failed too often.
     pub breaker_open: bool,
-    /// How often its log of invalidations was found to be another one since the store was made, so
+    /// How often its log of invalidations turned out to be another one since the store was made, so
     /// that everything stored before counted as invalidated.
     pub epoch_changes: u64,
-    /// For how long after an acknowledged write an older response may be served, as things are now;
-    /// zero where that never happens.
+    /// How long after an acknowledged write an older response may be served at present; zero where
+    /// that never happens.
     pub staleness_bound: Duration,
-    /// Invalidations of this node that are not acknowledged by all who have to know of them.
+    /// Invalidations of this node that are not recorded yet where other nodes see them.
     pub pending_invalidations: u64,
-    /// Invalidations since the store was made that were not acknowledged at first. They have been
-    /// recorded since, but for those that are still pending.
+    /// Invalidations that were not acknowledged at first, since the store was made. All but those that
+    /// are still pending have been recorded since.
     pub unacknowledged_invalidations: u64,
-    /// Values found in the store that were damaged, or not of this crate's making, and were removed.
+    /// Values found in the store that were damaged or not written by this crate, and were removed.
     pub values_refused: u64,
-    /// Responses left out because too many were on their way to the store.
+    /// Responses not stored because too many were on their way to the store.
     pub values_left_out: u64,
-    /// How long its last answer took; `None` where it never has to be waited for.
+    /// How long its latest answer took; `None` for a store that answers at once.
     pub latency: Option<Duration>,
 }
 
-/// Whether a store works.
+/// The state of a store in short.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreState {
-    /// It does all it is there for.
+    /// It works.
     #[default]
     Up,
-    /// It does a part of it: it answers from memory alone, or is slow, or catching up.
+    /// It works in part: it answers from memory alone, is slow, or is catching up.
     Degraded,
     /// It does not answer. Requests go to the handlers.
     Down,

@@ -1,3 +1,5 @@
+//! A store without any room.
+
 use std::time::Duration;
 
 use super::{CounterStore, MaybeReady, Store, Stored, Usage};
@@ -7,8 +9,8 @@ use crate::key::{Key, KeyRef};
 
 /// A store that keeps nothing.
 ///
-/// Every request is a miss, yet misses for the same key at the same time still share one handler
-/// call, and invalidations still end such sharing.
+/// Every request is a miss. Misses for the same key at the same time still share one handler call, and
+/// invalidations still end such sharing.
 #[derive(Debug, Default)]
 pub struct NoStore {
     log: Log,

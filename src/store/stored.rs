@@ -1,4 +1,4 @@
-//! What a store keeps under one key.
+//! The content of one key in a store.
 
 use std::sync::Arc;
 #[cfg(feature = "redis")]

@@ -1,3 +1,5 @@
+//! How much a store holds.
+
 /// How much a store holds, and what it has removed by itself; from
 /// [`Store::usage`](crate::Store::usage).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

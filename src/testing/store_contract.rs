@@ -1,4 +1,4 @@
-//! What every [`Store`] must keep to, as checks to run against your own.
+//! The contract of every [`Store`], as checks to run against your own.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -28,29 +28,31 @@ use crate::pattern::Namespace;
 use crate::store::{CounterStore, MaybeReady, Store, Stored};
 use crate::target::Subject;
 
-/// What a store did while it was checked.
+/// The results of a store that keeps to the contract.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct Report {
+pub struct ContractReport {
     /// Lookups of keys that something had been put under.
     pub lookups: u64,
-    /// Those of them that found it. A store may lose anything at any time, so that one which finds
-    /// nothing keeps to the contract too.
+    /// Those of them that found it. A store may lose anything at any time, so one that finds nothing
+    /// keeps to the contract too.
     pub found: u64,
-    /// Whether it counts. A store that has no counters keeps to the contract too.
+    /// Set where it has counters. A store without them keeps to the contract too.
     pub counts: bool,
 }
 
 /// Checks that a store keeps to the contract of [`Store`].
 ///
-/// `make` is called for every check and returns a store that is empty. The checks are random, but
-/// the same in every run. A store that answers later is spared most of the repetitions. Run this on
-/// a runtime of several threads, or the check of concurrent calls has only one to offer.
+/// `make` is called for every check and returns an empty store. The checks are random, but the same in
+/// every run. A store that answers later is spared most of the repetitions. Run this on a runtime of
+/// several threads, or the checks of concurrent calls have only one.
+///
+/// It takes seconds for a store in memory, and some more for one that answers later.
 ///
 /// # Panics
 ///
-/// If the store breaks the contract. The message says which rule.
-pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> Report {
+/// Panics where the store breaks the contract. The message names the rule.
+pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> ContractReport {
     let mut run = Run::default();
     run.every_part_of_a_response_comes_back(&make().await).await;
     run.lists_of_variants_come_back(&make().await).await;
@@ -71,8 +73,8 @@ pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> Report {
     run.0
 }
 
-/// Makes a key for a path, and a response of 200 with eight header fields and the given body to
-/// put under it: for further tests of your own store.
+/// Makes a key for a path, and a response of 200 with eight header fields and the given body to put
+/// under it, for further tests of your own store.
 ///
 /// The response is made at the log's present position, fresh for ten minutes, and carries the tag
 /// `sample`.
@@ -115,7 +117,7 @@ pub fn sample(log: &Log, path: &str, body: Bytes) -> (Key, Stored) {
 }
 
 #[derive(Default)]
-struct Run(Report);
+struct Run(ContractReport);
 
 impl Run {
     async fn every_part_of_a_response_comes_back(&mut self, store: &dyn Store) {
@@ -175,8 +177,7 @@ impl Run {
         self.expect_many(store, &keys, &entries[..40]).await;
     }
 
-    /// Looks up `keys`, of which those among `entries` have to give that or nothing, and the others
-    /// nothing.
+    /// Looks up `keys`: those among `entries` have to bring their entry or nothing, the others nothing.
     async fn expect_many(&mut self, store: &dyn Store, keys: &[Key], entries: &[(Key, Stored)]) {
         let borrowed: Vec<_> = keys.iter().map(Key::borrow).collect();
         let found = answer(store.get_many(&borrowed)).await;
@@ -391,12 +392,12 @@ impl Run {
         let steps = (0..100_000).take_while(|_| store.sweep()).count();
         assert!(
             steps < 100_000,
-            "sweep always says that there is more to do"
+            "sweep always returns that there is more to do"
         );
         self.expect(store, &key("made since"), &fresh).await;
     }
 
-    /// Looks up `key`, which has to give `stored` or nothing.
+    /// Looks up `key`, which has to bring `stored` or nothing.
     async fn expect(&mut self, store: &dyn Store, key: &Key, stored: &Stored) {
         self.0.lookups += 1;
         if let Some(found) = get(store, key.borrow()).await {
@@ -406,7 +407,7 @@ impl Run {
     }
 }
 
-/// Puts, gets and removes what says itself which key it belongs to.
+/// Puts, gets and removes responses that name the key they belong to.
 async fn work(store: Arc<dyn Store>, mut random: Rng) {
     for serial in 0..repetitions(&*store, 20_000) {
         let at = random.usize(..50);
@@ -444,7 +445,7 @@ async fn count_up(store: Arc<dyn Store>, key: Key, times: u64) -> Vec<i64> {
     counts
 }
 
-/// A response whose body tells its key, its serial number, and its own length.
+/// Makes a response whose body names its key, its serial number, and its own length.
 fn marked(store: &dyn Store, at: usize, serial: u64) -> Arc<StoredResponse> {
     let line = format!("{at} {serial};");
     response(
@@ -504,7 +505,7 @@ fn key(name: &str) -> Key {
     key.key().to_owned()
 }
 
-/// A handler's own value, and its key.
+/// Makes a handler's own value, and its key.
 fn value(store: &dyn Store, bytes: &[u8]) -> (Key, Stored) {
     let now = Clock::default().instant();
     let tags = [Box::from("user:1"), Box::from("team:ä")];
@@ -556,7 +557,7 @@ async fn remove(store: &dyn Store, key: KeyRef<'_>) {
     answer(store.remove(key)).await;
 }
 
-/// A store that is out of order cannot be checked.
+/// Waits for an answer. A store that fails cannot be checked.
 async fn answer<T>(answer: MaybeReady<Result<T, crate::error::Error>>) -> T {
     match answer.get().await {
         Ok(answer) => answer,
@@ -564,7 +565,7 @@ async fn answer<T>(answer: MaybeReady<Result<T, crate::error::Error>>) -> T {
     }
 }
 
-/// A fiftieth of `times` for a store that has to go and ask somebody else.
+/// Returns `times`, or a fiftieth of it for a store that answers later.
 fn repetitions(store: &dyn Store, times: u64) -> u64 {
     match store.get(key("how long does it take?").borrow()) {
         MaybeReady::Now(_) => times,
@@ -572,7 +573,7 @@ fn repetitions(store: &dyn Store, times: u64) -> u64 {
     }
 }
 
-/// Compares everything that decides what a client is given, and whether.
+/// Compares everything that decides what a client gets, and whether it gets it.
 fn assert_same(found: &Stored, put: &Stored) {
     match (found, put) {
         (Stored::Response(found), Stored::Response(put)) => assert_same_response(found, put),
@@ -601,8 +602,8 @@ fn assert_same_response(found: &StoredResponse, put: &StoredResponse) {
         "another body than was put under this key last"
     );
     assert_eq!(found.status, put.status, "another status");
-    assert_eq!(found.head(), put.head(), "another header section");
-    assert_eq!(found.trailers(), put.trailers(), "another trailer section");
+    assert_eq!(found.head(), put.head(), "other headers");
+    assert_eq!(found.trailers(), put.trailers(), "other trailers");
     assert_eq!(found.reuse, put.reuse, "other conditions of reuse");
     assert_eq!(found.position, put.position, "another position in the log");
     assert_eq!(found.subject(), put.subject(), "another subject");

@@ -34,21 +34,22 @@ const MIB: usize = 1 << 20;
 
 /// A store in memory, bounded in bytes.
 ///
-/// The bound covers keys, headers, bodies and what the allocator and the tables add to
-/// them, so that the process grows by the bound and a few percent; only the log of invalidations
-/// takes some [3 MB](MemoryStoreBuilder::log_capacity) besides. What it does not cover is memory that
-/// was freed and that the allocator cannot use again: where bodies of very different sizes replace
-/// each other all the time, from several threads, glibc's malloc was seen to hold half of the bound
-/// more, and after whole shifts from small to large bodies and back more than the bound once more
-/// (`benches/engines`, `storm`; `MALLOC_ARENA_MAX=1` in the environment helps). Room is made by
-/// evicting what is used least; a flood of keys that are asked for once does not displace what is
-/// asked for again and again.
+/// The bound covers keys, headers, bodies and the overhead of the allocator and the tables, so that the
+/// process grows by the bound and a few percent. Only the log of invalidations takes some
+/// [3 MB](MemoryStoreBuilder::log_capacity) besides. Not covered is memory that was freed and that the
+/// allocator cannot use again: where bodies of very different sizes replace each other all the time, from
+/// several threads, glibc's malloc was seen to hold half of the bound more, and after whole shifts from
+/// small to large bodies and back more than the bound once more (`benches/engines`, `storm`;
+/// `MALLOC_ARENA_MAX=1` in the environment helps).
+///
+/// A full store evicts the entries that are used least. A flood of keys that are asked for once does not
+/// displace those that are asked for repeatedly.
 ///
 /// An entry that takes more than an eighth of the store is not kept, nor one larger than
 /// [`largest_entry`](MemoryStoreBuilder::largest_entry).
 ///
-/// A lookup neither copies nor allocates: what is stored is shared. No call waits for anything but a
-/// lock that is held for less than a millisecond.
+/// A lookup neither copies nor allocates: entries are shared. No call waits for anything but a lock that
+/// is held for less than a millisecond.
 ///
 /// # Examples
 ///
@@ -83,7 +84,7 @@ pub struct MemoryStoreBuilder {
 impl MemoryStore {
     /// Returns an empty store that takes at most `max_bytes`.
     ///
-    /// Memory is taken as entries come, not at once.
+    /// It takes memory as entries come, not at once.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         let builder = Self::builder().max_bytes(max_bytes);
@@ -91,7 +92,7 @@ impl MemoryStore {
         builder.with_largest_entry(DEFAULT_LARGEST_ENTRY, log)
     }
 
-    /// Returns a builder, for more than the number of bytes.
+    /// Returns a builder, for more settings than the number of bytes.
     pub fn builder() -> MemoryStoreBuilder {
         MemoryStoreBuilder {
             max_bytes: 64 * MIB,
@@ -109,11 +110,11 @@ impl MemoryStore {
 /// The least that a shard takes when there is more than one.
 const SHARD_BYTES: usize = 8 * MIB;
 
-/// The largest entry that fits into the smallest of several shards.
+/// An entry of this size fits into the smallest of several shards.
 const DEFAULT_LARGEST_ENTRY: usize = 7 * MIB;
 
 impl MemoryStoreBuilder {
-    /// Sets the most bytes the store takes. Default: 64 MiB.
+    /// Sets the number of bytes that the store takes at most. Default: 64 MiB.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
@@ -136,8 +137,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Sets the clock by which the store finds that a response is past any use. Default: the
-    /// system's.
+    /// Sets the clock by which responses and counters end. Default: the system's.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -147,13 +147,13 @@ impl MemoryStoreBuilder {
     ///
     /// # Errors
     ///
-    /// If the largest entry would take more than an eighth of the store.
+    /// Fails where the largest entry would take more than an eighth of the store.
     pub fn build(self) -> Result<MemoryStore, Error> {
         let log = self.log();
         self.build_with(log)
     }
 
-    /// Returns a store that goes by a log of somebody else's.
+    /// Returns a store that goes by a log of its owner's.
     pub(super) fn build_with(self, log: Log) -> Result<MemoryStore, Error> {
         let eighth = self.max_bytes / 8;
         match self.largest_entry {
@@ -174,7 +174,7 @@ impl MemoryStoreBuilder {
 
     fn with_largest_entry(self, largest: usize, log: Log) -> MemoryStore {
         let largest_entry = largest.min(self.max_bytes / 8);
-        // A seventh more: what a shard sets aside for its own working is far less.
+        // A seventh more: a shard's own overhead is far less.
         let shard_bytes = SHARD_BYTES.max(largest_entry.saturating_add(largest_entry / 7));
         let shards = (self.max_bytes / shard_bytes).max(1);
         MemoryStore {
@@ -194,7 +194,7 @@ impl MemoryStoreBuilder {
 
 impl Default for MemoryStore {
     /// Returns a store of 64 MiB: some 40,000 responses of 1 KiB, and little beside what a service
-    /// takes anyway, so that it may be used in a small container without a thought.
+    /// takes anyway, so that it is safe in a small container.
     fn default() -> Self {
         Self::new(64 * MIB)
     }
@@ -202,7 +202,7 @@ impl Default for MemoryStore {
 
 #[cfg(mutants)]
 impl MemoryStore {
-    /// Removes what is stored and matches, which is not enough.
+    /// Removes the stored entries that match, which is not enough.
     fn delete(&self, what: &[Invalidation]) {
         let log = Log::with_capacity(16);
         let before = log.position();
@@ -230,7 +230,7 @@ impl Store for MemoryStore {
     fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         let shard = self.shard(key.borrow());
         if shard::weight(&key, &stored) > self.largest_entry {
-            // The entry that was there is older; it must not outlive its replacement.
+            // The entry that was there is older. It must not outlive its replacement.
             shard.remove(key.borrow());
         } else {
             let evicted = shard.put(key, stored);
@@ -258,17 +258,17 @@ impl Store for MemoryStore {
     }
 
     /// Looks at no more than 256 entries, which takes some 50 µs, or 150 when something has been
-    /// invalidated. A round over the whole store is complete when this returns `false`; an
+    /// invalidated. A round over the whole store is complete when this returns `false`. An
     /// invalidation begins a new one.
     ///
-    /// Removes what the log rules out, and what is past use: no longer fresh, nor to be served
-    /// stale, nor worth validating. Counters that have ended, too.
+    /// Removes entries that were invalidated, and those past use: no longer fresh, nor servable stale,
+    /// nor worth validating. Counters that have ended, too.
     fn sweep(&self) -> bool {
         let mut sweep = match self.sweep.try_lock() {
             Ok(sweep) => sweep,
-            // Where a round stands is only a hint; any such hint will do.
+            // The progress of a round is only a hint, and any hint will do.
             Err(TryLockError::Poisoned(sweep)) => sweep.into_inner(),
-            // Somebody else is at it, and finds out whether there is more to do.
+            // Another thread is at it, and finds out whether there is more to do.
             Err(TryLockError::WouldBlock) => return false,
         };
         let now = self.clock.instant();

@@ -13,35 +13,35 @@ use super::super::Stored;
 use crate::entry::{StoredResponse, StoredValue, Variants};
 use crate::key::{Key, KeyHasher, KeyRef};
 
-pub(super) struct Shard(Cache<Key, Slot, Weighed, KeyHasher, Evicting>);
+pub(super) struct Shard(Cache<Key, WeighedEntry, Weighed, KeyHasher, Evicting>);
 
 /// [`Stored`], or a counter, with its weight where the enum has room to spare.
 ///
-/// The weight is taken once: the engine asks for it at every step of an eviction, and its sums rest
-/// on getting the same answer as before.
+/// The weight is computed once: the engine asks for it at every step of an eviction, and its sums rely
+/// on the same answer each time.
 #[derive(Clone)]
-enum Slot {
+enum WeighedEntry {
     Response(u32, Arc<StoredResponse>),
     Variants(u32, Arc<Variants>),
     Value(u32, Arc<StoredValue>),
-    /// Boxed, for few entries are one. Never handed out.
+    /// Boxed, for few entries are counters. Never handed out.
     Counter(u32, Box<Counter>),
 }
 
 /// A slot of the engine's slab; its documentation adds 21 bytes to key and value.
-const SLAB_SLOT: usize = (size_of::<Key>() + size_of::<Slot>() + 21).next_multiple_of(8);
+const SLAB_SLOT: usize = (size_of::<Key>() + size_of::<WeighedEntry>() + 21).next_multiple_of(8);
 
 /// A place in the engine's hash table: five bytes, at most 7/8 and at least 7/16 in use.
 const TABLE_SLOT: usize = 8;
 
-/// The bytes that an entry takes beyond its key and the stored value's own size.
+/// The bytes an entry takes beyond its key and the stored value's own size.
 ///
-/// The slab doubles as it grows, so that a slot costs one and a half on average; shared keys and values
-/// have two counts each; and an allocator adds some 16 bytes to each of the key, the value and its buffer, and
-/// to a long body.
+/// The slab doubles as it grows, so that a slot costs one and a half on average. Shared keys and values
+/// have two counts each. An allocator adds some 16 bytes to each of the key, the value and its buffer,
+/// and to a long body.
 const ENTRY_OVERHEAD: usize = SLAB_SLOT * 3 / 2 + TABLE_SLOT + 4 * size_of::<usize>() + 4 * 16;
 
-/// The engine remembers the hashes of some keys it evicted: half as many as it expects entries. At
+/// The engine remembers the hashes of some keys that it evicted: half as many as it expects entries. At
 /// this size for the expected entry they take less than 2 % of a shard.
 const EXPECTED_ENTRY: usize = 2 << 10;
 
@@ -81,15 +81,15 @@ impl Shard {
     }
 
     pub(super) fn get(&self, key: KeyRef<'_>) -> Option<Stored> {
-        self.0.get(&key).and_then(Slot::stored)
+        self.0.get(&key).and_then(WeighedEntry::stored)
     }
 
     /// Stores a value and returns how many others were evicted for it.
     pub(super) fn put(&self, key: Key, stored: Stored) -> u64 {
         let hash = key.borrow().hash64();
-        let slot = Slot::new(weight(&key, &stored), stored);
-        // Dropped, with all it holds, when no lock is held any more.
-        let mut evicted = Evicted::default();
+        let slot = WeighedEntry::new(weight(&key, &stored), stored);
+        // Dropped, with all that it holds, after the lock is released.
+        let mut evicted = Displaced::default();
         self.0.insert_with_lifecycle(key, slot, &mut evicted);
         count_others(&evicted, hash)
     }
@@ -107,10 +107,10 @@ impl Shard {
         let key = key.to_owned();
         let entry = self.0.entry(&key, None, |_, slot| {
             EntryAction::Retain(match slot {
-                Slot::Counter(_, counter) if !counter.has_ended(now) => counter.add(by),
+                WeighedEntry::Counter(_, counter) if !counter.has_ended(now) => counter.add(by),
                 // Nothing but a counter is ever put under a counter's key.
                 other => {
-                    *other = Slot::counter(&key, fresh);
+                    *other = WeighedEntry::counter(&key, fresh);
                     Some(by)
                 }
             })
@@ -118,12 +118,13 @@ impl Shard {
         match entry {
             EntryResult::Retained(count) => (count, 0),
             EntryResult::Vacant(place) => {
-                let mut evicted = Evicted::default();
-                // Refused where it was removed in the meantime, and so counted before that.
-                let _ = place.insert_with_lifecycle(Slot::counter(&key, fresh), &mut evicted);
+                let mut evicted = Displaced::default();
+                // Refused where it was removed in the meantime: then it counted before that.
+                let _ =
+                    place.insert_with_lifecycle(WeighedEntry::counter(&key, fresh), &mut evicted);
                 (Some(by), count_others(&evicted, key.borrow().hash64()))
             }
-            // Neither is asked for.
+            // No closure above asks for any of these.
             EntryResult::Removed(..) | EntryResult::Replaced(..) | EntryResult::Timeout => {
                 (None, 0)
             }
@@ -133,7 +134,7 @@ impl Shard {
     /// Returns the count of a counter.
     pub(super) fn count(&self, key: KeyRef<'_>, now: Instant) -> i64 {
         match self.0.get(&key) {
-            Some(Slot::Counter(_, counter)) if !counter.has_ended(now) => counter.count,
+            Some(WeighedEntry::Counter(_, counter)) if !counter.has_ended(now) => counter.count,
             _ => 0,
         }
     }
@@ -165,7 +166,7 @@ impl Shard {
         });
     }
 
-    /// Goes over all that is stored, without counting that as a use. The lock is taken for each.
+    /// Iterates over everything stored, without counting that as a use. Takes the lock for each entry.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Stored)> {
         self.0
             .iter()
@@ -173,12 +174,12 @@ impl Shard {
     }
 
     /// Returns what is stored under a hash, without counting that as a use.
-    fn peek(&self, hash: u64) -> Option<Slot> {
+    fn peek(&self, hash: u64) -> Option<WeighedEntry> {
         self.0.peek(&ByHash(hash))
     }
 
-    /// Removes what is stored under a hash if `useless` says so, which is asked without any lock, or
-    /// if it is a counter that has ended. Returns whether it did.
+    /// Removes what is stored under a hash if it is `useless`, which is called without any lock, or a
+    /// counter that has ended. Returns whether it did.
     pub(super) fn remove_if(
         &self,
         hash: u64,
@@ -189,7 +190,7 @@ impl Shard {
             return false;
         };
         let has_ended = slot.has_ended(now);
-        // It may have been replaced since, or have begun anew.
+        // The entry may have been replaced since, or the counter have begun again.
         let removed = match slot.stored() {
             Some(stored) if useless(&stored) => {
                 self.0.remove_if(&ByHash(hash), |slot| slot.holds(&stored))
@@ -201,7 +202,7 @@ impl Shard {
     }
 }
 
-impl Slot {
+impl WeighedEntry {
     fn new(weight: usize, stored: Stored) -> Self {
         // Nothing over 4 GiB gets here in one piece; if it did, the sums would still hold.
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
@@ -240,7 +241,7 @@ impl Slot {
     }
 }
 
-/// A count, and when it begins anew.
+/// A count, and when it ends.
 #[derive(Clone, Copy)]
 struct Counter {
     count: i64,
@@ -263,13 +264,13 @@ impl Counter {
 #[derive(Clone)]
 struct Weighed;
 
-impl Weighter<Key, Slot> for Weighed {
-    fn weight(&self, _key: &Key, slot: &Slot) -> u64 {
+impl Weighter<Key, WeighedEntry> for Weighed {
+    fn weight(&self, _key: &Key, slot: &WeighedEntry) -> u64 {
         match slot {
-            Slot::Response(weight, _)
-            | Slot::Variants(weight, _)
-            | Slot::Value(weight, _)
-            | Slot::Counter(weight, _) => (*weight).into(),
+            WeighedEntry::Response(weight, _)
+            | WeighedEntry::Variants(weight, _)
+            | WeighedEntry::Value(weight, _)
+            | WeighedEntry::Counter(weight, _) => (*weight).into(),
         }
     }
 }
@@ -277,19 +278,19 @@ impl Weighter<Key, Slot> for Weighed {
 #[derive(Clone)]
 struct Evicting;
 
-/// The entries that an insertion displaced: evicted or replaced ones, or itself if it was too large.
-type Evicted = SmallVec<[(Key, Slot); 2]>;
+/// The entries that an insertion displaced: those evicted, the one replaced, or itself if too large.
+type Displaced = SmallVec<[(Key, WeighedEntry); 2]>;
 
-impl Lifecycle<Key, Slot> for Evicting {
-    type RequestState = Evicted;
+impl Lifecycle<Key, WeighedEntry> for Evicting {
+    type RequestState = Displaced;
 
-    fn on_evict(&self, evicted: &mut Evicted, key: Key, slot: Slot) {
+    fn on_evict(&self, evicted: &mut Displaced, key: Key, slot: WeighedEntry) {
         evicted.push((key, slot));
     }
 }
 
-/// Counts what was evicted for an entry that has this hash itself.
-fn count_others(evicted: &Evicted, hash: u64) -> u64 {
+/// Counts the entries evicted for one that has this hash itself.
+fn count_others(evicted: &Displaced, hash: u64) -> u64 {
     let others = evicted
         .iter()
         .filter(|(key, _)| key.borrow().hash64() != hash);
@@ -302,7 +303,7 @@ impl Equivalent<Key> for KeyRef<'_> {
     }
 }
 
-/// Finds a key by its hash alone; of two with the same hash, either.
+/// Finds a key by its hash alone: either one of two with the same hash.
 struct ByHash(u64);
 
 impl Hash for ByHash {

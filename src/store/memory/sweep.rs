@@ -1,4 +1,4 @@
-//! Reclaiming the room of what nothing may serve any more, a little at a time.
+//! Reclaiming the room of entries that nothing may serve any more, a little at a time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::store::Stored;
 /// Entries looked at in one step: on a runtime of one thread, hits wait for the step.
 const STEP: usize = 256;
 
-/// Where a round over the store stands.
+/// The progress of a round over the store.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     /// The log's position when this round began.
@@ -50,7 +50,7 @@ impl Swept {
 }
 
 impl Sweep {
-    /// Looks at some entries more, and removes those that nothing may serve. Returns whether the round
+    /// Looks at some more entries, and removes those that nothing may serve. Returns whether the round
     /// goes on.
     pub(super) fn step(
         &mut self,
@@ -109,14 +109,14 @@ fn useless(stored: &Stored, shards: &[Shard], log: &Log, now: Instant) -> Option
     }
 }
 
-/// How long a response that can be validated is kept past its last use as it is: as long again as
-/// it was fresh, within these bounds. A refresh is then worth a `304` instead of a body.
+/// How long a response that can be validated is kept after it can no longer be served: for another
+/// lifetime, within these bounds. Validating it may then bring a `304` instead of a body.
 const VALIDATION: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(86_400));
 
 /// Returns whether nothing will use a response any more.
 ///
-/// It is used while it is fresh (RFC 9111 §4.2), then while it may be served stale (RFC 5861), and
-/// then as what a conditional request asks about (RFC 9111 §4.3), if it has a validator.
+/// A response is used while it is fresh (RFC 9111 §4.2), then while it may be served stale (RFC 5861),
+/// and then for conditional requests (RFC 9111 §4.3), if it has a validator.
 fn is_past_use(response: &StoredResponse, now: Instant) -> bool {
     let lifetime = response.lifetime();
     let stale = response

@@ -86,7 +86,7 @@ fn what_is_stored_is_counted_until_it_is_removed() {
 }
 
 /// A million keys that nobody asks for again (ten million show no more): the store stays within its
-/// bound, and keeps what is asked for now and then.
+/// bound, and keeps what is asked for occasionally.
 #[test]
 fn a_flood_of_keys_neither_exceeds_the_bound_nor_displaces_what_is_used() {
     let store = MemoryStore::new(4 * MIB);

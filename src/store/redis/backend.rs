@@ -42,7 +42,7 @@ pub(super) type Operation<T> = Pin<Box<dyn Future<Output = Result<T, RedisFailur
 /// A question to the shared log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Question {
-    /// What this node knows.
+    /// The position that this node knows.
     pub(super) known: Option<SharedPosition>,
     /// An epoch to end.
     pub(super) end: Option<Epoch>,

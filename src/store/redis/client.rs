@@ -61,7 +61,7 @@ struct LogScript {
     capacity: usize,
 }
 
-/// A script, and the name that a server which has run it once knows it by.
+/// A script, and the name by which a server that has run it once knows it.
 struct CachedScript {
     text: &'static str,
     hash: Str,
@@ -426,7 +426,7 @@ mod tests {
             [said("OK", &epoch, "1"), vec![text("htx")]].concat(),
         ];
         assert!(read(Value::Array(said("OK", &epoch, "1")), None).is_ok());
-        // Without a position there is nothing that could be nothing new.
+        // An answer of the time alone says that nothing is new, which needs a known position.
         assert!(read(Value::Integer(5), None).is_err());
         for answer in answers {
             let refused = read(Value::Array(answer.clone()), None);

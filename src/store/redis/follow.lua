@@ -1,6 +1,6 @@
--- Records invalidations in a shared log and tells what has been recorded behind a known position.
+-- Records invalidations in a shared log, and returns those recorded behind a known position.
 --
--- KEYS[1]  the log: a sorted set without an expiry, in which all is kept that a namespace knows of
+-- KEYS[1]  the log: a sorted set without an expiry, which holds everything that a namespace knows of
 --          its invalidations. Being one key, it is lost as a whole or not at all.
 --            <history> <epoch> <floor>   +inf
 --                      the replication id of the server that began this life of the log, in the
@@ -9,34 +9,34 @@
 --            <other>   number of the latest invalidation that says this; the greatest is the head,
 --                      the latest number given out
 -- ARGV     1 the epoch asked about, or ''      2 the position known in it
---          3 how many invalidations to tell at most
---          and, but for a question alone:
+--          3 how many invalidations to return at most
+--          and, unless this is a question alone:
 --          4 the name of a new epoch, if one has to begin
 --          5 how many invalidations to keep    6 an epoch to end, or ''
 --          7 a channel to announce new numbers on, or ''
 --          then any number of groups: how many, and that many invalidations; one at least
 --
--- Answers  OK, epoch, head, floor, milliseconds on this server's clock, then pairs of an
+-- Returns  OK, epoch, head, floor, milliseconds on this server's clock, then pairs of an
 --          invalidation and its number, those that were just recorded among them; or NO and the
---          reason. A question alone where nothing is new: the milliseconds; where a new epoch has to
---          begin: NAME.
+--          reason. To a question alone: the milliseconds where nothing is new, and NAME where a new
+--          epoch has to begin.
 --
--- Every lookup of every node runs this, so it asks the server for little: a call costs about as much
--- as all that is done with its answer.
+-- Every lookup of every node runs this, so it makes few calls: each costs about as much as everything
+-- that is done with its answer.
 local log = KEYS[1]
 local info = redis.call('INFO', 'replication')
 if not string.find(info, 'role:master', 1, true) then
   return {'NO', 'this server is a replica'}
 end
--- Before Redis 7 a script is let write by a server that too few replicas follow. Said only where
--- there is to be a number of them.
+-- Before Redis 7 a server that too few replicas follow lets a script write. INFO has this line only
+-- where a number of them is demanded.
 if string.find(info, 'min_slaves_good_slaves:0', 1, true) then
   return {'NO', 'no replica follows this server'}
 end
 
--- Writes nothing, and is refused like a write: by a server that cannot save, or that too few
--- replicas follow. Its log may be overtaken by another's. And what is written after it is let
--- through when memory is full.
+-- Writes nothing, and is refused like a write: by a server that cannot save, or that too few replicas
+-- follow. Its log may be overtaken by another's. And writes after it are let through when memory is
+-- full.
 local writable = redis.pcall('PERSIST', log)
 if type(writable) == 'table' and writable.err then
   return {'NO', writable.err}
@@ -62,7 +62,7 @@ local time = redis.call('TIME')
 local milliseconds = time[1] * 1000 + math.floor(time[2] / 1000)
 local answer = {'OK', epoch, head, floor, milliseconds}
 
--- These are texts: a number that is written in another way is looked for in vain, and no more.
+-- These are texts: a number that is written in another way does not match, and no more.
 if epoch == ARGV[1] and head == ARGV[2] then
   if not ARGV[4] then return milliseconds end
 else
@@ -71,7 +71,7 @@ else
   local behind = redis.call('ZRANGEBYSCORE', log, '(' .. from, '(+inf',
     'WITHSCORES', 'LIMIT', 0, most + 1)
   if #behind > 2 * most then
-    -- Too much to tell: all of it counts as forgotten.
+    -- Too many to return: all of them count as forgotten.
     answer[4] = head
   else
     for i = 1, #behind do answer[5 + i] = behind[i] end
@@ -79,14 +79,14 @@ else
 end
 
 if ARGV[8] then
-  local at, told, added, number = 8, #answer, 0, tonumber(head)
+  local at, returned, added, number = 8, #answer, 0, tonumber(head)
   while ARGV[at] do
     local size = tonumber(ARGV[at])
     number = number + 1
     for i = at + 1, at + size do
       added = added + redis.call('ZADD', log, number, ARGV[i])
-      answer[told + 1], answer[told + 2] = ARGV[i], number
-      told = told + 2
+      answer[returned + 1], answer[returned + 2] = ARGV[i], number
+      returned = returned + 2
     end
     at = at + size + 1
   end
@@ -95,10 +95,10 @@ if ARGV[8] then
     local most = tonumber(ARGV[5])
     local over = redis.call('ZCARD', log) - 1 - most
     if over > 0 then
-      -- Some more than must go, so that this is not done for each. Never the latest.
+      -- Some more than necessary, so that this is not done for each. Never the latest.
       local last = over + math.floor(most / 16) - 1
       floor = redis.call('ZRANGE', log, last, last, 'WITHSCORES')[2]
-      -- First of all: whatever fails here, nothing is forgotten that the mark does not tell of.
+      -- The mark first: whatever fails here, nothing is forgotten without a floor that says so.
       redis.call('ZREM', log, mark)
       redis.call('ZADD', log, '+inf', history .. ' ' .. epoch .. ' ' .. floor)
       redis.call('ZREMRANGEBYRANK', log, 0, last)

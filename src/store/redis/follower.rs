@@ -330,7 +330,7 @@ impl SharedLog for Arc<Follower> {
     /// Records invalidations in the log that all nodes share: one round trip, however many there
     /// are, and shared with every other question to the log at the same time.
     ///
-    /// What cannot be recorded is recorded before anything else when Redis is back.
+    /// Invalidations that cannot be recorded now are recorded before anything else when Redis is back.
     fn invalidate(&self, invalidations: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
         let Some(batch) = self.record(invalidations) else {
             return MaybeReady::Now(Err(self.unacknowledged(RedisFailure::NotTried)));

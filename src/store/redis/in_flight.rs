@@ -9,7 +9,7 @@ const MOST_LOOKUPS: usize = 4096;
 /// Responses on their way to Redis at a time. Those that come meanwhile are left out.
 const MOST_PUTS: usize = 256;
 
-/// What a node is asking of Redis.
+/// The number of operations that a node has under way.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     lookups: AtomicUsize,

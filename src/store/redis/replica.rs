@@ -1,4 +1,4 @@
-//! A log that follows another one, which several nodes share.
+//! A copy of the log that several nodes share.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,24 +6,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::invalidate::{Invalidation, Log, Position};
 use crate::mutant::{self, Mutant};
 
-/// Names one life of a shared log. Positions of one mean nothing in another.
+/// The name of one life of a shared log. Positions of one mean nothing in another.
 pub(crate) type Epoch = [u8; 16];
 
-/// A place in a shared log: which log, and how many invalidations it had.
+/// A position in a shared log: its epoch, and how many invalidations it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SharedPosition {
     pub(crate) epoch: Epoch,
     pub(crate) number: u64,
 }
 
-/// What a shared log holds behind a position that this node knew.
+/// The content of a shared log behind a position that this node knew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Delta {
-    /// Where the shared log stands.
+    /// The head of the shared log.
     pub(crate) head: SharedPosition,
     /// Up to here the log may have forgotten what was recorded.
     pub(crate) floor: u64,
-    /// Each with its number, in any order.
+    /// The invalidations, each with its number, in any order.
     pub(crate) recorded: Vec<(u64, Invalidation)>,
 }
 
@@ -41,16 +41,16 @@ pub(crate) struct Replica {
 struct ReplicaBase {
     head: SharedPosition,
     base: u64,
-    /// What was made before this number is not used.
+    /// Nothing made before this number is used.
     floor: u64,
 }
 
-/// What a shared position is on this node.
+/// The meaning of a shared position on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LocalPosition {
     /// This local position.
     At(Position),
-    /// Behind all that this node has heard of: it has to ask again.
+    /// Behind everything that this node knows: it has to ask again.
     Ahead,
     /// Of another epoch, or so old that the log has forgotten what was recorded since.
     Lost,
@@ -73,11 +73,10 @@ impl Replica {
         self.origin().map(|origin| origin.head)
     }
 
-    /// Records what the shared log holds that this node did not know of; `asked` is what it knew
-    /// when it asked.
+    /// Records what is new in the shared log; `asked` is what this node knew when it asked.
     ///
-    /// Returns whether it is in step now. It is not if another answer has led it to another epoch
-    /// meanwhile than this one speaks of: then it cannot tell which of the two is over.
+    /// Returns whether it is in step now. It is not if another answer has meanwhile led it to another
+    /// epoch than this one speaks of: then it cannot tell which of the two is over.
     pub(crate) fn catch_up(&self, asked: Option<SharedPosition>, delta: &Delta) -> bool {
         let mut origin = self.lock();
         let known = origin.map(|origin| origin.head.epoch);
@@ -94,7 +93,7 @@ impl Replica {
         true
     }
 
-    /// Whether a delta of the same epoch changes nothing, as most do.
+    /// Returns whether a delta of the same epoch changes nothing, as most do.
     fn has_nothing_new(&self, known: ReplicaBase, delta: &Delta) -> bool {
         let local = u64::from(self.log.position());
         delta.recorded.is_empty()
@@ -121,8 +120,8 @@ impl Replica {
             Some(origin) if local == origin.base + origin.head.number => {
                 (origin.base, origin.floor.max(forgotten(delta)))
             }
-            // Something was recorded here alone, so that local positions count on from there; what
-            // is known of the shared log's past stands at positions that now mean something else.
+            // Something was recorded here alone, and local positions count on from there. The shared
+            // log's past stands at positions that now mean something else.
             Some(_) => (local + 1, head.number),
             None => (local + 1, forgotten(delta)),
         };
@@ -136,7 +135,7 @@ impl Replica {
         ReplicaBase { head, base, floor }
     }
 
-    /// Returns what a position of the shared log is on this node.
+    /// Returns the meaning of a shared position on this node.
     pub(crate) fn local(&self, shared: SharedPosition) -> LocalPosition {
         match self.origin() {
             Some(origin)
@@ -152,8 +151,8 @@ impl Replica {
         }
     }
 
-    /// Returns the position of the shared log that a local one stands for: the latest that was known
-    /// then. `None` for one of an earlier epoch.
+    /// Returns the shared position that a local one stands for: the latest that was known then. `None`
+    /// for one of an earlier epoch.
     pub(crate) fn shared(&self, local: Position) -> Option<SharedPosition> {
         let origin = self.origin()?;
         let number = u64::from(local).checked_sub(origin.base)?;

@@ -182,7 +182,7 @@ pub struct RedisStoreBuilder {
 pub(in crate::store) struct NearCacheNeeds {
     /// How long each write waits after it was recorded.
     pub(in crate::store) ack_delay: Duration,
-    /// Whether to listen for news of invalidations.
+    /// Set where the store listens for news of invalidations.
     pub(in crate::store) listens: bool,
 }
 

@@ -1,20 +1,19 @@
-//! The protocol of several nodes, put to the test: the whole cache on two or three of them, over a
-//! server and a network that are simulated, under many thousand random schedules.
+//! A simulation of several nodes: the whole cache on two or three of them, over a simulated server and
+//! network, under many thousand random schedules.
 //!
-//! Everything above the `Backend` is the real thing: layer, tiered store, node, rounds, breaker,
-//! lease, mirror. The server does what `follow.lua` does, which is held against a real one
-//! here. It may lose its log, its entries, or both; go on from an earlier state under another
-//! replication id; stop taking writes. Messages may be late and overtake each other, be lost, be
-//! carried out without an answer, or long after nobody waits for them any more.
+//! Everything above the `Backend` is the real thing: layer, tiered store, follower, batches, breaker,
+//! lease, replica. The server does what `follow.lua` does, which is checked against a real one here. It
+//! may lose its log, its entries, or both; go on from an earlier state under another replication id;
+//! stop taking writes. Messages may be late and overtake each other, be lost, be carried out without an
+//! answer, or long after nobody waits for them any more.
 //!
-//! What is checked, of every answer: that it is no older than what was acknowledged before the request
-//! began, by whichever node (with `Lease`: so much earlier), nor than what was written through the
-//! same node, acknowledged or not. And when all is well again: that every request ends, that
-//! every node comes back, and that what was written is known to all, though nobody could be told at the
-//! time.
+//! Every answer is checked: it is no older than any write that was acknowledged before the request
+//! began, by whichever node (with `Lease`: that much earlier), nor than any write through the same node,
+//! acknowledged or not. And when all is well again: every request ends, every node comes back, and every
+//! write is known to all, even if none of the others could be reached at the time.
 //!
 //! Each guard of the protocol is missed when it is taken away (`tests/mutants`). In an unoptimized
-//! build the first violation came after so many schedules:
+//! build the first violation came after this many schedules:
 //!
 //! | without | schedules |
 //! |---|---|
@@ -29,8 +28,8 @@
 //! | `LeaseFromAnswer` | 608 |
 //! | `WritersDoNotWait` | 13 |
 //!
-//! `NODE_SCHEDULES` sets how many schedules are run, `FIRST_SEED` where they begin, and `SEED` shows one
-//! of them, step by step.
+//! `NODE_SCHEDULES` sets how many schedules are run and `FIRST_SEED` where they begin. `SEED` shows one of
+//! them step by step.
 
 #[path = "../../../../tests/support/dice.rs"]
 mod dice;
@@ -57,8 +56,7 @@ use crate::invalidate::{Invalidation, Log};
 /// In an unoptimized build a schedule takes some 20 ms of one core.
 const SCHEDULES: u64 = if cfg!(debug_assertions) { 500 } else { 10_000 };
 
-/// Less than this share of the reads answered from the store would say that hardly anything was
-/// tried.
+/// If a smaller share of the reads were answered from the store, hardly anything would be tested.
 const LEAST_HIT_RATIO: f64 = 0.12;
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +64,7 @@ async fn what_comes_while_the_last_probe_is_under_way_is_recorded_without_being_
     for seed in 0..50 {
         let limits = server::Limits {
             capacity: 100,
-            most_told: 100,
+            most_reported: 100,
         };
         let network = network::Network::new(2, dice::Dice::new(seed));
         let start = |number| {

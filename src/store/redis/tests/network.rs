@@ -1,4 +1,4 @@
-//! What lies between the nodes and the server: messages that are late, out of order, or lost.
+//! The network between the nodes and the server: messages that are late, out of order, or lost.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,7 +25,7 @@ pub(super) enum Weather {
     Slow,
     /// Some come late, some never, and of some that came the answer does not.
     Rough,
-    /// Nothing is heard of any of them; most were carried out.
+    /// No answer comes to any of them; most were carried out.
     Silent,
     /// There is no connection.
     Cut,
@@ -43,20 +43,20 @@ pub(super) struct State {
     pub(super) server: Server,
     /// For each node.
     pub(super) weather: Vec<Weather>,
-    /// What the server had some time ago.
+    /// Earlier states of the server.
     past: Vec<Server>,
     histories: u64,
-    /// By so many milliseconds its clock is ahead.
+    /// By how many milliseconds its clock is ahead.
     clock_ms: i64,
     dice: Dice,
 }
 
-/// What becomes of one message.
+/// The fate of one message.
 struct Fate {
     there: Duration,
     back: Option<Duration>,
     arrives: bool,
-    /// Whether the sender learns at once that it does not.
+    /// Set if the sender learns at once that it does not.
     is_noticed: bool,
 }
 
@@ -79,7 +79,7 @@ impl Network {
         self.state.lock().unwrap()
     }
 
-    /// The way that one node has to the server.
+    /// Returns the connection of one node to the server.
     pub(super) fn line(self: &Arc<Self>, node: usize, limits: Limits) -> Line {
         Line {
             network: self.clone(),
@@ -97,7 +97,7 @@ impl State {
         }
     }
 
-    /// Something happens to the server; returns what.
+    /// Does something to the server, and returns what.
     pub(super) fn strike(&mut self) -> &'static str {
         match self.dice.below(7) {
             0 => {
@@ -182,7 +182,7 @@ impl State {
     }
 }
 
-/// The way that one node has to the server.
+/// The connection of one node to the server.
 pub(super) struct Line {
     network: Arc<Network>,
     node: usize,
@@ -230,11 +230,11 @@ async fn pass(time: Duration) {
 }
 
 impl Backend for Line {
-    fn follow(&self, ask: Question) -> Operation<Followed> {
+    fn follow(&self, question: Question) -> Operation<Followed> {
         let (limits, began) = (self.limits, self.network.began);
         self.send(move |state, now| {
             let now_ms = state.clock_ms + (now - began).as_millis() as i64;
-            state.server.follow(&ask, limits, now_ms)
+            state.server.follow(&question, limits, now_ms)
         })
     }
 
@@ -242,22 +242,22 @@ impl Backend for Line {
         self.send(move |state, now| Ok(state.server.get(&name, now)))
     }
 
-    fn set(&self, name: Name, value: Bytes, keep: Duration) -> Operation<()> {
-        self.send(move |state, now| state.server.set(name, value, now, keep))
+    fn set(&self, name: Name, value: Bytes, ttl: Duration) -> Operation<()> {
+        self.send(move |state, now| state.server.set(name, value, now, ttl))
     }
 
     fn remove(&self, name: Name) -> Operation<()> {
         self.send(move |state, _| state.server.remove(&name))
     }
 
-    fn increment(&self, name: Name, by: i64, keep: Duration) -> Operation<i64> {
-        self.send(move |state, now| state.server.increment(name, by, now, keep))
+    fn increment(&self, name: Name, by: i64, ttl: Duration) -> Operation<i64> {
+        self.send(move |state, now| state.server.increment(name, by, now, ttl))
     }
 
-    fn claim(&self, name: Name, value: Bytes, keep: Duration) -> Operation<bool> {
+    fn claim(&self, name: Name, value: Bytes, ttl: Duration) -> Operation<bool> {
         self.send(move |state, now| match state.server.get(&name, now) {
             Some(_) => Ok(false),
-            None => state.server.set(name, value, now, keep).map(|()| true),
+            None => state.server.set(name, value, now, ttl).map(|()| true),
         })
     }
 

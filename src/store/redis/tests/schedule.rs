@@ -1,4 +1,4 @@
-//! One schedule: two or three nodes, requests, writes, and what befalls the server and the network.
+//! One schedule: two or three nodes, requests, writes, and accidents of the server and the network.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -29,7 +29,7 @@ use crate::{CacheHandle, CacheLayer, Evict, Policy, Routes};
 const TARGETS: [&str; 4] = ["/x/0", "/x/1", "/d/2/a", "/d/2/b"];
 const ALL: &[usize] = &[0, 1, 2, 3];
 
-/// What can be written to, and what that changes.
+/// The URIs that can be written to, and the resources that each changes.
 const WRITES: [(&str, &[usize]); 6] = [
     ("/x/0", &[0]),
     ("/tagged/1", &[1]),
@@ -49,8 +49,9 @@ struct Schedule {
     network: Arc<Network>,
     sites: Vec<Site>,
     tasks: Vec<JoinHandle<()>>,
-    /// How many of the resources are asked for, and whether in quick succession.
+    /// How many of the resources are requested.
     targets: usize,
+    /// Set if in quick succession.
     is_dense: bool,
 }
 
@@ -61,13 +62,12 @@ struct Site {
     cache: crate::Cache<Handler>,
     handle: CacheHandle,
     follower: Arc<Follower>,
-    /// By how much it may lag behind the writes of others.
+    /// How far it may lag behind the writes of others.
     lag: Duration,
     alone: bool,
 }
 
-/// Runs a schedule, and returns what it came to, or what went wrong with all that led to it.
-///
+/// Runs a schedule, and returns its totals, or what went wrong and everything that led to it.
 pub(super) fn run(seed: u64, traced: bool) -> Result<Tally, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -96,7 +96,7 @@ impl Schedule {
         let alone = mode.is_some() && dice.percent(25);
         let limits = Limits {
             capacity: dice.pick(&[8, 16, 1000]),
-            most_told: dice.pick(&[4, 1000]),
+            most_reported: dice.pick(&[4, 1000]),
         };
         let collapse = dice.percent(25).then_some(Duration::from_millis(100));
         let settings = Settings {
@@ -148,14 +148,14 @@ impl Schedule {
             0..60 => self.spawn(site.read(world, target)),
             60..75 => self.spawn(site.write(world, write)),
             75..81 => self.spawn(site.invalidate(world, target)),
-            // What nothing is stored for: it fills the log.
+            // Matches nothing stored, but fills the log.
             81..86 => {
                 let tag = Invalidation::tag(format!("other:{}", self.dice.below(50)));
                 self.spawn(async move {
                     let _ = site.handle.invalidate(tag).await;
                 });
             }
-            86..89 => self.give_up_one(),
+            86..89 => self.abort_one(),
             89..92 => site.follower.follow_soon(),
             92..95 => {
                 let what = self.network.lock().strike();
@@ -192,7 +192,7 @@ impl Schedule {
     }
 
     /// A client goes away.
-    fn give_up_one(&mut self) {
+    fn abort_one(&mut self) {
         if !self.tasks.is_empty() {
             let chosen = self.dice.below(self.tasks.len());
             self.tasks[chosen].abort();
@@ -310,7 +310,7 @@ impl Settings {
 }
 
 impl Site {
-    /// A request that may be given up, and what it must not be given.
+    /// Makes a request, and checks that its answer is not too old.
     async fn read(self, world: Arc<World>, target: usize) {
         // Alone, a node does not know of the others' writes.
         let (was_down, outages_before) = (self.follower.is_down(), self.follower.outages());
@@ -348,23 +348,25 @@ impl Site {
         let (uri, touched) = WRITES[write];
         let response = self.send(Method::PUT, uri).await;
         let status = response.headers()["cache-status"].to_str().unwrap();
-        let told = !status.contains("invalidation-pending");
+        let acknowledged = !status.contains("invalidation-pending");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let version = str::from_utf8(&body).unwrap().parse().unwrap();
-        self.written(&world, touched, version, told);
+        self.written(&world, touched, version, acknowledged);
     }
 
-    /// Something changes without a request, and whoever changed it says so.
+    /// Changes something without a request, and invalidates it by hand.
     async fn invalidate(self, world: Arc<World>, target: usize) {
         let version = world.write(&[target]);
-        let told = self.handle.invalidate_uri(TARGETS[target]).await.is_ok();
-        self.written(&world, &[target], version, told);
+        let acknowledged = self.handle.invalidate_uri(TARGETS[target]).await.is_ok();
+        self.written(&world, &[target], version, acknowledged);
     }
 
-    fn written(&self, world: &World, touched: &[usize], version: Version, told: bool) {
+    fn written(&self, world: &World, touched: &[usize], version: Version, acknowledged: bool) {
         let number = self.number;
-        world.note(|| format!("node {number} wrote {version} of {touched:?}, told: {told}"));
-        world.written(number, touched, version, told);
+        world.note(|| {
+            format!("node {number} wrote {version} of {touched:?}, acknowledged: {acknowledged}")
+        });
+        world.written(number, touched, version, acknowledged);
     }
 
     async fn send(
@@ -384,7 +386,7 @@ impl Site {
     }
 }
 
-/// Reads and writes the world, and takes its time.
+/// Reads and writes the world, after random pauses.
 #[derive(Clone)]
 struct Handler {
     world: Arc<World>,

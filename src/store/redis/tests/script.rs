@@ -12,14 +12,14 @@ use crate::store::redis::replica::{Epoch, SharedPosition};
 const CASES: u64 = 150;
 const STEPS: usize = 60;
 
-/// An answer in a form that can be compared: the head, the floor, and what is told.
+/// An answer in a form that can be compared: the head, the floor, and the invalidations.
 type Answer = Option<(SharedPosition, u64, Vec<(u64, Vec<u8>)>)>;
 
 #[test]
 fn the_simulated_server_answers_like_the_script() {
     let redis = Redis::start();
     let mut connection = redis.connect();
-    let (mut told, mut trimmed, mut refused) = (0, 0, 0);
+    let (mut reported, mut trimmed, mut refused) = (0, 0, 0);
     for seed in 0..CASES {
         let mut pair = Pair::new(seed, &mut connection);
         for step in 0..STEPS {
@@ -30,18 +30,18 @@ fn the_simulated_server_answers_like_the_script() {
             match real {
                 None => refused += 1,
                 Some((_, floor, all)) => {
-                    told += all.len();
+                    reported += all.len();
                     trimmed += usize::from(floor > 0);
                 }
             }
         }
         pair.heal();
     }
-    println!("{told} invalidations told, {trimmed} answers with a floor, {refused} refused");
-    assert!(told > 1000 && trimmed > 100 && refused > 100);
+    println!("{reported} invalidations, {trimmed} answers with a floor, {refused} refused");
+    assert!(reported > 1000 && trimmed > 100 && refused > 100);
 }
 
-/// A real server and a simulated one, to which the same happens.
+/// A real server and a simulated one that get the same treatment.
 struct Pair<'a> {
     connection: &'a mut Connection,
     server: Server,
@@ -61,7 +61,7 @@ impl<'a> Pair<'a> {
             key: format!("{{case {seed}}}:L"),
             limits: Limits {
                 capacity: dice.pick(&[1, 4, 20, 40, 1000]),
-                most_told: dice.pick(&[1, 5, 1000]),
+                most_reported: dice.pick(&[1, 5, 1000]),
             },
             dice,
             epochs: vec![[0; 16]],
@@ -107,16 +107,16 @@ impl<'a> Pair<'a> {
     }
 
     fn ask(&mut self) -> (Answer, Answer) {
-        let ask = self.any_ask();
-        let simulated = self.server.follow(&ask, self.limits, 0);
-        let real = match self.question(&ask) {
+        let question = self.any_question();
+        let simulated = self.server.follow(&question, self.limits, 0);
+        let real = match self.ask_alone(&question) {
             // Where nothing is new the floor is what it was.
             Some(Reply::Integer(_)) => {
                 let floor = simulated.as_ref().map(|followed| followed.delta.floor);
-                Some((ask.known.unwrap(), floor.unwrap(), Vec::new()))
+                Some((question.known.unwrap(), floor.unwrap(), Vec::new()))
             }
             Some(reply) => read(reply),
-            None => read(self.send(&order(&self.key, &ask, self.limits))),
+            None => read(self.send(&command(&self.key, &question, self.limits))),
         };
         if let Some((head, ..)) = &real {
             self.head = head.number;
@@ -127,14 +127,15 @@ impl<'a> Pair<'a> {
         (real, simulated.ok().map(comparable))
     }
 
-    /// Asks in few words, as stores do where they have nothing to record; nothing where more are
+    /// Asks with few arguments, as stores do where they have nothing to record; `None` where more are
     /// needed.
-    fn question(&mut self, ask: &Question) -> Option<Reply> {
-        let only_asks = ask.groups.is_empty() && ask.end.is_none() && ask.known.is_some();
+    fn ask_alone(&mut self, question: &Question) -> Option<Reply> {
+        let only_asks =
+            question.groups.is_empty() && question.end.is_none() && question.known.is_some();
         if !only_asks || self.dice.percent(20) {
             return None;
         }
-        let reply = self.send(&question(&self.key, ask, self.limits));
+        let reply = self.send(&short_command(&self.key, question, self.limits));
         let wants_a_name = matches!(&reply, Reply::Array(words) if words[0].text() == "NAME");
         (!wants_a_name).then_some(reply)
     }
@@ -144,7 +145,7 @@ impl<'a> Pair<'a> {
         self.connection.send(&words).unwrap()
     }
 
-    fn any_ask(&mut self) -> Question {
+    fn any_question(&mut self) -> Question {
         let groups = (0..self.dice.pick(&[0, 0, 1, 1, 2, 3])).map(|_| {
             let many = 1 + self.dice.below(self.dice.clone().pick(&[1, 3, 9]));
             (0..many).map(|_| any(&mut self.dice)).collect()
@@ -162,7 +163,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Mostly the present one.
+    /// Returns an epoch, mostly the present one.
     fn some_epoch(&mut self) -> Epoch {
         match self.dice.percent(80) {
             true => *self.epochs.last().unwrap(),
@@ -182,16 +183,19 @@ fn any(dice: &mut Dice) -> Invalidation {
     if dice.percent(20) { what.soft() } else { what }
 }
 
-/// The script as a command, with the arguments that it describes itself, to ask alone.
-fn question(key: &str, ask: &Question, limits: Limits) -> Vec<Vec<u8>> {
+/// Returns the command that asks alone, with the arguments that the script describes.
+fn short_command(key: &str, question: &Question, limits: Limits) -> Vec<Vec<u8>> {
     [
         "EVAL",
         include_str!("../follow.lua"),
         "1",
         key,
-        &ask.known.map(|known| hex(known.epoch)).unwrap_or_default(),
-        &ask.known.map_or(0, |known| known.number).to_string(),
-        &limits.most_told.to_string(),
+        &question
+            .known
+            .map(|known| hex(known.epoch))
+            .unwrap_or_default(),
+        &question.known.map_or(0, |known| known.number).to_string(),
+        &limits.most_reported.to_string(),
     ]
     .map(|word| word.as_bytes().to_vec())
     .into()
@@ -201,17 +205,17 @@ fn hex(epoch: Epoch) -> String {
     epoch.map(|byte| format!("{byte:02x}")).concat()
 }
 
-/// The same, to ask and record.
-fn order(key: &str, ask: &Question, limits: Limits) -> Vec<Vec<u8>> {
-    let mut words = question(key, ask, limits);
+/// Returns the command that asks and records.
+fn command(key: &str, question: &Question, limits: Limits) -> Vec<Vec<u8>> {
+    let mut words = short_command(key, question, limits);
     let more = [
-        &hex(ask.new_epoch),
+        &hex(question.new_epoch),
         &limits.capacity.to_string(),
-        &ask.end.map(hex).unwrap_or_default(),
+        &question.end.map(hex).unwrap_or_default(),
         "",
     ];
     words.extend(more.map(|word| word.as_bytes().to_vec()));
-    for group in &ask.groups {
+    for group in &question.groups {
         words.push(group.len().to_string().into());
         words.extend(group.iter().map(to_member));
     }
@@ -231,19 +235,20 @@ fn read(reply: Reply) -> Answer {
         number: reply[2].number() as u64,
     };
     let pairs = reply[5..].chunks(2);
-    let mut told: Vec<_> = pairs
+    let mut recorded: Vec<_> = pairs
         .map(|pair| (pair[1].number() as u64, pair[0].clone().bytes()))
         .collect();
-    told.sort();
-    Some((head, reply[3].number() as u64, told))
+    recorded.sort();
+    Some((head, reply[3].number() as u64, recorded))
 }
 
 fn comparable(followed: Followed) -> (SharedPosition, u64, Vec<(u64, Vec<u8>)>) {
     let delta = followed.delta;
-    let told = delta.recorded.iter();
-    let mut told: Vec<_> = told
+    let mut recorded: Vec<_> = delta
+        .recorded
+        .iter()
         .map(|(number, one)| (*number, to_member(one)))
         .collect();
-    told.sort();
-    (delta.head, delta.floor, told)
+    recorded.sort();
+    (delta.head, delta.floor, recorded)
 }

@@ -12,14 +12,14 @@ use crate::store::redis::member::{from_member, to_member};
 use crate::store::redis::names::Name;
 use crate::store::redis::replica::{Delta, Epoch, SharedPosition};
 
-/// What `follow.lua` is told of the node's settings.
+/// The node's settings that `follow.lua` takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) capacity: usize,
-    pub(super) most_told: usize,
+    pub(super) most_reported: usize,
 }
 
-/// A server. A clone is what a replica, or a file, has of it.
+/// A server. A clone is the copy of a replica, or a file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Server {
     /// The replication id: another one after each start and each promotion.
@@ -92,7 +92,7 @@ impl SortedSet {
         }
     }
 
-    fn tell(&self, known: Option<SharedPosition>, limits: Limits) -> Delta {
+    fn report(&self, known: Option<SharedPosition>, limits: Limits) -> Delta {
         let mut delta = Delta {
             head: SharedPosition {
                 epoch: self.epoch,
@@ -104,7 +104,7 @@ impl SortedSet {
         let known = known.filter(|known| known.epoch == self.epoch && known.number > self.floor);
         let from = known.map_or(self.floor, |known| known.number);
         let behind = self.members.range((from + 1, Vec::new())..);
-        if behind.clone().count() > limits.most_told {
+        if behind.clone().count() > limits.most_reported {
             delta.floor = self.head;
             return delta;
         }
@@ -116,33 +116,33 @@ impl SortedSet {
 }
 
 impl Server {
-    /// Does what `follow.lua` does.
+    /// Answers like `follow.lua`.
     pub(super) fn follow(
         &mut self,
-        ask: &Question,
+        question: &Question,
         limits: Limits,
         now_ms: i64,
     ) -> Result<Followed, RedisFailure> {
         if let Some(why) = self.refuses {
             return Err(RedisFailure::Refused(why.into()));
         }
-        let kept = self.log.take().filter(|log| self.is_of_use(log, ask));
-        let log = kept.unwrap_or_else(|| SortedSet::new(ask.new_epoch, self.history));
+        let kept = self.log.take().filter(|log| self.goes_on(log, question));
+        let log = kept.unwrap_or_else(|| SortedSet::new(question.new_epoch, self.history));
         let log = self.log.insert(log);
-        let mut delta = log.tell(ask.known, limits);
-        delta.recorded.extend(log.record(&ask.groups, limits));
+        let mut delta = log.report(question.known, limits);
+        delta.recorded.extend(log.record(&question.groups, limits));
         delta.head.number = log.head;
         delta.floor = delta.floor.max(log.floor);
         Ok(Followed { delta, now_ms })
     }
 
-    fn is_of_use(&self, log: &SortedSet, ask: &Question) -> bool {
+    fn goes_on(&self, log: &SortedSet, question: &Question) -> bool {
         if mutant::is(Mutant::OnlyRegressNoticed) {
-            let known = ask.known.filter(|known| known.epoch == log.epoch);
+            let known = question.known.filter(|known| known.epoch == log.epoch);
             return known.is_none_or(|known| known.number <= log.head);
         }
         let same_history = log.history == self.history || mutant::is(Mutant::HistoryIgnored);
-        same_history && ask.end != Some(log.epoch)
+        same_history && question.end != Some(log.epoch)
     }
 
     pub(super) fn get(&self, name: &Name, now: Instant) -> Option<Bytes> {
@@ -155,12 +155,12 @@ impl Server {
         name: Name,
         value: Bytes,
         now: Instant,
-        keep: Duration,
+        ttl: Duration,
     ) -> Result<(), RedisFailure> {
         if let Some(why) = self.refuses {
             return Err(RedisFailure::Refused(why.into()));
         }
-        self.values.insert(name, (value, now + keep));
+        self.values.insert(name, (value, now + ttl));
         Ok(())
     }
 
@@ -169,7 +169,7 @@ impl Server {
         name: Name,
         by: i64,
         now: Instant,
-        keep: Duration,
+        ttl: Duration,
     ) -> Result<i64, RedisFailure> {
         let refused = |why: &str| RedisFailure::Refused(why.into());
         let known = self.get(&name, now);
@@ -180,7 +180,7 @@ impl Server {
         let count = i64::checked_add(count?, by).ok_or_else(|| refused("too much"))?;
         let until = match known {
             Some(_) => self.values[&name].1,
-            None => now + keep,
+            None => now + ttl,
         };
         if by != 0 {
             self.remove(&name)?;

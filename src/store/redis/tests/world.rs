@@ -1,4 +1,4 @@
-//! What the handlers read and write, and what nobody may be given any more.
+//! The versions that handlers read and write, and those that nobody may be served any more.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(super) struct State {
     trace: Option<Vec<String>>,
 }
 
-/// What all schedules together came to.
+/// The totals of all schedules.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
     pub(super) reads: u64,
@@ -75,24 +75,30 @@ impl World {
         self.versions.write(touched, self.time())
     }
 
-    /// Says that a version was written through a node, and whether its writer was promised that the
-    /// others know.
-    pub(super) fn written(&self, node: usize, touched: &[usize], version: Version, told: bool) {
+    /// Records that a version was written through a node. Where it was `acknowledged`, all nodes know of
+    /// it.
+    pub(super) fn written(
+        &self,
+        node: usize,
+        touched: &[usize],
+        version: Version,
+        acknowledged: bool,
+    ) {
         let promise = |audience| {
             self.versions
                 .acknowledge(audience, touched, version, self.time());
         };
         promise(Audience::Through(node));
-        if told {
+        if acknowledged {
             promise(Audience::Everyone);
         }
         let mut state = self.lock();
         state.tally.writes += 1;
-        state.tally.unacknowledged += u64::from(!told);
+        state.tally.unacknowledged += u64::from(!acknowledged);
     }
 
-    /// The oldest version that a request which begins now may be given at a node: what was written
-    /// through it, and what others wrote so long ago.
+    /// Returns the oldest version that a request which begins now may get from a node: the latest that
+    /// was written through it, or through others `lag` ago.
     pub(super) fn owed(&self, node: usize, resource: usize, lag: Option<Duration>) -> Version {
         let asked = self.versions.moment(self.time());
         let owed = |audience, lag| self.versions.owed(audience, resource, asked, lag);

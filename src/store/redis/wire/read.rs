@@ -1,4 +1,4 @@
-//! Reading values, whatever they are.
+//! Reading values, which may be anything.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{EntryStamp, FIXED, MAGIC, RESPONSE, SUM, Unfit, VALUE, VARIANTS, VERSION};
+use super::form::{FIXED, MAGIC, RESPONSE, SUM, Unfit, VALUE, VARIANTS, VERSION};
+use super::stamp::EntryStamp;
 use crate::entry::{
     ForeignParts, Layout, MOST_NAMES, Reuse, StoredValue, Unplaced, Variant, Variants, field_name,
     take_field, take_length,
@@ -16,14 +17,14 @@ use crate::key::{Key, KeyRef};
 use crate::store::Stored;
 use crate::target::Subject;
 
-/// A header map takes a hundred times the room of the shortest fields; more than these in a trailer
-/// section no server lets through.
+/// A header map takes a hundred times the room of the shortest fields. No server lets more than these
+/// through as trailers.
 const MOST_TRAILERS: usize = 1024;
 
 /// Handlers may name as many tags as they like; this is a hundred times what fields can carry.
 const MOST_TAGS: usize = 16 * 1024;
 
-/// What was received, and found to be whole, of this version, and of the key that was asked for.
+/// A value that was received whole, in this version, and under the key that was asked for.
 #[derive(Debug)]
 pub(crate) struct DecodedEntry {
     stamp: EntryStamp,
@@ -42,17 +43,17 @@ enum DecodedContent {
 struct DecodedValue {
     subject: Subject,
     lifetime: Duration,
-    /// A slice of the blob, until it has a place in our log.
+    /// A slice of the blob, until it has a place in this node's log.
     bytes: Bytes,
 }
 
 impl DecodedEntry {
-    /// Returns what it was made under.
+    /// Returns when it was made.
     pub(crate) fn stamp(&self) -> &EntryStamp {
         &self.stamp
     }
 
-    /// Makes what is stored of it: at `position` in our own log, and of the age that it has `now`,
+    /// Makes a stored value of it: at `position` in this node's log, and of the age that it has `now`,
     /// when the clock that the nodes share shows `now_ms`.
     pub(crate) fn into_stored(self, position: Position, now: Instant, now_ms: i64) -> Stored {
         let age = self.stamp.age(now_ms);
@@ -82,13 +83,13 @@ impl DecodedValue {
 /// Reads what was written for a key.
 ///
 /// Head and body of a response remain slices of `blob`, and keep all of it in memory, with whatever
-/// buffer it is a part of. Trailers, tags and variants are copied; where they are made up of the
-/// shortest there can be, they take some fifty times their length. A checksum that was made to be
-/// right, as anybody can, is no reason to believe the rest.
+/// buffer it is a part of. Trailers, tags and variants are copied, and take up to some fifty times their
+/// length, if they are as short as can be. Anybody can make a right checksum: it is no reason to trust
+/// the rest.
 ///
 /// # Errors
 ///
-/// [`Unfit`], which says why: the caller counts it, and has missed.
+/// Fails with the reason why the bytes are [`Unfit`]. The caller counts it as a miss.
 pub(crate) fn decode(blob: Bytes, key: KeyRef<'_>) -> Result<DecodedEntry, Unfit> {
     let sealed = unseal(&blob)?;
     let mut reader = WireReader(&sealed[MAGIC.len() + 1..]);
@@ -112,7 +113,7 @@ pub(crate) fn decode(blob: Bytes, key: KeyRef<'_>) -> Result<DecodedEntry, Unfit
     })
 }
 
-/// Returns all that the checksum is of.
+/// Returns the bytes that the checksum covers.
 fn unseal(blob: &[u8]) -> Result<&[u8], Unfit> {
     let behind = blob.strip_prefix(&MAGIC).ok_or(Unfit::NotOurs)?;
     if behind.first() != Some(&VERSION) {
@@ -120,7 +121,7 @@ fn unseal(blob: &[u8]) -> Result<&[u8], Unfit> {
     }
     let (sealed, sum) = blob.split_last_chunk::<SUM>().ok_or(Unfit::Checksum)?;
     let length = sealed.get(..FIXED).and_then(<[u8]>::last_chunk);
-    // A checksum alone would let one damaged blob in four thousand million pass.
+    // A checksum alone would pass one damaged blob in four billion.
     let is_whole = length.is_some_and(|length| u64::from_le_bytes(*length) == blob.len() as u64);
     match is_whole && crc32fast::hash(sealed) == u32::from_le_bytes(*sum) {
         true => Ok(sealed),
@@ -133,7 +134,7 @@ struct WireHeader {
     stamp: EntryStamp,
 }
 
-/// What is left to read. `None` from any of its methods: this is nothing that was written.
+/// The bytes left to read. Its methods return `None` where they are nothing that was written.
 struct WireReader<'a>(&'a [u8]);
 
 impl<'a> WireReader<'a> {
@@ -192,7 +193,7 @@ impl<'a> WireReader<'a> {
     }
 
     fn tags(&mut self) -> Option<Box<[Box<str>]>> {
-        // None is shorter than its length.
+        // Each takes at least the byte of its length.
         let count = self.count(MOST_TAGS.min(self.0.len()))?;
         let tag = |_| Some(str::from_utf8(self.text()?).ok()?.into());
         (0..count).map(tag).collect()

@@ -1,13 +1,13 @@
-//! Bytes made up to pass for undamaged.
+//! Made-up bytes that pass for undamaged.
 
 use bytes::Bytes;
 
-use super::{FIXED, MAGIC, SUM, VERSION};
+use super::form::{FIXED, MAGIC, SUM, VERSION};
 use crate::entry::take_length;
 use crate::key::Key;
 
-/// Makes a blob of this version, undamaged, that says what `blob` says otherwise; a short one is
-/// filled up with zeros.
+/// Makes an undamaged blob of this version with the content of `blob`. A short one is padded with
+/// zeros.
 pub(crate) fn resealed(blob: &[u8]) -> Bytes {
     let mut blob = blob.to_vec();
     blob.resize(blob.len().max(FIXED + SUM), 0);
@@ -20,7 +20,7 @@ pub(crate) fn resealed(blob: &[u8]) -> Bytes {
     blob.into()
 }
 
-/// Returns the key that a blob says it is of; an empty one if there is none.
+/// Returns the key that a blob claims to belong to; an empty one if there is none.
 pub(crate) fn key_of(blob: &[u8]) -> Key {
     let mut rest = blob.get(FIXED..).unwrap_or_default();
     let length = take_length(&mut rest);

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED};
@@ -7,16 +7,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::form::{FIXED, MAGIC, SUM};
 use super::*;
 use crate::clock;
-use crate::entry::{Reuse, StoredValue, Times, Variant, Variants};
+use crate::entry::{Reuse, StoredResponse, StoredValue, Times, Variant, Variants};
 use crate::fuzzing;
 use crate::invalidate::Position;
 use crate::key::{Key, KeyBuilder};
 use crate::pattern::Namespace;
+use crate::store::Stored;
 use crate::target::Subject;
 
 const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
 fn key(path: &str) -> Key {
     let mut key = KeyBuilder::default();
     key.part(b"https").part(path.as_bytes()).optional(None);
@@ -31,7 +35,7 @@ fn stamp() -> EntryStamp {
     }
 }
 
-/// What a response is made of here.
+/// The parts of a response made here.
 struct Made {
     status: StatusCode,
     headers: HeaderMap,
@@ -189,7 +193,7 @@ fn a_body_of_any_length_comes_back_without_being_copied() {
         let etag = found.head().etag().expect("as it was put");
         assert!(length == 0 || sent.contains(&body.as_ptr()), "{length}");
         assert!(sent.contains(&etag.as_ptr()), "{length}");
-        // What is around them stays in memory, and is counted.
+        // The bytes around them stay in memory, and are counted.
         let around = blob.len() - length - etag.len();
         assert!(
             found.size() >= response(&put).size() + around - 20,
@@ -241,7 +245,7 @@ fn a_value_under_the_key_of_something_else_is_refused() {
     }
 }
 
-/// What one release writes the next one of the same version reads: this changes with the version.
+/// A release reads what another one of the same version has written: this changes with the version.
 #[test]
 fn the_form_is_that_of_its_version() {
     let put = Made {
@@ -310,7 +314,7 @@ fn no_response_gets_younger_by_travelling() {
         (ns(999_999), 0, ms(1)),
         (ns(1_000_000), 0, ms(1)),
         (ns(1_000_001), 3, ms(5)),
-        // The nodes' clock is one, but may be told to go back.
+        // The nodes share one clock, but it may be set back.
         (ns(0), -5, ms(0)),
         (ms(10), -3, ms(7)),
         (ms(10), -11, ms(0)),

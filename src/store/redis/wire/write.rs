@@ -2,37 +2,38 @@
 //!
 //! A response is, behind the key:
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
-//! | 3 × 8 | lifetime, stale-while-revalidate, stale-if-error, in nanoseconds; all ones for ever |
-//! | 1 | who may be given it, on what condition: a bit each |
+//! | 3 × 8 | lifetime, stale-while-revalidate, stale-if-error, in nanoseconds; all ones for forever |
+//! | 1 | the conditions of its reuse: a bit each |
 //! | 2 | the status |
 //! | | the number of tags, and each behind its length |
-//! | | the number of trailer fields plus one, or 0 where there is no trailer section; and each |
-//! | | the number of header fields; the lengths of the header section, of the path, and of the query plus one or 0 |
-//! | | the header section, the path, the query, the body |
+//! | | the number of trailer fields plus one, or 0 where there are no trailers; and each |
+//! | | the number of header fields; the lengths of the headers, of the path, and of the query plus one or 0 |
+//! | | the headers, the path, the query, the body |
 //!
 //! A field is the lengths of its name and its value, and then both. A list of variants is the number
 //! of names and each behind its length, then the number of variants and for each its key, its key
 //! apart from the language, its entity tag and its language, of which the latter three may be absent.
 //!
-//! A handler's own value is its lifetime, its tags as those of a response, and its bytes. What it is
-//! invalidated by besides is in its key.
+//! A handler's own value is its lifetime, its tags as those of a response, and its bytes. Its namespace,
+//! which can be invalidated too, is in its key.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
-use super::{EntryStamp, MAGIC, RESPONSE, SUM, VALUE, VARIANTS, VERSION};
+use super::form::{MAGIC, RESPONSE, SUM, VALUE, VARIANTS, VERSION};
+use super::stamp::EntryStamp;
 use crate::entry::{Reuse, StoredResponse, StoredValue, Variants, length_size, push_length};
 use crate::key::{Key, KeyRef};
 use crate::store::Stored;
 
 /// Writes what is stored under a key, into one buffer of just its size.
 ///
-/// A response of more header fields, trailer fields or tags than [`decode`](super::decode) takes is
-/// written too, and found unfit by whoever reads it. No server lets as many through.
+/// A response with more header fields, trailer fields or tags than [`decode`](super::decode) takes is
+/// written too, and refused when it is read. No server lets as many through.
 pub(crate) fn encode(key: KeyRef<'_>, stored: &Stored, stamp: &EntryStamp) -> Bytes {
     let mut size = Size(SUM);
     write(&mut size, key, stored, stamp, 0);
@@ -43,11 +44,11 @@ pub(crate) fn encode(key: KeyRef<'_>, stored: &Stored, stamp: &EntryStamp) -> By
     blob.into()
 }
 
-/// Where a value is written to. It is written twice, of which the first time only finds its size.
+/// The destination of a value. Each is written twice: the first time only finds its size.
 trait Sink {
     fn bytes(&mut self, bytes: &[u8]);
 
-    /// Writes a length that the reader knows nothing about.
+    /// Writes a length that the reader cannot know.
     fn length(&mut self, length: usize);
 
     fn number<const N: usize>(&mut self, bytes: [u8; N]) {
@@ -142,7 +143,7 @@ fn write_tags(sink: &mut impl Sink, tags: &[Box<str>]) {
     }
 }
 
-/// All of a stored response's times are whole nanoseconds, and for ever is all ones there too.
+/// All times of a stored response are whole nanoseconds, and forever is all ones there too.
 fn nanoseconds(duration: Duration) -> [u8; 8] {
     u64::try_from(duration.as_nanos())
         .unwrap_or(u64::MAX)
