@@ -70,7 +70,7 @@ impl Clock {
     }
 }
 
-/// A clock that stands still until it is told to move.
+/// A clock that stands still until it is moved.
 ///
 /// Both its hands move together with [`advance`](Self::advance); the wall clock alone can be set
 /// with [`set_wall`](Self::set_wall), as an administrator or NTP would.

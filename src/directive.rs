@@ -1,4 +1,4 @@
-//! What handlers say about caching through response extensions.
+//! Handlers' directives about caching, in response extensions.
 
 use std::time::Duration;
 

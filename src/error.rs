@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-/// What went wrong, in one of a few kinds, with the error that caused it as its source.
+/// An error of one of a few kinds, with the error that caused it as its source.
 ///
 /// Requests never fail with this error: the layer's error type is the inner service's own. It comes
 /// from building a cache, from parsing patterns, and from calls made by hand on a
@@ -26,7 +26,7 @@ pub enum ErrorKind {
     Store,
     /// A handler's own value that cannot be stored: it could not be encoded, or is too large.
     Value,
-    /// A store that is not asked, because it failed a moment ago; it has told of that already.
+    /// A store that is not asked, because it failed a moment ago; it has reported that already.
     Unavailable,
 }
 

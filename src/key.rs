@@ -92,7 +92,7 @@ impl<'a> KeyRef<'a> {
             let length = u32::from_le_bytes(*length);
             let (part, behind) = match length {
                 u32::MAX => (None, behind),
-                // A key that was not written part by part has its remains told as one.
+                // A key that was not written part by part has its remains returned as one.
                 length => match behind.split_at_checked(length as usize) {
                     Some((part, behind)) => (Some(part), behind),
                     None => (Some(rest), &[][..]),

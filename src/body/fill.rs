@@ -50,16 +50,16 @@ const STALL: Duration = Duration::from_secs(5);
 /// A body whose readers have all gone is read for this long at the most.
 const ABANDONED: Duration = Duration::from_secs(60);
 
-/// What a fill may hold.
+/// The limits of a fill.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// The largest body that is stored.
     pub(crate) max_body: usize,
     /// The length the head announced, if it did.
     pub(crate) expected: Option<u64>,
-    /// Whether to read on when every reader has gone.
+    /// Read on when every reader has gone.
     pub(crate) finish_abandoned: bool,
-    /// What all fills together may hold.
+    /// The bytes that all fills together may hold.
     pub(crate) budget: Arc<Budget>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Captured {
     pub(crate) trailers: Option<HeaderMap>,
 }
 
-/// What becomes of a complete body. Dropped unused, it means that nothing will be stored.
+/// Stores a complete body. Dropped unused, it means that nothing will be stored.
 pub(crate) type Commit = Box<dyn FnOnce(Captured) + Send>;
 
 type SourceBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -244,7 +244,7 @@ impl Fill {
         shared.received += data.len() as u64;
         let fits = shared.fits(data.len(), &self.limits);
         shared.backlog.push(data, Instant::now());
-        let given_up = match fits {
+        let dropped = match fits {
             true => None,
             false => shared.storing.take(),
         };
@@ -257,7 +257,7 @@ impl Fill {
             drop(shared);
         }
         // It may lock other things: never under our own lock.
-        drop(given_up);
+        drop(dropped);
     }
 
     /// Ends the body for all readers, and stores it if it is whole.
@@ -313,7 +313,7 @@ impl Fill {
         }
     }
 
-    /// Whether anything but time can come of reading on where no client does.
+    /// Returns whether anything but time can come of reading on where no client does.
     fn is_worth_reading(&self) -> bool {
         let shared = self.lock();
         shared.storing.is_some() || shared.backlog.readers() > 1
@@ -321,7 +321,7 @@ impl Fill {
 }
 
 impl FillState {
-    /// Whether so many bytes more can still be stored; received and not yet held.
+    /// Returns whether so many bytes more, received and not yet held, can still be stored.
     fn fits(&mut self, bytes: usize, limits: &Limits) -> bool {
         let held = self.backlog.held() + bytes;
         let too_long = limits
@@ -336,7 +336,7 @@ impl FillState {
         }
     }
 
-    /// Whether no more may be held.
+    /// Returns whether no more may be held.
     fn is_full(&self, limits: &Limits) -> bool {
         self.storing.is_none() && self.backlog.held() >= limits.max_body.max(1)
     }

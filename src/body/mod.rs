@@ -47,7 +47,7 @@ pin_project! {
     }
 }
 
-/// What a replay sends: nearly always one chunk, several for `multipart/byteranges`.
+/// The chunks that a replay sends: nearly always one, several for `multipart/byteranges`.
 pub(crate) type Chunks = SmallVec<[Bytes; 1]>;
 
 impl<B> CacheBody<B> {

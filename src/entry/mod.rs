@@ -1,4 +1,4 @@
-//! What is stored: a response, or a handler's own value, as plain data.
+//! Stored responses, and handlers' own values, as plain data.
 
 mod packed;
 #[cfg(feature = "redis")]

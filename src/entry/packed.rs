@@ -13,7 +13,7 @@ mod layout;
 #[cfg(feature = "redis")]
 pub(crate) use layout::{Layout, field_name, take_field, take_length};
 
-/// A header section, the path and query an invalidation is matched against, and a short body, in one
+/// Headers, the path and query that invalidations are matched against, and a short body, in one
 /// buffer of exactly their size. For a small response each allocation of its own, and each pointer
 /// to one, would be a good part of what it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ impl Packed {
     }
 }
 
-/// A header section on its way into a [`Packed`], in the form it has there: a header map of the same
+/// Headers on their way into a [`Packed`], in the form they have there: a header map of the same
 /// would cost most of what storing a response does. Clones share their bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PackedFields {
@@ -177,7 +177,7 @@ impl PackedFields {
 }
 
 impl FieldWriter {
-    /// Begins with room for a header section, and some.
+    /// Begins with room for these headers, and some.
     pub(crate) fn with_room_for(headers: &HeaderMap) -> Self {
         // Guessed: a look at all of them takes longer than growing now and then does.
         const FIELD: usize = 56;
@@ -249,7 +249,7 @@ fn read_length(bytes: &[u8], at: &mut usize) -> usize {
     }
 }
 
-/// The header section of a stored response.
+/// The headers of a stored response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoredHead<'a> {
     bytes: &'a Bytes,

@@ -1,4 +1,4 @@
-//! Header sections of replays, kept ready to be sent.
+//! Header maps of replays, kept ready to be sent.
 //!
 //! Most of the work of a hit is to make a header map of a stored head. What is hit several times in
 //! one second is given the same fields each time, `Age` and `Cache-Status` included, so the map is
@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-/// The place in a stored response for a header section that is ready to be sent.
+/// The place in a stored response for a header map that is ready to be sent.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     state: RwLock<Preparation>,
-    /// Whether the response is in a list of those that may keep one.
+    /// The response is in a list of those that may keep one.
     listed: AtomicBool,
 }
 
@@ -36,13 +36,13 @@ enum Preparation {
 #[derive(Debug)]
 struct Ready {
     headers: HeaderMap,
-    /// When the header section is right.
+    /// The moment for which the headers are right.
     stamp: ReplayStamp,
     /// The moment of the latest replay.
     latest: ReplayStamp,
 }
 
-/// What is kept of a header section.
+/// The header map that is kept for a replay, if any.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     /// It is right.
@@ -52,7 +52,7 @@ pub(crate) enum Kept {
     Nothing,
 }
 
-/// What the fields that are added to a replay depend on: for as long as this is the same, so are
+/// The figures that the headers added to a replay depend on: for as long as these are the same, so are
 /// they.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReplayStamp {
@@ -80,11 +80,11 @@ impl ReplayStamp {
     }
 }
 
-/// A header section that was renewed within so many seconds is in use.
+/// A header map that was renewed within so many seconds is in use.
 pub(super) const IN_USE: u64 = 2;
 
 impl Prepared {
-    /// Returns the header section for this moment, or else that of an earlier one.
+    /// Returns the header map for this moment, or else that of an earlier one.
     pub(crate) fn get(&self, stamp: ReplayStamp) -> Kept {
         // Whoever holds the lock is about to replace what is there. Nothing waits for that.
         match self.state.try_read().as_deref() {
@@ -124,7 +124,7 @@ impl Prepared {
         }
     }
 
-    /// Whether the header section was renewed lately, as it is while there are hits, for a response
+    /// Returns whether the header map was renewed lately, as it is while there are hits, for a response
     /// that is of this age.
     pub(super) fn is_in_use(&self, age: Duration) -> bool {
         match self.state.try_read().as_deref() {
@@ -155,7 +155,7 @@ impl Prepared {
         self.listed.store(true, Ordering::Relaxed);
     }
 
-    /// Drops the header section of a response that has left the list.
+    /// Drops the header map of a response that has left the list.
     pub(super) fn clear(&self) {
         let mut state = match self.state.write() {
             Ok(state) => state,

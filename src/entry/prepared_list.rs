@@ -1,4 +1,4 @@
-//! The stored responses that keep a header section ready: so many at a time, those in use first.
+//! The stored responses that keep a header map ready: so many at a time, those in use first.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use http::HeaderMap;
 use super::prepared::ReplayStamp;
 use super::response::StoredResponse;
 
-/// The stored responses that keep a header section ready.
+/// The stored responses that keep a header map ready.
 #[derive(Debug)]
 pub(crate) struct PreparedList {
     /// Tells the caches apart that share a store, and may add other fields.
@@ -20,10 +20,10 @@ pub(crate) struct PreparedList {
     listed: Mutex<VecDeque<Weak<StoredResponse>>>,
 }
 
-/// Header sections of more fields are not kept ready: a map takes some hundred bytes for each.
+/// Maps of more headers are not kept ready: each header takes some hundred bytes.
 const MOST_FIELDS: usize = 24;
 
-/// So many bytes of a store's capacity for each header section that is kept ready, which at this
+/// So many bytes of a store's capacity for each header map that is kept ready, which at this
 /// rate take about 4 % of it.
 const BYTES_PER_MAP: usize = 32 << 10;
 
@@ -43,7 +43,7 @@ impl PreparedList {
         ReplayStamp::new(age, ttl, self.id)
     }
 
-    /// Takes note of a replay made now, and keeps its header section if it is the second for this
+    /// Takes note of a replay made now, and keeps its header map if it is the second for this
     /// moment.
     pub(crate) fn note(
         &self,

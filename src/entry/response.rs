@@ -39,7 +39,7 @@ pub struct StoredResponse {
     pub(crate) prepared: Prepared,
 }
 
-/// What most stored responses do without.
+/// The fields that most stored responses do without.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rare {
     /// A body too long to be copied to the rest.
@@ -105,8 +105,8 @@ impl StoredResponse {
         }
     }
 
-    /// Makes a response to be replayed once, and never stored: confirmed by the handler, which at
-    /// the same time forbade to keep it.
+    /// Makes a response to be replayed once, and never stored: confirmed by the handler, which
+    /// forbade to keep it at the same time.
     pub(crate) fn once(&self, headers: &HeaderMap, received: Instant) -> Self {
         let times = Times {
             received,
@@ -152,7 +152,7 @@ impl StoredResponse {
         self.status
     }
 
-    /// Returns the header section.
+    /// Returns the headers.
     pub(crate) fn head(&self) -> StoredHead<'_> {
         self.packed.head()
     }

@@ -20,7 +20,7 @@ pub(crate) struct Times {
 }
 
 /// [`Times`] in less room: whole nanoseconds, which last for 292 years either way. Longer ones last
-/// for ever.
+/// forever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PackedTimes {
     /// When the age was zero, after the clock's origin.

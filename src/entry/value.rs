@@ -104,8 +104,8 @@ impl StoredValue {
 
     /// Returns whether the value may be used: it is fresh, and nothing that matches was invalidated.
     ///
-    /// What an invalidation marked as stale is not used either: there is no handler's call that would
-    /// refresh it meanwhile.
+    /// A value that an invalidation marked as stale is not used either: no handler call would refresh it
+    /// meanwhile.
     #[cfg(any(feature = "values", test))]
     pub(crate) fn is_usable(&self, log: &Log, now: Instant) -> bool {
         self.is_fresh(now) && self.verdict(log) == Verdict::Valid

@@ -1,4 +1,4 @@
-//! What a key led to the last time, so that both can be asked for at once.
+//! Hints at the variants behind a key, so that the list and a variant can be looked up at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What selects among several responses stored for one key.
+//! The headers that select among several responses stored for one key, and those responses.
 
 use std::mem;
 
@@ -32,7 +32,7 @@ pub(crate) struct Variant {
 }
 
 impl Variants {
-    /// Adds names to those that select. If any is new, what was stored without it is given up and
+    /// Adds names to those that select. If any is new, the responses stored without it are dropped and
     /// returned. Where the names get too many, it starts over with the new ones.
     pub(crate) fn nominate(&mut self, names: &[HeaderName]) -> Vec<Variant> {
         let before = self.names.len();

@@ -13,7 +13,7 @@ use crate::semantics::reuse::{self, AgeVerdict};
 use crate::semantics::storable::{self, Grants, RequestFacts};
 use crate::semantics::{age, date, targeted};
 
-/// Reads the time, how long the request took, a status, and a header section: `A` for `Age`, `D`
+/// Reads the time, how long the request took, a status, and headers: `A` for `Age`, `D`
 /// for `Date`, `E` for `Expires`, `L` for `Last-Modified`, `C` for `Cache-Control`, `N` for
 /// `Connection`.
 ///

@@ -8,7 +8,7 @@ use crate::semantics::entity_tag::{EntityTag, EntityTags};
 use crate::semantics::preconditions::{self, Precondition, RangeVerdict, StoredValidators};
 use crate::semantics::validation::{self, Validators};
 
-/// Reads the time, the header section of a stored response (`E` for `ETag`, `L` for
+/// Reads the time, the headers of a stored response (`E` for `ETag`, `L` for
 /// `Last-Modified`, `D` for `Date`), an empty line, and that of a request (`N` for
 /// `If-None-Match`, `M` for `If-Match`, `S` and `U` for `If-Modified-Since` and
 /// `If-Unmodified-Since`, `R` for `If-Range`).

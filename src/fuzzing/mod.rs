@@ -1,4 +1,4 @@
-//! What `tests/fuzz` runs: every parser of text from outside, with its properties.
+//! The targets of `tests/fuzz`: every parser of text from outside, with its properties.
 //!
 //! Compiled for fuzzing and for tests only, for the parsers are not public. Each function takes an input
 //! apart into lines, gives them to a parser, and panics when a property does not hold. The text is
@@ -34,7 +34,7 @@ pub use vary::vary;
 #[cfg(feature = "redis")]
 pub use wire::wire;
 
-/// No header section of interest has more; so work grows with the length of lines alone.
+/// No headers of interest are more; so work grows with the length of lines alone.
 const MAX_LINES: usize = 32;
 
 /// The lines of an input.
@@ -62,7 +62,7 @@ impl<'a> Lines<'a> {
         value(self.text())
     }
 
-    /// Makes a header section: the first letter of a line chooses the field, the rest is its value.
+    /// Makes headers: the first letter of a line chooses the field, the rest is its value.
     /// Lines that begin otherwise are left out.
     fn headers(&mut self, names: &[(u8, HeaderName)]) -> HeaderMap {
         let mut headers = HeaderMap::new();

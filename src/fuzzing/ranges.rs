@@ -78,7 +78,7 @@ fn assert_multipart(requested: &RangeSet, length: u64) {
     assert!(bodies.eq(parts.iter().map(bytes_of).collect::<Vec<_>>().iter()));
 }
 
-/// Bytes that tell where they stand.
+/// Bytes that show where they stand.
 fn bytes_of(part: &Range<u64>) -> Bytes {
     part.clone().map(|at| (at % 251) as u8).collect()
 }

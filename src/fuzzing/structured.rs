@@ -17,7 +17,7 @@ const NO_VARY_SEARCH: HeaderName = HeaderName::from_static("no-vary-search");
 const QUERY: HeaderName = HeaderName::from_static("query");
 const OTHER_QUERY: HeaderName = HeaderName::from_static("other-query");
 
-/// Reads a header section: `t` for `CDN-Cache-Control`, `u` for another targeted field, `c` for
+/// Reads headers: `t` for `CDN-Cache-Control`, `u` for another targeted field, `c` for
 /// `Cache-Control`, `g` for `Cache-Groups`, `i` for `Cache-Group-Invalidation`, `s` for
 /// `Surrogate-Key`, `x` for `Cache-Tag`, `v` for `No-Vary-Search`, `q` and `r` for queries.
 ///

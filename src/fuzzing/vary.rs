@@ -10,7 +10,7 @@ use crate::semantics::vary::{self, Vary};
 
 const FOO: HeaderName = HeaderName::from_static("foo");
 
-/// Reads a `Vary`, and the header sections of two requests with an empty line between them: `a`
+/// Reads a `Vary`, and the headers of two requests with an empty line between them: `a`
 /// for `Accept`, `c` for `Accept-Charset`, `e` for `Accept-Encoding`, `l` for `Accept-Language`,
 /// `k` for `Cookie`, `z` for `Authorization`, `f` for `Foo`.
 ///

@@ -9,7 +9,7 @@ use crate::mutant::{self, Mutant};
 /// How many globs are matched one by one.
 pub(super) const MAX_GLOBS: usize = 256;
 
-/// How many of those that cannot be told from a match by their sketches are matched, latest first.
+/// How many globs whose sketches do not rule them out are matched, latest first.
 /// The rest, which takes globs made of the same runs in other orders, count as matches: a verdict
 /// has a bound, and whoever writes such patterns pays with a miss more.
 pub(super) const MAX_MATCHED: usize = 32;
@@ -22,7 +22,7 @@ pub(super) const MAX_MATCHED: usize = 32;
 pub(super) struct Index<S> {
     table: StampTable<S>,
     globs: Globs<S>,
-    /// What holds for every subject.
+    /// The stamp that holds for every subject.
     everywhere: S,
 }
 
@@ -35,7 +35,7 @@ impl<S: Merge> Index<S> {
         }
     }
 
-    /// Returns how many invalidations are told apart.
+    /// Returns how many invalidations are distinguished.
     pub(super) fn len(&self) -> usize {
         self.table.len() + self.globs.stamped.len()
     }
@@ -98,7 +98,7 @@ impl<S: Merge> Index<S> {
 /// The globs, by their stamps.
 #[derive(Debug)]
 struct Globs<S> {
-    /// What rules most of them out, side by side: a verdict may have to read them all.
+    /// The sketches that rule most of them out, side by side: a verdict may have to read them all.
     sketches: Vec<TextSketch>,
     stamped: Vec<(PlacedGlob, S)>,
 }

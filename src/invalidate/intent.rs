@@ -8,7 +8,7 @@ use super::open::OpenPlacements;
 use super::position::Position;
 use super::shared::SharedState;
 
-/// A write under way. Dropped, it counts as done: nobody can tell how far it came.
+/// A write under way. Dropped, it counts as done: nobody knows how far it came.
 #[must_use]
 pub(crate) struct Intent {
     shared: Arc<SharedState>,

@@ -1,4 +1,4 @@
-//! What an invalidation says.
+//! Invalidations: of a URI, a pattern, a tag, or everything.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub(super) enum Selector {
     Tag(Box<str>),
 }
 
-/// What an invalidation is meant for.
+/// The kind of an invalidation, by what it selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InvalidationKind {
     Uri,
@@ -93,7 +93,7 @@ impl Invalidation {
     /// Marks what matches as stale instead of ending its use: it may still be served while it is
     /// refreshed or in place of an error, as far as its policy allows that of a stale response.
     ///
-    /// This gives up the promise that no response is older than a write that was acknowledged.
+    /// This waives the promise that no response is older than a write that was acknowledged.
     #[must_use]
     pub fn soft(mut self) -> Self {
         self.soft = true;
@@ -105,7 +105,7 @@ impl Invalidation {
         self.soft
     }
 
-    /// Returns what this is meant for. A pattern without wildcards is that of a URI.
+    /// Returns the kind of this. A pattern without wildcards is that of a URI.
     pub(crate) fn kind(&self) -> InvalidationKind {
         match &self.selector {
             Selector::Tag(_) => InvalidationKind::Tag,

@@ -18,8 +18,9 @@ use super::subject::SubjectRef;
 use crate::mutant::{self, Mutant};
 use crate::pattern::{Glob, SEPARATORS, Shape};
 
-/// Subtrees, and the parts of a value's key, are told apart down to this many segments; a deeper one is recorded by its first ones,
-/// so that a path of thousands of segments costs no thousands of look-ups.
+/// Subtrees, and the parts of a value's key, are distinguished down to this many segments. A deeper one
+/// is recorded by its first ones, so that a path of thousands of segments costs no thousands of
+/// look-ups.
 const MAX_DEPTH: usize = 32;
 
 /// A longer glob is recorded by its literal beginning: what is captured from requests must not
@@ -30,7 +31,7 @@ const MAX_GLOB_LEN: usize = 1024;
 /// times a URI of no bound would be time of no bound.
 const MAX_MATCHED_LEN: usize = 8 * 1024;
 
-/// What is hashed, so that a path and a tag of the same text differ.
+/// The kind of text that is hashed, so that a path and a tag of the same text differ.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum HashDomain {
@@ -58,7 +59,7 @@ pub(super) struct PlacedGlob {
     glob: Arc<Glob>,
     /// The key of the glob's literal beginning; `None` if it has none.
     coarse: Option<u64>,
-    /// What stands in all that matches.
+    /// The runs that stand in all that matches.
     sketch: TextSketch,
 }
 
@@ -69,7 +70,7 @@ impl PlacedGlob {
         self.id == other.id && self.glob == other.glob
     }
 
-    /// Returns what stands in all that matches.
+    /// Returns the runs that stand in all that matches.
     pub(super) fn sketch(&self) -> TextSketch {
         self.sketch
     }
@@ -97,7 +98,7 @@ pub(super) struct Keys {
     pub(super) places: SmallVec<[u64; 24]>,
     /// The sketch of its path and query, made when there are globs.
     sketch: OnceCell<TextSketch>,
-    /// Whether path and query are longer than what is matched.
+    /// Path and query are longer than what is matched.
     too_long: bool,
 }
 

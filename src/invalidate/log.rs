@@ -11,14 +11,14 @@ use super::shared::SharedState;
 use super::state::Verdict;
 use super::subject::SubjectRef;
 
-/// How many invalidations a log tells apart unless told otherwise: at 100 different ones a second,
+/// How many invalidations a log distinguishes by default: at 100 different ones a second,
 /// those of the last five minutes.
 const DEFAULT_CAPACITY: usize = 32 * 1024;
 
 /// Above this a log would take more than a gigabyte.
 const MAX_CAPACITY: usize = 8 * 1024 * 1024;
 
-/// Why a response is not to be stored.
+/// The reason why a response is not to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotToStore {
     /// An invalidation came after its handler was called.
@@ -40,7 +40,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Makes a log that tells `capacity` invalidations apart. The default is 32,768.
+    /// Makes a log that distinguishes `capacity` invalidations. The default is 32,768.
     ///
     /// When more than that are recorded within the lifetime of a stored response, it is taken for
     /// invalidated before its time; never the other way round. Size it for the different
@@ -73,13 +73,13 @@ impl Log {
         self.shared.record(&mut self.shared.write(), placed)
     }
 
-    /// Returns how many invalidations are told apart now.
+    /// Returns how many invalidations are distinguished now.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.read().len()
     }
 
-    /// Returns whether there is nothing to tell apart.
+    /// Returns whether there are no invalidations to distinguish.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,4 +1,4 @@
-//! What makes stored responses unusable: positions in a log of invalidations.
+//! The log of invalidations, whose positions make stored responses unusable, and its one predicate.
 //!
 //! Every invalidation (of a URI, a pattern, a tag, everything) takes the next position in a
 //! [`Log`]. Every stored response, running fill and refresh carries the position that was known
@@ -25,7 +25,7 @@
 //! - `latest(all that matches) <= position`, where what the log has forgotten matches everything.
 //!
 //! Recording takes the same time however many responses match, and none has to be found. A store
-//! gives back their room later, when it pleases.
+//! reclaims their room later, when it pleases.
 
 mod index;
 mod intent;

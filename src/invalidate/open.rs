@@ -1,4 +1,4 @@
-//! What writes under way hold open.
+//! The places that writes under way hold open.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

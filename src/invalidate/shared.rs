@@ -1,4 +1,4 @@
-//! The head and the lock: what happens before what.
+//! The head and the lock, which order everything.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use super::state::{LogState, Placed};
 use super::subject::SubjectRef;
 use crate::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// What a log and its open intents share.
+/// The state that a log and its open intents share.
 pub(super) struct SharedState {
     /// The head of the log, and whether writes are under way. Changed under the write lock only.
     head: Padded,
@@ -80,7 +80,7 @@ impl SharedState {
     }
 }
 
-/// What one load of the head says.
+/// The head of the log, in one load.
 #[derive(Clone, Copy)]
 pub(super) struct LogHead {
     pub(super) position: Position,

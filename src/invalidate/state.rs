@@ -1,4 +1,4 @@
-//! The predicate, and what it looks at.
+//! The predicate, and the state that it looks at.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use super::subject::SubjectRef;
 use super::table::Merge;
 use crate::mutant::{self, Mutant};
 
-/// What the log has to say about a stored response.
+/// The log's verdict on a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Verdict {
@@ -61,7 +61,7 @@ impl LogState {
         self.capacity
     }
 
-    /// Returns how many invalidations are told apart.
+    /// Returns how many invalidations are distinguished.
     pub(super) fn len(&self) -> usize {
         self.recorded.len()
     }

@@ -1,4 +1,4 @@
-//! What an invalidation is matched against.
+//! Subjects, against which invalidations are matched.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::key::KeyRef;
 use crate::pattern::{Namespace, canonical, canonical_query};
 
-/// What a stored response answers to: its path and query in canonical form, and its tags. What a
-/// stored value answers to: its namespace, its key and its tags.
+/// The path and query of a stored response in canonical form, and its tags; or the namespace of a
+/// stored value, its key and its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     // Shared: a miss hands its subject on to what it stores.

@@ -7,12 +7,12 @@
 
 use super::order::Order;
 
-/// What is kept beside a hash: recorded twice, it is the later of both.
+/// A stamp that is kept beside a hash. Recorded twice, it is the later of both.
 pub(super) trait Merge: Copy + Default {
     /// Makes this the later of the two.
     fn absorb(&mut self, other: Self);
 
-    /// Whether this matters to some for whom the other does not.
+    /// Returns whether this matters to some for whom the other does not.
     fn is_later_than(self, other: Self) -> bool;
 }
 
@@ -55,7 +55,7 @@ impl<S: Merge> StampTable<S> {
         Some(self.records[record].stamp)
     }
 
-    /// Records a stamp. Returns the one that was given up for it, recorded longest ago.
+    /// Records a stamp. Returns the one that was dropped for it, recorded longest ago.
     #[must_use]
     pub(super) fn record(&mut self, key: u64, stamp: S) -> Option<S> {
         if let Some((_, known)) = self.find(key) {

@@ -1,7 +1,7 @@
 //! The canonical form of paths and queries, in which every match is made.
 //!
 //! Two spellings of one URI ([RFC 3986 §6.2.2](https://www.rfc-editor.org/rfc/rfc3986#section-6.2.2))
-//! are two keys, and each has its own stored response, but a write to either makes both old. Hence
+//! are two keys, and each has its own stored response, but a write to either makes both stale. Hence
 //! keys stay raw and matches are made in this form:
 //!
 //! - escapes of unreserved characters are decoded: `%7Ea` is `~a`; in paths also those of what may
@@ -196,8 +196,8 @@ fn is_upper_case(digits: &[u8]) -> bool {
     !digits.iter().any(u8::is_ascii_lowercase)
 }
 
-/// Whether an escape of this byte says the same as the byte (RFC 3986 §3.3). A star is left out: it
-/// would read as a wildcard where a canonical path is shown as a pattern.
+/// Returns whether an escape of this byte says the same as the byte (RFC 3986 §3.3). A star is left out:
+/// it would read as a wildcard where a canonical path is shown as a pattern.
 fn needs_no_escape(byte: u8, part: UriPart) -> bool {
     is_unreserved(byte) || part == UriPart::Path && b":@!$&'()+,;=".contains(&byte)
 }

@@ -1,4 +1,5 @@
-//! Patterns: which paths and queries an invalidation is meant for.
+//! The language of patterns, by which invalidations select paths and queries, and values by their
+//! keys: wildcards, templates with captures, and the canonical form in which everything is matched.
 
 mod canonical;
 mod glob;

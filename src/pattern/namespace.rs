@@ -1,8 +1,8 @@
-//! What the handlers' own values are invalidated by: a namespace where a response has its path, and
-//! a key where it has its query.
+//! Namespaces of the handlers' own values. To an invalidation, a value has a namespace where a response
+//! has its path, and a key where it has its query.
 //!
 //! A response's path begins with a slash and a namespace's with `values:`, so that no pattern over
-//! paths matches a value and none over keys a response. Tags, and what is meant for everything, hit
+//! paths matches a value and none over keys a response. Tags, and an invalidation of everything, hit
 //! both.
 
 use super::canonical::{decode, escape_key, escape_namespace};
@@ -11,7 +11,7 @@ use super::shape::Shape;
 use super::template::{Template, Token, VALUES};
 use crate::error::Error;
 
-/// What ends a part of a key. Patterns that end behind a part need no glob.
+/// The characters that end a part of a key. Patterns that end behind a part need no glob.
 pub(crate) const SEPARATORS: [char; 2] = [':', '/'];
 
 /// A namespace, as subjects and patterns have it.
@@ -23,7 +23,7 @@ pub(crate) struct Namespace(Box<str>);
     allow(dead_code, reason = "values are made by features only")
 )]
 impl Namespace {
-    /// What the key of a value begins with. No request has such a key: those begin with four bytes.
+    /// The first part of a value's key. No request has such a key: those begin with four bytes.
     pub(crate) const KIND: &str = "value";
 
     pub(crate) fn new(name: &str) -> Self {

@@ -73,11 +73,11 @@ fn encoded(pieces: Vec<String>, part: UriPart) -> Wild {
 #[derive(Default)]
 struct PathBuilder {
     segments: Vec<Segment>,
-    /// Whether the first slash was met: what comes before it is no segment.
+    /// The first slash was met; text before it is no segment.
     begun: bool,
     /// The raw pieces between the stars of the segment at hand.
     pieces: Vec<String>,
-    /// Whether the segment at hand is `**`.
+    /// The segment at hand is `**`.
     any: bool,
 }
 

@@ -13,9 +13,9 @@ pub(crate) enum Shape {
     Path(Box<str>),
     /// A path with one query; no query is an empty one.
     PathQuery(Box<str>, Box<str>),
-    /// What is one segment below a path.
+    /// The paths one segment below a path.
     Children(Box<str>),
-    /// A path and all that is below it.
+    /// A path and everything below it.
     Subtree(Box<str>),
     /// The keys of a namespace of values that begin with some whole parts.
     KeyPrefix(Box<str>, Box<str>),

@@ -34,7 +34,7 @@ pub(crate) struct Template {
     pub(super) query: Option<Vec<Token>>,
 }
 
-/// Whether `{name}` has a meaning where a pattern is read.
+/// The meaning of `{name}` where a pattern is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Braces {
     Capture,

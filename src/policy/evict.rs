@@ -1,4 +1,4 @@
-//! What a successful write invalidates: templates over what its route captured.
+//! The evictions of a successful write: templates over what its route captured.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::invalidate::Invalidation;
 use crate::pattern::{Braces, Captures, Pattern, TagTemplate, Template};
 
-/// What a successful write invalidates besides its own URI.
+/// The evictions of a successful write, besides its own URI.
 ///
 /// `{name}` in a pattern or a tag stands for what the write's route captured under that name, as
 /// text: a captured `*` is a star and nothing more. In a pattern the text is compared as a path is
@@ -35,14 +35,14 @@ pub struct Evict {
     terms: Terms,
 }
 
-/// When a write's invalidations take effect, and for how long.
+/// The terms of a write's invalidations: when they take effect, and for how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Terms {
     /// Also if the handler answers 4xx or 5xx.
     pub(crate) even_if_failed: bool,
     /// From before the handler is called.
     pub(crate) two_phase: bool,
-    /// What matches is not stored for this long afterwards.
+    /// Matching responses are not stored for this long afterwards.
     pub(crate) hold_after: Duration,
 }
 
@@ -113,7 +113,7 @@ impl Evict {
     /// eviction takes over, or, if the write failed, what was stored is good again.
     ///
     /// Without it a read that is answered while a write is under way may be given what the write
-    /// has replaced already, which is right as long as nobody was told of the write. With it such a
+    /// has replaced already, which is right as long as nobody knows of the write. With it such a
     /// read goes to the handler. Costs two more turns of the log's lock for each write.
     pub fn two_phase(mut self) -> Self {
         self.terms.two_phase = true;

@@ -15,7 +15,7 @@ pub(crate) struct FieldRules {
     pub(crate) bypassed: Vec<HeaderName>,
     /// The operator chose the fields: they may be any, those looked at for other reasons included.
     pub(crate) chosen: bool,
-    /// A bit for each of the names, by length and first letter, to tell at once most that are not
+    /// A bit for each of the names, by length and first letter, to rule out at once most that are not
     /// among them.
     marks: u64,
 }
@@ -28,7 +28,7 @@ impl FieldRules {
         self
     }
 
-    /// Returns whether a field may be among those named. Most that are not are told apart at once.
+    /// Returns whether a field may be among those named. Most that are not are ruled out at once.
     pub(crate) fn may_name(&self, name: &HeaderName) -> bool {
         self.marks & mark(name) != 0
     }

@@ -1,4 +1,4 @@
-//! What of a request goes into its key.
+//! The key rule: the share of a request in its key.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,7 +35,7 @@ enum QueryNames {
     Only(Vec<String>),
 }
 
-/// Where a request goes, as far as the key is concerned.
+/// The target of a request, as far as the key is concerned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) scheme: Option<&'a str>,

@@ -26,7 +26,7 @@ pub(crate) use ttl::{RequestTtl, Ttl, TtlPrecedence};
 
 use key_rule::KeyPart;
 
-/// How one route is cached.
+/// The way one route is cached.
 ///
 /// A policy starts from [`ttl`](Self::ttl), [`ttl_with`](Self::ttl_with),
 /// [`origin_decides`](Self::origin_decides) or [`bypass`](Self::bypass) and is refined by the other
@@ -65,7 +65,7 @@ pub struct Policy {
     pub(crate) generate_etag: bool,
 }
 
-/// What becomes of a response that sets cookies.
+/// The treatment of a response that sets cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SetCookie {
     NotStored,

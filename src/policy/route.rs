@@ -22,7 +22,7 @@ use crate::telemetry::{RouteId, Row, Rows};
 ///
 /// A read that no route matches is not cached, unless [`otherwise`](Self::otherwise) gives a
 /// policy for it. A successful write always evicts what is stored for its own URI; `on_write` adds
-/// what else it made old.
+/// what else it made stale.
 ///
 /// # Examples
 ///
@@ -169,7 +169,7 @@ impl<T> Templates<T> {
     }
 }
 
-/// What a write evicts.
+/// The evictions of one write.
 pub(crate) type Evictions = SmallVec<[Invalidation; 4]>;
 
 /// The tags a route gives to one response.

@@ -17,14 +17,14 @@ pub(crate) struct Ttl {
     pub(crate) jitter_percent: u8,
 }
 
-/// How much the handler's header fields decide.
+/// The precedence between the handler's header fields and the route's TTL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TtlPrecedence {
-    /// Whether to store and for how long; the route's TTL fills the gap.
+    /// They decide whether to store and for how long; the route's TTL fills the gap.
     OriginFirst,
-    /// Everything; there is no route TTL.
+    /// They decide everything; there is no route TTL.
     OriginOnly,
-    /// Whether to store; the route's TTL says for how long.
+    /// They decide whether to store; the route's TTL says for how long.
     RouteFirst,
 }
 
@@ -38,7 +38,7 @@ enum TtlSource {
 
 type ByRequest = Arc<dyn Fn(&Parts) -> Option<Duration> + Send + Sync>;
 
-/// What the route's TTL is for one request.
+/// The route's TTL for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestTtl {
     /// The route has no TTL: the handler decides.
@@ -108,7 +108,7 @@ impl Ttl {
         }
     }
 
-    /// Whether answers with this status may be stored at all, should they state a freshness.
+    /// Returns whether answers with this status may be stored at all, should they state a freshness.
     pub(crate) fn admits(&self, status: StatusCode) -> bool {
         let named = self.by_status.iter().any(|(named, _)| *named == status);
         let requests_own_fault = matches!(status.as_u16(), 400 | 405 | 413 | 414 | 431);

@@ -14,7 +14,7 @@ use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 #[cfg(test)]
 mod tests;
 
-/// The greatest number of seconds that is told apart: 2³¹
+/// The greatest number of seconds that is distinguished: 2³¹
 /// ([RFC 9111 §1.2.2](https://www.rfc-editor.org/rfc/rfc9111#section-1.2.2)).
 pub(crate) const MAX_DELTA_SECONDS: u64 = 1 << 31;
 
@@ -82,7 +82,7 @@ pub(crate) enum MaxStale {
     Any,
 }
 
-/// What stands behind a directive's `=`.
+/// The argument of a directive, behind its `=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Argument<'a> {
     /// There is no `=`.

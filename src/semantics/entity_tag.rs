@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 /// An entity tag: opaque bytes, borrowed from the field they came in.
 ///
-/// What is not an entity tag by the grammar (`abc`, `w/"abc"`) is kept all the same, for origins do
+/// Text that is no entity tag by the grammar (`abc`, `w/"abc"`) is kept all the same, for origins do
 /// send it; it only ever matches its own bytes, and never where a strong validator is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EntityTag<'a> {

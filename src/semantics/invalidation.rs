@@ -1,4 +1,4 @@
-//! What a write makes invalid
+//! Invalidation by unsafe requests
 //! ([RFC 9111 §4.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.4),
 //! [RFC 9875](https://www.rfc-editor.org/rfc/rfc9875)).
 
@@ -50,7 +50,7 @@ pub(crate) fn invalidates(status: StatusCode) -> bool {
 /// Returns path and query of what `Location` and `Content-Location` name besides the target URI.
 ///
 /// Only within the same origin: a reference with a scheme or an authority counts if the scheme is
-/// the request's (where the request tells it, else http or https) and the authority is
+/// the request's (where the request names it, else http or https) and the authority is
 /// `authority` or, without that, the request's. Everything else is ignored, as is what is not a
 /// URI reference at all. Relative references are resolved
 /// ([RFC 3986 §5.2](https://www.rfc-editor.org/rfc/rfc3986#section-5.2)); percent-encodings stay
@@ -144,8 +144,8 @@ pub(crate) fn group_invalidations(headers: &HeaderMap) -> Names {
     Names::collect(structured::strings(headers, &CACHE_GROUP_INVALIDATION).into_iter())
 }
 
-/// Whether a response has any of the fields that name groups or tags: few do, and one look at each name
-/// costs less than a search for each field.
+/// Returns whether a response has any of the fields that name groups or tags: few do, and one look at
+/// each name costs less than a search for each field.
 pub(crate) fn names_any(headers: &HeaderMap) -> bool {
     static NAMES: [HeaderName; 3] = [SURROGATE_KEY, CACHE_TAG, CACHE_GROUPS];
     headers.keys().any(|name| NAMES.contains(name))

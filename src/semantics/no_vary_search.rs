@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use sfv::{BareItem, Dictionary, InnerList, ListEntry, Parser};
 
-/// What a `No-Vary-Search` value says of a query.
+/// A parsed `No-Vary-Search` value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NoVarySearch {
     /// `key-order`: parameters of different names may change places.
@@ -66,7 +66,7 @@ fn strings(list: &InnerList) -> Option<Vec<String>> {
     let string = |item: &sfv::Item| match &item.bare_item {
         BareItem::String(string) => {
             let name = form_decoded(string.as_str().as_bytes()).into_owned();
-            // What is no text when decoded is a name that no query has.
+            // A name that is no text when decoded is one that no query has.
             Some(String::from_utf8(name).unwrap_or_else(|_| string.as_str().to_owned()))
         }
         _ => None,

@@ -123,7 +123,7 @@ impl Partial {
     /// `If-Range` goes with it when the stored response has a strong entity tag, so that a changed
     /// representation is sent whole. Without one the rest could not be used
     /// ([RFC 9111 §3.4](https://www.rfc-editor.org/rfc/rfc9111#section-3.4)), but an origin that
-    /// cannot tell versions apart mostly answers with the whole anyway. Nothing is asked if the
+    /// cannot distinguish versions mostly answers with the whole anyway. Nothing is asked if the
     /// rest is not in one piece.
     pub(crate) fn ask_for_rest(&self, request: &mut HeaderMap, etag: Option<&[u8]>) -> bool {
         let held = self.held();
@@ -202,7 +202,7 @@ pub(crate) fn same_representation(stored: Option<&[u8]>, received: Option<&[u8]>
     }
 }
 
-/// Makes the header section of a 206 that of a 200 with the whole body, once that is held.
+/// Turns the headers of a 206 into those of a 200 with the whole body, once that is held.
 pub(crate) fn set_whole(headers: &mut HeaderMap, length: u64) {
     headers.remove(header::CONTENT_RANGE);
     range::set_content(headers, length);

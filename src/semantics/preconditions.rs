@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use super::date::parse as parse_date;
 use super::entity_tag::{EntityTag, EntityTags};
 
-/// What a stored response says about itself that a condition can be held against.
+/// The validators and the date of a stored response, against which conditions are evaluated.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StoredValidators<'a> {
     pub(crate) etag: Option<&'a [u8]>,
@@ -29,7 +29,7 @@ pub(crate) enum Precondition {
     Failed,
 }
 
-/// Whether the `Range` of a request counts.
+/// The fate of the `Range` of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RangeVerdict {
     Use,
@@ -109,7 +109,7 @@ pub(crate) fn strip(request: &mut HeaderMap) {
     request.remove(header::IF_MODIFIED_SINCE);
 }
 
-/// Reduces a stored header section to what a 304 carries
+/// Reduces stored headers to those that a 304 carries
 /// ([RFC 9110 §15.4.5](https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5)).
 ///
 /// Out goes what describes a body that is not there. `Last-Modified` stays only where it is the
@@ -126,7 +126,7 @@ pub(crate) fn trim_to_not_modified(headers: &mut HeaderMap) {
 /// Tells whether a 304 carries a field of a stored response, of which `has_etag` says whether it has
 /// an entity tag: what [`trim_to_not_modified`] leaves.
 pub(crate) fn is_in_not_modified(name: &[u8], has_etag: bool) -> bool {
-    // Constants as patterns: told apart by their length, and most at once.
+    // Constants as patterns: distinguished by their length, and most at once.
     match name {
         b"content-length"
         | b"content-type"

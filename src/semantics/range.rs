@@ -26,7 +26,7 @@ pub(crate) enum RangeSpec {
     Suffix(u64),
 }
 
-/// What a set of ranges comes to in a representation of known length.
+/// A set of ranges, resolved for a representation of known length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Resolved {
     /// The whole representation is the better answer: 200.
@@ -149,7 +149,7 @@ impl RangeSpec {
 #[derive(Debug)]
 pub(crate) struct Multipart {
     pub(crate) content_type: HeaderValue,
-    /// What to send, piece by piece. The parts themselves share the stored body.
+    /// The pieces to send, in order. The parts themselves share the stored body.
     pub(crate) chunks: Vec<Bytes>,
     pub(crate) length: u64,
 }
@@ -207,7 +207,7 @@ fn multipart_with(
     }
 }
 
-/// Makes the header section of a stored 200 that of a 206 with one part, or that of one with
+/// Turns the headers of a stored 200 into those of a 206 with one part, or those of one with
 /// several, whose body is then a [`Multipart`]
 /// ([RFC 9110 §15.3.7](https://www.rfc-editor.org/rfc/rfc9110#section-15.3.7)).
 ///
@@ -279,7 +279,7 @@ pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// What is passed in is made here of ASCII alone.
+/// Text that is passed in is made here, of ASCII alone.
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }

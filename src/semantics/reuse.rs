@@ -10,7 +10,7 @@ use crate::semantics::cache_control::{CacheControl, MaxStale};
 #[cfg(test)]
 mod tests;
 
-/// Whether age alone lets a stored response be used.
+/// The verdict on a stored response by its age alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AgeVerdict {
     /// It is fresh, and fresh enough for the client.
@@ -29,8 +29,8 @@ pub(crate) enum AgeVerdict {
 /// Where request directives are not honoured, `request` is `CacheControl::default()`. A response
 /// that forbids being stale (`never_stale`) is not used stale whatever the client allows
 /// ([§4.2.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.4)). `only-if-cached` says what to
-/// do when the answer is neither [`AgeVerdict::Fresh`] nor [`AgeVerdict::StaleAllowed`], and `no-store` nothing about reuse; both are the
-/// caller's.
+/// do when the answer is neither [`AgeVerdict::Fresh`] nor [`AgeVerdict::StaleAllowed`], and `no-store`
+/// nothing about reuse; both are the caller's.
 pub(crate) fn permitted(
     request: &CacheControl,
     age: Duration,

@@ -13,7 +13,7 @@ use crate::semantics::targeted::Directives;
 #[cfg(test)]
 mod tests;
 
-/// What a request carried that bears on storing its response.
+/// The facts of a request that bear on storing its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestFacts {
     /// `Cache-Control: no-store` (§5.2.1.5).
@@ -25,7 +25,7 @@ pub(crate) struct RequestFacts {
     pub(crate) cookie: bool,
 }
 
-/// What the caller can do or wants beyond what a response says of itself.
+/// The caller's abilities and wishes beyond what a response says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Grants {
     /// The caller can store and serve this partial response.
@@ -242,7 +242,7 @@ pub(crate) fn stored_headers(headers: &HeaderMap, no_cache: &Scope) -> HeaderMap
 }
 
 fn is_never_stored(name: &HeaderName) -> bool {
-    // Constants as patterns: names that are standard are told apart by one jump.
+    // Constants as patterns: standard names are distinguished by one jump.
     match *name {
         header::AGE
         | header::CONNECTION

@@ -32,7 +32,7 @@ impl<'a> Validators<'a> {
     }
 }
 
-/// What a HEAD response tells about a stored GET response.
+/// The bearing of a HEAD response on a stored GET response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadVerdict {
     /// It is the same: [`freshen`] it.
@@ -48,7 +48,7 @@ pub(crate) enum HeadVerdict {
 ///
 /// Replaces the client's own `If-None-Match` and `If-Modified-Since`. Entity tags are sent as they
 /// were received, once each. A date is only sent for a single stored response, for a 304 to it
-/// would not tell which of several was meant. Returns how many of the responses are part of the
+/// would not say which of several was meant. Returns how many of the responses are part of the
 /// condition, which are the ones to [`select`] from; 0 leaves the request unconditional.
 pub(crate) fn make_conditional(request: &mut HeaderMap, offered: &[Validators<'_>]) -> usize {
     preconditions::strip(request);
@@ -124,7 +124,7 @@ pub(crate) fn select(not_modified: &HeaderMap, offered: &[Validators<'_>]) -> Op
     })
 }
 
-/// Returns the header section of a stored response after a 304 or a HEAD response has updated it
+/// Returns the headers of a stored response after a 304 or a HEAD response has updated it
 /// ([RFC 9111 §3.2](https://www.rfc-editor.org/rfc/rfc9111#section-3.2)).
 ///
 /// `update` is what [`storable`](super::storable) keeps of a response, so without fields of the

@@ -18,7 +18,7 @@ use crate::key::KeyBuilder;
 /// More selecting fields than this, and a response is not worth storing.
 const MAX_NAMES: usize = 16;
 
-/// What a response's `Vary` says.
+/// The selecting headers that a response's `Vary` nominates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Vary {
     /// Nothing: the response answers every request for its URI.
@@ -240,7 +240,7 @@ fn acceptable_codings(value: &[u8]) -> Option<Vec<u8>> {
     let mut normal = Vec::with_capacity(value.len() + b",identity;q=0".len());
     for (name, accepted) in set {
         let identity = name[..] == *b"identity";
-        // What is not named is refused anyway, unless `*` lets it in; identity is the reverse.
+        // A coding that is not named is refused anyway, unless `*` lets it in; identity is the reverse.
         let says_something = if accepted {
             !identity
         } else {

@@ -23,7 +23,7 @@ pub(crate) struct CacheStatus<'a> {
     pub(crate) collapsed: bool,
     /// A readable form of the key. Left out where it is not printable ASCII.
     pub(crate) key: Option<&'a str>,
-    /// Whatever else helps. Left out where it is not printable ASCII.
+    /// Any other detail that helps. Left out where it is not printable ASCII.
     pub(crate) detail: Option<&'a str>,
 }
 
@@ -238,7 +238,7 @@ impl CacheStatusWriter {
 /// Adds our member behind those of caches closer to the origin
 /// ([RFC 9211 §2](https://www.rfc-editor.org/rfc/rfc9211#section-2)).
 pub(crate) fn append(headers: &mut HeaderMap, value: HeaderValue) {
-    // Fails in a header section of more than 32,768 fields, which goes out without our comment.
+    // Fails with more than 32,768 headers, which go out without our comment.
     let _ = headers.try_append(header::CACHE_STATUS, value);
 }
 

@@ -1,4 +1,4 @@
-//! What is added to responses to tell what happened.
+//! The headers that say what the cache did with a request.
 
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::cache_status::{CacheStatus, CacheStatusWriter, append};
 use super::outcome::Outcome;
 
-/// What is added to responses to tell what happened.
+/// The headers that say what the cache did with a request.
 #[derive(Clone, Debug)]
 pub(crate) struct StatusHeaders {
     pub(crate) x_cache: bool,
@@ -30,7 +30,7 @@ impl StatusHeaders {
     /// The name of the field that people look at.
     pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
-    /// Adds the fields that tell a client what happened to its request.
+    /// Adds the headers that say what happened to a request.
     pub(crate) fn stamp(
         &self,
         headers: &mut HeaderMap,
@@ -38,7 +38,7 @@ impl StatusHeaders {
         parameters: StatusParameters,
     ) {
         if self.x_cache {
-            // Fails in a header section of more than 32,768 fields, which goes out as it is.
+            // Fails with more than 32,768 headers, which go out as they are.
             let _ = headers.try_insert(Self::X_CACHE, outcome.x_cache());
         }
         if self.cache_status {
@@ -74,7 +74,7 @@ impl StatusHeaders {
     }
 }
 
-/// What is told about one response beyond its outcome.
+/// The parameters of `Cache-Status` for one response, beyond its outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StatusParameters {
     pub(crate) ttl: Option<i64>,
@@ -90,7 +90,7 @@ impl StatusParameters {
         detail: None,
     };
 
-    /// What the handler had evicted could not be recorded: other nodes do not know of it yet.
+    /// The evictions of the handler could not be recorded: other nodes do not know of them yet.
     pub(crate) const INVALIDATION_PENDING: Self = Self {
         ttl: None,
         fwd_status: None,

@@ -1,4 +1,4 @@
-//! What happened to a request, and how the response tells: `Cache-Status`
+//! The outcome of a request, and how its response shows it: `Cache-Status`
 //! ([RFC 9211](https://www.rfc-editor.org/rfc/rfc9211)) and `X-Cache`.
 
 mod cache_status;

@@ -1,8 +1,8 @@
-//! What the cache did with a request, and why.
+//! The outcome of a request, and its reason.
 
 use http::header::HeaderValue;
 
-/// What the cache did with a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Answered from a fresh stored response.
@@ -12,17 +12,17 @@ pub(crate) enum Outcome {
     /// Answered from a stored response that the handler has just confirmed.
     Revalidated {
         why: Miss,
-        /// Whether it is stored anew.
+        /// It is stored anew.
         stored: bool,
-        /// Whether another request had it confirmed.
+        /// Another request had it confirmed.
         collapsed: bool,
     },
     /// Answered by the handler.
     Miss {
         why: Miss,
-        /// Whether the response is being stored.
+        /// The response is being stored.
         stored: bool,
-        /// Whether the handler was called for another request, and this one shares the answer.
+        /// The handler was called for another request, and this one shares the answer.
         collapsed: bool,
         /// Why it is not stored, in a word.
         detail: Option<&'static str>,
@@ -33,7 +33,7 @@ pub(crate) enum Outcome {
     Bypass(BypassReason),
 }
 
-/// Why a stale response was used.
+/// The reason why a stale response was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StaleReason {
     /// `stale-while-revalidate`: a refresh runs behind it.
@@ -46,28 +46,28 @@ pub(crate) enum StaleReason {
     Accepted,
 }
 
-/// Why the store did not answer a request.
+/// The reason why the store did not answer a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Miss {
     /// Nothing is stored for the URI.
     Uri,
     /// Something is, but its selecting fields do not match.
     Vary,
-    /// What is stored was stale, and could not be confirmed.
+    /// The stored response was stale, and could not be confirmed.
     Stale,
-    /// What is stored was made old by a write.
+    /// The stored response was invalidated.
     Invalidated,
-    /// The request's directives did not allow what is stored.
+    /// The request's directives did not allow the stored response.
     Request,
     /// Only a part of what was asked for is stored.
     Partial,
-    /// What is stored is not for requests with `Authorization`.
+    /// The stored response is not for requests with `Authorization`.
     Authorization,
-    /// What is stored is not for requests with `Cookie`.
+    /// The stored response is not for requests with `Cookie`.
     Cookie,
 }
 
-/// Why the cache was never asked, or could not be used.
+/// The reason why the cache was never asked, or could not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum BypassReason {
     /// The method is not one whose responses are stored.

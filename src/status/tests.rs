@@ -1,4 +1,4 @@
-//! What outcomes are shown as.
+//! The headers that show outcomes.
 
 use std::time::Duration;
 

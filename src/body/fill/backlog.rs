@@ -1,4 +1,4 @@
-//! What was read of a body, and how far each of its readers is.
+//! The chunks that were read of a body, and how far each of its readers is.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -43,7 +43,7 @@ struct ReaderProgress {
     cut_off: bool,
 }
 
-/// What a reader finds.
+/// The next thing that a reader finds.
 #[derive(Debug)]
 pub(super) enum Take {
     Chunk(Bytes),
@@ -52,7 +52,7 @@ pub(super) enum Take {
 }
 
 impl Backlog {
-    /// What a chunk takes besides its bytes.
+    /// The bytes that a chunk takes besides its own.
     pub(super) const CHUNK_OVERHEAD: usize = size_of::<Chunk>();
 
     /// Bytes that are held.
@@ -60,7 +60,7 @@ impl Backlog {
         self.held
     }
 
-    /// Whether the beginning is still there.
+    /// Returns whether the beginning is still there.
     pub(super) fn is_whole(&self) -> bool {
         self.gone == 0
     }

@@ -204,7 +204,7 @@ impl Drop for FillReader {
     }
 }
 
-/// The inner body's error, as every reader of it is told.
+/// The inner body's error, as every reader of it reports it.
 #[derive(Debug)]
 struct BodyFailed(Arc<dyn StdError + Send + Sync>);
 

@@ -68,7 +68,7 @@ pub(crate) fn field_name(name: &[u8]) -> Option<HeaderName> {
     is_name(name).then(|| HeaderName::from_bytes(name).ok())?
 }
 
-/// Whether this is a field name as a header map has it: a token (RFC 9110 §5.6.2) in lower case.
+/// Returns whether this is a field name as a header map has it: a token (RFC 9110 §5.6.2) in lower case.
 fn is_name(name: &[u8]) -> bool {
     let is_token = |byte: &u8| IN_NAMES[usize::from(*byte)];
     (1..=LONGEST_NAME).contains(&name.len()) && name.iter().all(is_token)
@@ -88,7 +88,7 @@ const IN_NAMES: [bool; 256] = {
     in_names
 };
 
-/// Whether a header value takes this.
+/// Returns whether a header value takes this.
 fn is_value(value: &[u8]) -> bool {
     let is_control = |byte: u8| (byte < b' ') & (byte != b'\t') | (byte == 0x7f);
     // To its end whatever is found: so it takes many bytes at a time.

@@ -34,7 +34,7 @@ const MIB: usize = 1 << 20;
 
 /// A store in memory, bounded in bytes.
 ///
-/// The bound covers keys, header sections, bodies and what the allocator and the tables add to
+/// The bound covers keys, headers, bodies and what the allocator and the tables add to
 /// them, so that the process grows by the bound and a few percent; only the log of invalidations
 /// takes some [3 MB](MemoryStoreBuilder::log_capacity) besides. What it does not cover is memory that
 /// was freed and that the allocator cannot use again: where bodies of very different sizes replace
@@ -109,7 +109,7 @@ impl MemoryStore {
 /// The least that a shard takes when there is more than one.
 const SHARD_BYTES: usize = 8 * MIB;
 
-/// What fits into the smallest of several shards.
+/// The largest entry that fits into the smallest of several shards.
 const DEFAULT_LARGEST_ENTRY: usize = 7 * MIB;
 
 impl MemoryStoreBuilder {
@@ -119,7 +119,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Sets the size of the largest entry: key, header section, body and overhead together.
+    /// Sets the size of the largest entry: key, headers, body and overhead together.
     /// Default: 7 MiB, or an eighth of the store if that is less.
     ///
     /// An entry has to fit into one shard, so a larger one means larger and fewer shards, and
@@ -202,7 +202,7 @@ impl Default for MemoryStore {
 
 #[cfg(mutants)]
 impl MemoryStore {
-    /// What is not enough: removes what is stored and matches.
+    /// Removes what is stored and matches, which is not enough.
     fn delete(&self, what: &[Invalidation]) {
         let log = Log::with_capacity(16);
         let before = log.position();
@@ -230,7 +230,7 @@ impl Store for MemoryStore {
     fn put(&self, key: Key, stored: Stored) -> MaybeReady<Result<(), Error>> {
         let shard = self.shard(key.borrow());
         if shard::weight(&key, &stored) > self.largest_entry {
-            // What was there is older; it must not outlive its replacement.
+            // The entry that was there is older; it must not outlive its replacement.
             shard.remove(key.borrow());
         } else {
             let evicted = shard.put(key, stored);

@@ -34,14 +34,14 @@ const SLAB_SLOT: usize = (size_of::<Key>() + size_of::<Slot>() + 21).next_multip
 /// A place in the engine's hash table: five bytes, at most 7/8 and at least 7/16 in use.
 const TABLE_SLOT: usize = 8;
 
-/// What an entry takes beyond its key and the stored value's own size.
+/// The bytes that an entry takes beyond its key and the stored value's own size.
 ///
 /// The slab doubles as it grows, so that a slot costs one and a half on average; shared keys and values
 /// have two counts each; and an allocator adds some 16 bytes to each of the key, the value and its buffer, and
 /// to a long body.
 const ENTRY_OVERHEAD: usize = SLAB_SLOT * 3 / 2 + TABLE_SLOT + 4 * size_of::<usize>() + 4 * 16;
 
-/// The engine remembers the hashes of some keys it gave up: half as many as it expects entries. At
+/// The engine remembers the hashes of some keys it evicted: half as many as it expects entries. At
 /// this size for the expected entry they take less than 2 % of a shard.
 const EXPECTED_ENTRY: usize = 2 << 10;
 
@@ -84,7 +84,7 @@ impl Shard {
         self.0.get(&key).and_then(Slot::stored)
     }
 
-    /// Stores a value and returns how many others were given up for it.
+    /// Stores a value and returns how many others were evicted for it.
     pub(super) fn put(&self, key: Key, stored: Stored) -> u64 {
         let hash = key.borrow().hash64();
         let slot = Slot::new(weight(&key, &stored), stored);
@@ -94,7 +94,7 @@ impl Shard {
         count_others(&evicted, hash)
     }
 
-    /// Adds to a counter under the shard's lock. Returns its count, and how many entries were given up
+    /// Adds to a counter under the shard's lock. Returns its count, and how many entries were evicted
     /// for it.
     pub(super) fn increment(
         &self,
@@ -277,7 +277,7 @@ impl Weighter<Key, Slot> for Weighed {
 #[derive(Clone)]
 struct Evicting;
 
-/// What an insertion displaced: what was evicted, what it replaced, or itself if it was too large.
+/// The entries that an insertion displaced: evicted or replaced ones, or itself if it was too large.
 type Evicted = SmallVec<[(Key, Slot); 2]>;
 
 impl Lifecycle<Key, Slot> for Evicting {
@@ -288,7 +288,7 @@ impl Lifecycle<Key, Slot> for Evicting {
     }
 }
 
-/// Counts what was given up for an entry that has this hash itself.
+/// Counts what was evicted for an entry that has this hash itself.
 fn count_others(evicted: &Evicted, hash: u64) -> u64 {
     let others = evicted
         .iter()

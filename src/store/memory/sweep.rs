@@ -126,7 +126,7 @@ fn is_past_use(response: &StoredResponse, now: Instant) -> bool {
     let Some(since) = response.age(now).checked_sub(served) else {
         return false;
     };
-    // Looked at last: the header section is somewhere else in memory.
+    // Looked at last: the headers are somewhere else in memory.
     match response.head().etag().or(response.head().last_modified()) {
         Some(_) => since >= lifetime.clamp(VALIDATION.0, VALIDATION.1),
         None => true,
