@@ -157,6 +157,7 @@ mod state;
 mod status;
 mod store;
 mod sync;
+mod target;
 mod telemetry;
 #[cfg(any(feature = "testing", test))]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]

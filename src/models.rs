@@ -17,9 +17,10 @@ use loom::thread;
 use crate::body::{BoxError, Budget, Fill, FillReader, Limits};
 use crate::entry::{Reuse, StoredResponse, Times};
 use crate::flight::{FlightResult, Flights, Join, Leader, NoResult, StoredResult};
-use crate::invalidate::{Invalidation, Log, Position, Subject, Verdict};
+use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::{Key, KeyBuilder};
 use crate::status::Outcome;
+use crate::target::Subject;
 
 fn subject() -> Subject {
     Subject::new("/a", None, [])

@@ -17,12 +17,13 @@ use crate::entry::StoredValue;
 use crate::entry::{PreparedList, StoredResponse, VariantHints};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
-use crate::invalidate::{Invalidation, Position, SubjectRef, Verdict};
+use crate::invalidate::{Invalidation, Position, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::policy::{FieldRules, RouteTable};
 use crate::semantics::invalidation;
 use crate::status::{Outcome, StatusHeaders, StatusParameters};
 use crate::store::{MaybeReady, Store};
+use crate::target::SubjectRef;
 #[cfg(feature = "values")]
 use crate::telemetry::ValueRegistry;
 use crate::telemetry::{Operation, RequestRecord, RouteId, Stats, Timed, trace};

@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[path = "../../src/clock.rs"]
+mod clock;
 #[path = "../../src/error.rs"]
 mod error;
 #[path = "../../src/policy/evict.rs"]
@@ -29,14 +31,19 @@ mod key;
 mod mutant;
 #[path = "../../src/pattern/mod.rs"]
 mod pattern;
+#[path = "../../src/semantics/mod.rs"]
+mod semantics;
 mod sweep;
 #[path = "../../src/sync.rs"]
 mod sync;
+#[path = "../../src/target/mod.rs"]
+mod target;
 
 use error::{Error, ErrorKind};
 use evict::Evict;
-use invalidate::{Invalidation, Log, Position, Subject, Verdict};
+use invalidate::{Invalidation, Log, Position, Verdict};
 use pattern::Pattern;
+use target::Subject;
 
 /// Live patterns: 5,000 paths, 3,000 prefixes of four lengths, 256 globs, and tags.
 const LIVE: usize = 10_000;

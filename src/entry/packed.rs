@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::invalidate::SubjectRef;
+use crate::target::SubjectRef;
 
 #[cfg(feature = "redis")]
 mod layout;
@@ -331,7 +331,7 @@ impl Eq for StoredHead<'_> {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invalidate::Subject;
+    use crate::target::Subject;
 
     fn headers() -> HeaderMap {
         let mut map = HeaderMap::new();

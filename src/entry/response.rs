@@ -14,12 +14,13 @@ use super::packed::{Packed, PackedFields, StoredHead};
 use super::prepared::Prepared;
 use super::times::{PackedTimes, Times};
 use super::verdict::verdict;
-use crate::invalidate::{Log, Position, Subject, SubjectRef, Verdict};
+use crate::invalidate::{Log, Position, Verdict};
 use crate::semantics::cache_control::Scope;
 use crate::semantics::partial::{self, Partial};
 use crate::semantics::storable;
 use crate::semantics::validation::{Validators, freshen};
 use crate::sync::AtomicU64;
+use crate::target::{Subject, SubjectRef};
 
 /// A response that was stored, with what is needed to judge whether it may be used again.
 ///

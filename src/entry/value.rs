@@ -8,8 +8,9 @@ use bytes::Bytes;
 use super::packed::{Packed, PackedFields};
 use super::times::{PackedTimes, Times};
 use super::verdict::verdict;
-use crate::invalidate::{Log, Position, Subject, SubjectRef, Verdict};
+use crate::invalidate::{Log, Position, Verdict};
 use crate::sync::AtomicU64;
+use crate::target::{Subject, SubjectRef};
 
 /// A value of a handler's own that was stored, with what is needed to judge whether it may be used
 /// again.

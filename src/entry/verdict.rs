@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::invalidate::{Log, Position, SubjectRef, Verdict};
+use crate::invalidate::{Log, Position, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::sync::AtomicU64;
+use crate::target::SubjectRef;
 
 /// Asks the log about what was made at `position`, and was last found valid when `checked` says.
 pub(super) fn verdict<'a>(

@@ -16,15 +16,17 @@ use crate::body::Captured;
 use crate::clock::Now;
 use crate::directive::{CacheDirective, KeptLifetime};
 use crate::entry::{FieldWriter, PackedFields, Reuse, StoredResponse, Times};
-use crate::invalidate::{Position, Subject};
+use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
-use crate::policy::{Identity, SetCookie, TtlPrecedence};
+use crate::policy::{SetCookie, TtlPrecedence};
 use crate::semantics::freshness::{self, Lifetime};
 use crate::semantics::partial::{self, ContentRange, Partial};
 use crate::semantics::storable::{self, Grants, RequestFacts, Storable, Unstorable};
 use crate::semantics::targeted::{self, Directives};
 use crate::semantics::vary::Vary;
 use crate::semantics::{age, date, entity_tag, invalidation, validation};
+use crate::target::Identity;
+use crate::target::Subject;
 
 /// All that is decided about a response when its head is there.
 #[derive(Debug)]

@@ -8,9 +8,10 @@ use super::context::ReadContext;
 use super::lookup::{any_language_key, variant_key};
 use crate::entry::{StoredResponse, Variant, Variants};
 use crate::flight::Leader;
-use crate::invalidate::{NotToStore, Position, SubjectRef};
+use crate::invalidate::{NotToStore, Position};
 use crate::mutant::{self, Mutant};
 use crate::store::{MaybeReady, Stored};
+use crate::target::SubjectRef;
 
 /// Stores a response, unless it has been overtaken by an invalidation already, or may have come
 /// from a replica that lags behind a write; returns whether it did.

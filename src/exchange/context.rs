@@ -15,12 +15,13 @@ use super::request::{self, Client, Flags, Signals};
 use super::warming::Warming;
 use crate::entry::{StoredResponse, Variants};
 use crate::flight::Flights;
-use crate::invalidate::Subject;
 use crate::key::{Key, KeyBuilder};
-use crate::policy::{Condition, Identity, RequestTtl, Route, write_value};
+use crate::policy::{Condition, RequestTtl, Route};
 use crate::semantics::cache_control::CacheControl;
 use crate::state::CacheState;
 use crate::status::{BypassReason, Outcome, StatusParameters};
+use crate::target::Subject;
+use crate::target::{Identity, write_value};
 use crate::telemetry::{RequestRecord, RouteId, Timed};
 
 /// One layered service's view of the [`CacheState`].

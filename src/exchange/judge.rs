@@ -13,10 +13,10 @@ use super::lookup::Found;
 use crate::entry::StoredResponse;
 use crate::invalidate::Verdict;
 use crate::mutant::{self, Mutant};
-use crate::policy::Identity;
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::reuse::{self, AgeVerdict};
 use crate::status::{Miss, Outcome, StaleReason};
+use crate::target::Identity;
 
 /// The decision about a read.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use http::request::Parts;
 use http::{Extensions, Method, Uri};
 use smallvec::SmallVec;
 
-use crate::policy::{FieldRules, Target};
+use crate::policy::FieldRules;
+use crate::target::Target;
 
 /// A request's headers, as far as a cache cares.
 #[derive(Debug, Default)]

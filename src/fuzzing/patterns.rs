@@ -1,7 +1,8 @@
 use super::MAX_LINES;
-use crate::invalidate::{Invalidation, Log, Subject, Verdict};
+use crate::invalidate::{Invalidation, Log, Verdict};
 use crate::pattern::{Pattern, TagTemplate};
 use crate::policy::Evict;
+use crate::target::Subject;
 
 /// Reads a path with or without a query, and patterns, templates and tags, one a line.
 ///

@@ -2,8 +2,8 @@ use http::Request;
 use sfv::{Dictionary, FieldType, Parser};
 
 use crate::key::{Key, KeyBuilder};
-use crate::policy::{Identity, KeyRule, Target};
 use crate::semantics::no_vary_search::{NoVarySearch, Parameters, form_decoded};
+use crate::target::{Identity, KeyRule, Target};
 
 /// Checks what a value of `No-Vary-Search` makes of two queries. Part of
 /// [`structured`](super::structured()).

@@ -2,9 +2,9 @@
 
 use super::keys::{Keys, PlacedGlob, Placement};
 use super::sketch::TextSketch;
-use super::subject::SubjectRef;
 use super::table::{Merge, StampTable};
 use crate::mutant::{self, Mutant};
+use crate::target::SubjectRef;
 
 /// How many globs are matched one by one.
 pub(super) const MAX_GLOBS: usize = 256;

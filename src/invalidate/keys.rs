@@ -14,9 +14,9 @@ use smallvec::SmallVec;
 
 use super::invalidation::{Invalidation, Selector};
 use super::sketch::TextSketch;
-use super::subject::SubjectRef;
 use crate::mutant::{self, Mutant};
 use crate::pattern::{Glob, SEPARATORS, Shape};
+use crate::target::SubjectRef;
 
 /// Subtrees, and the parts of a value's key, are distinguished down to this many segments. A deeper one
 /// is recorded by its first ones, so that a path of thousands of segments costs no thousands of

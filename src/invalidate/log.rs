@@ -9,7 +9,7 @@ use super::invalidation::Invalidation;
 use super::position::Position;
 use super::shared::SharedState;
 use super::state::Verdict;
-use super::subject::SubjectRef;
+use crate::target::SubjectRef;
 
 /// How many invalidations a log distinguishes by default: at 100 different ones a second,
 /// those of the last five minutes.

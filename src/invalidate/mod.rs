@@ -42,7 +42,6 @@ mod replica;
 mod shared;
 mod sketch;
 mod state;
-mod subject;
 mod table;
 
 pub use invalidation::Invalidation;
@@ -55,4 +54,3 @@ pub(crate) use invalidation::InvalidationKind;
 #[cfg(feature = "redis")]
 pub(crate) use replica::{Delta, Epoch, LocalPosition, Replica, SharedPosition};
 pub(crate) use state::Verdict;
-pub(crate) use subject::{Subject, SubjectRef};

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use super::index::MAX_GLOBS;
 use super::keys::{Keys, PlacedGlob, Placement};
-use super::subject::SubjectRef;
 use crate::key::KeyHasher;
+use crate::target::SubjectRef;
 
 /// Places that a write holds open.
 pub(super) type OpenPlacements = SmallVec<[Placement; 4]>;

@@ -7,8 +7,8 @@ use super::invalidation::Invalidation;
 use super::keys::{Keys, Seed};
 use super::position::Position;
 use super::state::{LogState, Placed};
-use super::subject::SubjectRef;
 use crate::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::target::SubjectRef;
 
 /// The state that a log and its open intents share.
 pub(super) struct SharedState {

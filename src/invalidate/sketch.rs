@@ -1,7 +1,7 @@
 //! Texts as small sets, to rule most globs out without matching them.
 
-use super::subject::SubjectRef;
 use crate::pattern::{Glob, Segment, UriPart, Wild};
+use crate::target::SubjectRef;
 
 /// Runs of characters in a longer text fill the set so far that it rules little out.
 const MAX_SKETCHED_LEN: usize = 1024;
@@ -95,8 +95,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::invalidate::Subject;
     use crate::pattern::{Pattern, Shape};
+    use crate::target::Subject;
 
     /// Returns whether the sketches alone rule out that a pattern, which has to be a glob, matches.
     fn ruled_out(pattern: &Pattern, path: &str, query: Option<&str>) -> bool {

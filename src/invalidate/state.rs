@@ -8,9 +8,9 @@ use super::index::Index;
 use super::keys::{Keys, Placement};
 use super::open::Open;
 use super::position::Position;
-use super::subject::SubjectRef;
 use super::table::Merge;
 use crate::mutant::{self, Mutant};
+use crate::target::SubjectRef;
 
 /// The log's verdict on a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

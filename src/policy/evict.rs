@@ -205,7 +205,8 @@ impl CompiledRule {
 mod tests {
     use super::*;
     use crate::ErrorKind;
-    use crate::invalidate::{Log, Subject, Verdict};
+    use crate::invalidate::{Log, Verdict};
+    use crate::target::Subject;
 
     fn compile(evict: Evict, bound: &[&str]) -> CompiledEvict {
         evict

@@ -10,21 +10,17 @@ use http::request::Parts;
 
 mod evict;
 mod fields;
-mod identity;
-mod key_rule;
 mod route;
 mod ttl;
 
 pub use evict::Evict;
 pub(crate) use evict::Terms;
 pub(crate) use fields::FieldRules;
-pub(crate) use identity::Identity;
-pub(crate) use key_rule::{KeyRule, Target, write_value};
 pub use route::Routes;
 pub(crate) use route::{Evictions, Route, RouteTable};
 pub(crate) use ttl::{RequestTtl, Ttl, TtlPrecedence};
 
-use key_rule::KeyPart;
+use crate::target::{Identity, KeyPart, KeyRule};
 
 /// The way one route is cached.
 ///

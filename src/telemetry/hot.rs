@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 
-use crate::invalidate::SubjectRef;
+use crate::target::SubjectRef;
 
 /// A frequently requested key; from [`CacheHandle::hot_keys`](crate::CacheHandle::hot_keys).
 #[derive(Clone, Debug, PartialEq)]

@@ -11,8 +11,9 @@ use super::latency::{Latencies, Operation, Timed};
 use super::trace;
 use crate::clock::Clock;
 use crate::entry::StoredResponse;
-use crate::invalidate::{InvalidationKind, Subject};
+use crate::invalidate::InvalidationKind;
 use crate::status::Outcome;
+use crate::target::Subject;
 
 /// All counts and measurements of one cache.
 #[derive(Debug)]

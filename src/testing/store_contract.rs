@@ -22,10 +22,11 @@ use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, 
 
 use crate::clock::Clock;
 use crate::entry::{Reuse, StoredResponse, StoredValue, Times, Variant, Variants};
-use crate::invalidate::{Invalidation, Log, Position, Subject, Verdict};
+use crate::invalidate::{Invalidation, Log, Position, Verdict};
 use crate::key::{Key, KeyBuilder, KeyRef};
 use crate::pattern::Namespace;
 use crate::store::{CounterStore, MaybeReady, Store, Stored};
+use crate::target::Subject;
 
 /// What a store did while it was checked.
 #[derive(Clone, Copy, Debug, Default)]

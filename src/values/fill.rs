@@ -7,8 +7,9 @@ use super::namespace::Address;
 use super::{Codec, Values};
 use crate::entry::StoredValue;
 use crate::flight::{Flight, Leader, Shared, Sharer, Taken, join_or_lead};
-use crate::invalidate::{Position, SubjectRef};
+use crate::invalidate::Position;
 use crate::mutant::{self, Mutant};
+use crate::target::SubjectRef;
 use crate::telemetry::ValueEvent;
 
 type ValueFlight = Flight<Arc<StoredValue>>;

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use crate::entry::StoredValue;
 use crate::error::Error;
-use crate::invalidate::{Position, Subject};
+use crate::invalidate::Position;
 use crate::key::{Key, KeyRef};
 use crate::policy::{MAX_BODY, MAX_WAIT};
 use crate::state::CacheState;
+use crate::target::Subject;
 use crate::telemetry::{ValueEvent, ValueStats};
 
 mod codec;

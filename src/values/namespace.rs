@@ -6,12 +6,13 @@ use std::time::Instant;
 use crate::entry::StoredValue;
 use crate::error::Error;
 use crate::flight::Leader;
-use crate::invalidate::{Invalidation, Position, Subject};
+use crate::invalidate::{Invalidation, Position};
 use crate::key::{Key, KeyBuilder, KeyRef};
 use crate::mutant::{self, Mutant};
 use crate::pattern::Namespace;
 use crate::state::CacheState;
 use crate::store::{MaybeReady, Stored};
+use crate::target::Subject;
 use crate::telemetry::{Operation, ValueCounts, ValueEvent, ValueStats};
 
 /// The most keys that one call to the store finds or changes. A store may bound the operations under way,

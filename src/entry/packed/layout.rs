@@ -103,7 +103,7 @@ mod tests {
 
     use super::super::{Packed, push_length};
     use super::*;
-    use crate::invalidate::Subject;
+    use crate::target::Subject;
 
     #[test]
     fn names_and_values_are_those_that_a_header_map_takes() {

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::invalidate::Subject;
 use crate::invalidate::index::{MAX_GLOBS, MAX_MATCHED};
 use crate::pattern::Pattern;
+use crate::target::Subject;
 
 mod model;
 mod races;

@@ -1,6 +1,7 @@
 use super::*;
-use crate::invalidate::{Subject, Verdict};
+use crate::invalidate::Verdict;
 use crate::pattern::Pattern;
+use crate::target::Subject;
 
 const A: Epoch = [1; 16];
 const B: Epoch = [2; 16];

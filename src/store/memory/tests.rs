@@ -7,8 +7,9 @@ use http::header::{ETAG, HeaderMap, HeaderValue, LAST_MODIFIED};
 
 use super::*;
 use crate::entry::{Reuse, StoredResponse, Times, Variant, Variants};
-use crate::invalidate::{Invalidation, Subject};
+use crate::invalidate::Invalidation;
 use crate::key::KeyBuilder;
+use crate::target::Subject;
 
 fn key(name: &str) -> Key {
     KeyBuilder::default().part(name.as_bytes()).key().to_owned()

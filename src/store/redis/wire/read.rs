@@ -11,9 +11,10 @@ use crate::entry::{
     ForeignParts, Layout, MOST_NAMES, Reuse, StoredValue, Unplaced, Variant, Variants, field_name,
     take_field, take_length,
 };
-use crate::invalidate::{Position, Subject};
+use crate::invalidate::Position;
 use crate::key::{Key, KeyRef};
 use crate::store::Stored;
+use crate::target::Subject;
 
 /// A header map takes a hundred times the room of the shortest fields; more than these in a trailer
 /// section no server lets through.

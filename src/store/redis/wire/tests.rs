@@ -11,9 +11,10 @@ use super::*;
 use crate::clock;
 use crate::entry::{Reuse, StoredValue, Times, Variant, Variants};
 use crate::fuzzing;
-use crate::invalidate::{Position, Subject};
+use crate::invalidate::Position;
 use crate::key::{Key, KeyBuilder};
 use crate::pattern::Namespace;
+use crate::target::Subject;
 
 const SECOND: Duration = Duration::from_secs(1);
 fn key(path: &str) -> Key {

@@ -20,9 +20,9 @@ pub(crate) struct Subject {
 /// A [`Subject`], borrowed. Its path and query are in canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SubjectRef<'a> {
-    pub(super) path: &'a str,
-    pub(super) query: Option<&'a str>,
-    pub(super) tags: &'a [Box<str>],
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+    pub(crate) tags: &'a [Box<str>],
 }
 
 impl Subject {
