@@ -1,17 +1,16 @@
 //! One read and where it stands: the mount it came through, its route, its key, its request.
 
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http::header::HeaderMap;
 use http::request::Parts;
-use http::{Extensions, Method, Uri};
+use http::{Extensions, Method};
 
-use super::lookup::{self, variant_key};
+use super::lookup::variant_key;
 use super::reentrancy;
-use super::request::{self, Client, Flags, Signals};
+use super::request::{Client, Flags, Signals};
 use super::warming::Warming;
 use crate::entry::{StoredResponse, Variants};
 use crate::flight::Flights;
@@ -20,8 +19,7 @@ use crate::policy::{Condition, RequestTtl, Route};
 use crate::semantics::cache_control::CacheControl;
 use crate::state::CacheState;
 use crate::status::{BypassReason, Outcome, StatusParameters};
-use crate::target::Subject;
-use crate::target::{Identity, write_value};
+use crate::target::{Identity, Subject, Target};
 use crate::telemetry::{RequestRecord, RouteId, Timed};
 
 /// One layered service's view of the [`CacheState`].
@@ -75,7 +73,7 @@ impl Mount {
     ) -> Result<&Arc<Route>, BypassReason> {
         let route = match &self.route {
             Some(route) => route,
-            None => lookup::route(&self.cache.routes, path)?,
+            None => self.cache.routes.of_read(path)?,
         };
         *under = route.row.id;
         match route.policy.bypass {
@@ -133,8 +131,8 @@ impl Mount {
         key: &KeyBuilder,
         ttl: RequestTtl,
     ) -> ReadContext {
-        let uri = request::original_uri(&parts.uri, &parts.extensions);
-        let tags = self.cache.routes.tags(view.route, uri.path());
+        let target = Target::of(&parts.uri, &parts.extensions);
+        let tags = self.cache.routes.tags(view.route, target.path());
         let flags = view.client.flags;
         let directives = match flags.cache_control {
             true => CacheControl::of(&parts.headers),
@@ -144,7 +142,7 @@ impl Mount {
             mount: self.found_by(&parts.extensions),
             route: view.route.clone(),
             key: key.key().to_owned(),
-            subject: Subject::new(uri.path(), uri.query(), tags.into_vec()),
+            subject: target.subject(tags.into_vec()),
             method: parts.method.clone(),
             headers: Arc::new(parts.headers.clone()),
             flags,
@@ -182,8 +180,11 @@ fn examine<'a>(
     key: &mut KeyBuilder,
 ) -> Result<(Flags, RequestTtl), BypassReason> {
     let ttl = admissible(route, signals, parts)?;
-    let uri = request::original_uri(&parts.uri, &parts.extensions);
-    write_key(route, uri, signals, parts, key)?;
+    let policy = &route.policy;
+    Target::of(&parts.uri, &parts.extensions)
+        .with_host(signals.host)
+        .write_key(&signals.keyed, &policy.key, &policy.identity, parts, key)
+        .map_err(|_| BypassReason::Partition)?;
     Ok((signals.flags, ttl))
 }
 
@@ -212,31 +213,6 @@ fn admissible(
         RequestTtl::Declined => Err(BypassReason::Policy),
         ttl => Ok(ttl),
     }
-}
-
-/// Writes a request's key.
-fn write_key<'a>(
-    route: &Route,
-    uri: &'a Uri,
-    signals: &Signals<'a>,
-    parts: &Parts,
-    key: &mut KeyBuilder,
-) -> Result<(), BypassReason> {
-    key.count(signals.keyed.len());
-    for (name, value) in &signals.keyed {
-        key.part(name.as_str().as_bytes());
-        write_value(name, value, key);
-    }
-    let target = request::target(uri, signals);
-    if !ptr::eq(uri, &parts.uri) && !uri.path().ends_with(parts.uri.path()) {
-        // Not a prefix that was taken off, but another path that the inner service is shown.
-        key.part(parts.uri.path().as_bytes());
-    }
-    let policy = &route.policy;
-    policy
-        .key
-        .write(target, parts, &policy.identity, key)
-        .map_err(|_| BypassReason::Partition)
 }
 
 impl ReadView<'_> {

@@ -16,7 +16,7 @@ use super::fetch::{fetch, refresh_in_background, wait_and_fetch};
 use super::judge::judge;
 use super::lookup;
 use super::replay::{Settled, settle};
-use super::request::{RequestClass, original_uri};
+use super::request::RequestClass;
 use super::write::Write;
 use crate::body::CacheBody;
 use crate::key::KeyBuilder;
@@ -24,6 +24,7 @@ use crate::policy::Route;
 use crate::state::CacheState;
 use crate::status::BypassReason;
 use crate::store::MaybeReady;
+use crate::target::original_uri;
 use crate::telemetry::{Operation, RouteId};
 
 pin_project! {

@@ -9,12 +9,13 @@ use super::candidate::Candidate;
 use super::context::{Mount, ReadView};
 use super::judge::{Decision, judge};
 use super::lookup::{self, Found};
-use super::request::{RequestClass, original_uri};
+use super::request::RequestClass;
 use crate::entry::StoredResponse;
 use crate::key::KeyBuilder;
 use crate::policy::Route;
 use crate::state::CacheState;
 use crate::status::{BypassReason, Miss, Outcome};
+use crate::target::Target;
 use crate::telemetry::{Operation, RouteId};
 
 /// A read's outcome, foreseen.
@@ -45,13 +46,13 @@ pub(crate) async fn foresee(
     if cache.is_bypassed() {
         return Err(BypassReason::Disabled);
     }
-    let uri = original_uri(&parts.uri, &parts.extensions);
+    let target = Target::of(&parts.uri, &parts.extensions);
     let mount = Mount {
         cache: cache.clone(),
         flights: cache.flights.clone(),
         route: None,
     };
-    let route = mount.route(uri.path(), &mut { RouteId::NONE })?;
+    let route = mount.route(target.path(), &mut { RouteId::NONE })?;
     let mut key = KeyBuilder::default();
     let (flags, _) = mount.examine(route, parts, false, &mut key)?;
     let found = lookup::find(cache, key.key(), &parts.headers);

@@ -9,11 +9,8 @@ use http::header::{self, HeaderMap, HeaderName};
 use crate::entry::{StoredResponse, Variants};
 use crate::error::Error;
 use crate::key::{Key, KeyBuilder, KeyRef};
-use crate::pattern::canonical;
-use crate::policy::{Route, RouteTable};
 use crate::semantics::vary;
 use crate::state::CacheState;
-use crate::status::BypassReason;
 use crate::store::{MaybeReady, Stored};
 
 /// The response and the variants that are stored for a request's key.
@@ -25,26 +22,6 @@ pub(crate) struct Found {
 
 /// A lookup that takes some waiting.
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Found, Error>> + Send>>;
-
-/// Finds the route of a read.
-///
-/// A path that says the same in two ways (`/%61` for `/a`, `/b/../a`) may be one thing to this
-/// table and another to the inner service. Where the two ways come under different routes the
-/// request is passed by.
-pub(super) fn route<'a>(
-    routes: &'a RouteTable,
-    path: &str,
-) -> Result<&'a Arc<Route>, BypassReason> {
-    let route = routes.read(path).ok_or(BypassReason::NoRoute)?;
-    let canonical = canonical(path);
-    if canonical != path {
-        match routes.read(&canonical) {
-            Some(same) if Arc::ptr_eq(same, route) => {}
-            _ => return Err(BypassReason::Path),
-        }
-    }
-    Ok(route)
-}
 
 /// Looks a key up: the response stored for it, or that one of its variants which the request
 /// selects (RFC 9111 §4.1).

@@ -1,12 +1,11 @@
 //! Facts about a request, found in one pass over its headers.
 
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Extensions, Method, Uri};
 use smallvec::SmallVec;
 
 use crate::policy::FieldRules;
-use crate::target::Target;
 
 /// A request's headers, as far as a cache cares.
 #[derive(Debug, Default)]
@@ -134,34 +133,5 @@ impl RequestClass {
             _ if crate::semantics::invalidation::is_safe(method) => Self::OtherSafe,
             _ => Self::Write,
         }
-    }
-}
-
-/// Returns the URI that the client asked for.
-///
-/// axum takes the prefix off the URI before a nested router sees it: two mounts of one router
-/// would share keys.
-pub(crate) fn original_uri<'a>(uri: &'a Uri, extensions: &'a Extensions) -> &'a Uri {
-    #[cfg(feature = "axum")]
-    if let Some(original) = extensions.get::<axum::extract::OriginalUri>() {
-        return &original.0;
-    }
-    #[cfg(not(feature = "axum"))]
-    let _ = extensions;
-    uri
-}
-
-/// Returns where a request goes: the target's authority, or else the `Host` field
-/// (RFC 9110 §7.1).
-pub(crate) fn target<'a>(uri: &'a Uri, signals: &Signals<'a>) -> Target<'a> {
-    let authority = match uri.authority() {
-        Some(authority) => Some(authority.as_str().as_bytes()),
-        None => signals.host.map(HeaderValue::as_bytes),
-    };
-    Target {
-        scheme: uri.scheme_str(),
-        authority,
-        path: uri.path(),
-        query: uri.query(),
     }
 }

@@ -16,7 +16,6 @@ use super::candidate::Candidate;
 use super::context::{Mount, ReadContext};
 use super::detached::Journey;
 use super::fill::fill;
-use super::request::original_uri;
 use super::respond;
 use crate::body::CacheBody;
 use crate::directive::Invalidate;
@@ -28,6 +27,7 @@ use crate::policy::{Evictions, Terms};
 use crate::semantics::invalidation;
 use crate::state::CacheState;
 use crate::status::{BypassReason, Miss, Outcome, StatusParameters};
+use crate::target::{Target, original_uri};
 use crate::telemetry::RouteId;
 
 /// A request with an unsafe method.
@@ -47,17 +47,18 @@ pub(super) struct Write {
 impl Write {
     pub(super) fn new(mount: &Arc<Mount>, parts: &Parts) -> Self {
         let cache = &mount.cache;
-        let uri = original_uri(&parts.uri, &parts.extensions).clone();
-        let (mut evicted, terms) = cache.routes.evicted_by(uri.path());
-        evicted.push(Invalidation::uri(path_and_query(&uri)));
+        let host = parts.headers.get(header::HOST);
+        let target = Target::of(&parts.uri, &parts.extensions).with_host(host);
+        let (mut evicted, terms) = cache.routes.evicted_by(target.path());
+        evicted.push(Invalidation::of_target(target));
         let as_get = match parts.method {
             Method::POST => as_get(mount, parts),
             _ => None,
         };
         Self {
             cache: cache.clone(),
-            authority: parts.headers.get(header::HOST).cloned(),
-            uri,
+            authority: host.cloned(),
+            uri: original_uri(&parts.uri, &parts.extensions).clone(),
             evicted,
             terms,
             as_get: as_get.map(|read| (read, cache.store.log().position())),
@@ -249,8 +250,8 @@ impl Write {
 /// Takes the request that a GET for the same target would be: the response to a POST may be stored
 /// for that (RFC 9110 §9.3.3).
 fn as_get(mount: &Arc<Mount>, parts: &Parts) -> Option<ReadContext> {
-    let uri = original_uri(&parts.uri, &parts.extensions);
-    let route = mount.route(uri.path(), &mut { RouteId::NONE }).ok()?;
+    let target = Target::of(&parts.uri, &parts.extensions);
+    let route = mount.route(target.path(), &mut { RouteId::NONE }).ok()?;
     let mut key = KeyBuilder::default();
     let (flags, ttl) = mount.examine_head(route, parts, &mut key).ok()?;
     let view = mount.view(route, parts, flags);

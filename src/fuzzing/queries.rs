@@ -1,9 +1,9 @@
-use http::Request;
+use std::borrow::Cow;
+
 use sfv::{Dictionary, FieldType, Parser};
 
-use crate::key::{Key, KeyBuilder};
 use crate::semantics::no_vary_search::{NoVarySearch, Parameters, form_decoded};
-use crate::target::{Identity, KeyRule, Target};
+use crate::target::QueryRule;
 
 /// Checks what a value of `No-Vary-Search` makes of two queries. Part of
 /// [`structured`](super::structured()).
@@ -20,9 +20,9 @@ pub(super) fn assert_queries(value: &str, one: &str, other: &str) {
     if let Some(written) = dictionary.serialize() {
         assert_eq!(NoVarySearch::parse(&written).as_ref(), Some(&says));
     }
-    let mut rule = KeyRule::default();
+    let mut rule = QueryRule::default();
     rule.no_vary_search(says.clone());
-    let key = |query: &str| key(&rule, query);
+    let key = |query: &str| rule.apply(query).map(Cow::into_owned);
     for name in ["a", "b"] {
         if !matters(&says, name) {
             assert_eq!(key(&format!("{one}&{name}=x")), key(one));
@@ -35,20 +35,6 @@ pub(super) fn assert_queries(value: &str, one: &str, other: &str) {
         assert_eq!(key(&reversed.join("&")), key(one));
     }
     assert!(key(one) != key(other) || mattering(&says, one) == mattering(&says, other));
-}
-
-fn key(rule: &KeyRule, query: &str) -> Key {
-    let (request, ()) = Request::new(()).into_parts();
-    let target = Target {
-        scheme: None,
-        authority: None,
-        path: "/",
-        query: Some(query),
-    };
-    let mut key = KeyBuilder::default();
-    let written = rule.write(target, &request, &Identity::Everyone, &mut key);
-    written.expect("nothing is asked of a partition");
-    key.key().to_owned()
 }
 
 /// The parameters that matter, in an order of their own where theirs does not.

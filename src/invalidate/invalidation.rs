@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::pattern::{Namespace, Pattern, Shape};
+use crate::target::Target;
 
 /// One thing to invalidate: a URI, a pattern, a tag, or everything.
 ///
@@ -51,8 +52,7 @@ impl Invalidation {
     /// wildcard. A lone `?` means no query.
     #[must_use]
     pub fn uri(uri: impl AsRef<str>) -> Self {
-        let (path, query) = path_and_query(uri.as_ref());
-        Self::pattern(Pattern::exact(path, query))
+        Self::of_target(Target::of_text(uri.as_ref()))
     }
 
     /// Invalidates the paths and queries that match a pattern.
@@ -71,6 +71,11 @@ impl Invalidation {
     #[must_use]
     pub fn everything() -> Self {
         Self::pattern(Pattern::everything())
+    }
+
+    /// Invalidates what a URI names: with a query that query only, without one every query of the path.
+    pub(crate) fn of_target(target: Target<'_>) -> Self {
+        Self::pattern(Pattern::exact(target.path(), target.query()))
     }
 
     /// Invalidates one value.
@@ -147,22 +152,6 @@ impl fmt::Debug for Invalidation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Invalidation({self})")
     }
-}
-
-/// Splits a path or an absolute URI (RFC 3986 §3), without its fragment.
-fn path_and_query(uri: &str) -> (&str, Option<&str>) {
-    let uri = uri.split_once('#').map_or(uri, |(uri, _fragment)| uri);
-    let (hierarchy, query) = match uri.split_once('?') {
-        Some((hierarchy, query)) => (hierarchy, Some(query)),
-        None => (uri, None),
-    };
-    let path = match hierarchy.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains('/') => {
-            rest.find('/').map_or("/", |authority| &rest[authority..])
-        }
-        _ => hierarchy,
-    };
-    (path, query)
 }
 
 #[cfg(test)]

@@ -350,7 +350,7 @@ impl Policy {
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        self.key.ignore_query(names.into_iter().map(Into::into));
+        self.key.query.ignore(names.into_iter().map(Into::into));
         self
     }
 
@@ -360,7 +360,7 @@ impl Policy {
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        self.key.only_query(names.into_iter().map(Into::into));
+        self.key.query.only(names.into_iter().map(Into::into));
         self
     }
 
@@ -368,7 +368,7 @@ impl Policy {
     ///
     /// Parameters of the same name keep their order: `?a=1&a=2` and `?a=2&a=1` stay apart.
     pub fn sort_query(mut self) -> Self {
-        self.key.sort_query = true;
+        self.key.query.any_order = true;
         self
     }
 

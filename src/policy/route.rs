@@ -9,8 +9,10 @@ use super::Policy;
 use super::evict::{CompiledEvict, Evict, Terms};
 use crate::error::Error;
 use crate::invalidate::Invalidation;
-use crate::pattern::{TagTemplate, canonical};
+use crate::pattern::TagTemplate;
 use crate::semantics::no_vary_search::NoVarySearch;
+use crate::status::BypassReason;
+use crate::target::other_reading;
 use crate::telemetry::{RouteId, Row, Rows};
 
 /// The routes of a cache: a policy for each kind of read, and what each kind of write evicts.
@@ -189,7 +191,7 @@ impl Route {
                      `key-order, params=(\"utm_source\")` or `params, except=(\"id\")`"
                 ))
             })?;
-            policy.key.no_vary_search(says);
+            policy.key.query.no_vary_search(says);
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let tags = policy
@@ -224,6 +226,20 @@ impl RouteTable {
         }
     }
 
+    /// Returns the route of a read, if it has one in whichever way its path is read.
+    ///
+    /// A path that says the same in two ways (`/%61` for `/a`, `/b/../a`) may be one thing to this
+    /// table and another to the handler. Where the two ways come under different routes the request
+    /// bypasses the cache.
+    pub(crate) fn of_read(&self, path: &str) -> Result<&Arc<Route>, BypassReason> {
+        let route = self.read(path).ok_or(BypassReason::NoRoute)?;
+        match other_reading(path).map(|other| self.read(&other)) {
+            None => Ok(route),
+            Some(Some(same)) if Arc::ptr_eq(same, route) => Ok(route),
+            Some(_) => Err(BypassReason::Path),
+        }
+    }
+
     /// Returns the tags that `route` gives to what is stored for `path`.
     pub(crate) fn tags(&self, route: &Route, path: &str) -> Tags {
         if route.tags.is_empty() {
@@ -242,9 +258,8 @@ impl RouteTable {
     pub(crate) fn evicted_by(&self, path: &str) -> (Evictions, Terms) {
         let mut all = (Evictions::new(), Terms::default());
         self.add_evicted_by(path, &mut all);
-        let canonical = canonical(path);
-        if canonical != path {
-            self.add_evicted_by(&canonical, &mut all);
+        if let Some(other) = other_reading(path) {
+            self.add_evicted_by(&other, &mut all);
         }
         all
     }

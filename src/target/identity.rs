@@ -19,6 +19,20 @@ pub(crate) enum Identity {
 /// A function of the operator's that names something about a request.
 pub(crate) type Naming = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
+/// A function that was to name the request's partition gave no name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoPartition;
+
+impl Identity {
+    /// Returns the partition of a request; `None` where the route has none.
+    pub(super) fn partition(&self, request: &Parts) -> Result<Option<String>, NoPartition> {
+        match self {
+            Self::Partition(partition) => partition(request).map(Some).ok_or(NoPartition),
+            Self::Cautious | Self::Everyone => Ok(None),
+        }
+    }
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -2,7 +2,7 @@
 
 use crate::hexadecimal::hexadecimal;
 use crate::key::KeyRef;
-use crate::pattern::canonical;
+use crate::target::KeyLayout;
 
 /// The parts of a key.
 ///
@@ -25,60 +25,26 @@ pub struct KeyInfo {
     pub other: Vec<String>,
 }
 
-type KeyPart<'a> = Option<&'a [u8]>;
-
 impl KeyInfo {
     /// Splits a key into its parts. `uri` shows which of them is the path.
     pub(super) fn new(key: KeyRef<'_>, uri: &str) -> Self {
-        let parts: Vec<KeyPart<'_>> = key.parts().collect();
-        let (fields, rest) = split_fields(&parts);
         let path = uri.split_once('?').map_or(uri, |(path, _)| path);
-        let target = target(rest, path);
-        let text_of = |at: usize| rest.get(at).copied().flatten().map(text);
-        let own = |at: &usize| target.is_none_or(|target| !(target..target + 4).contains(at));
+        let layout = KeyLayout::new(key, path);
         Self {
             digest: hexadecimal(&key.digest()),
-            scheme: target.and_then(text_of).filter(|scheme| !scheme.is_empty()),
-            authority: target
-                .and_then(|target| text_of(target + 1))
-                .filter(|authority| !authority.is_empty()),
-            fields: fields
-                .chunks_exact(2)
-                .map(|field| (shown(field[0]), shown(field[1])))
+            scheme: layout.scheme.map(text),
+            authority: layout.authority.map(text),
+            fields: layout
+                .headers
+                .into_iter()
+                .map(|[name, value]| (shown(name), shown(value)))
                 .collect(),
-            other: (0..rest.len())
-                .filter(own)
-                .map(|at| shown(rest[at]))
-                .collect(),
+            other: layout.other.into_iter().map(shown).collect(),
         }
     }
 }
 
-/// Splits off the keyed fields: a key begins with their number, and then has their names and values.
-fn split_fields<'a, 'b>(parts: &'a [KeyPart<'b>]) -> (&'a [KeyPart<'b>], &'a [KeyPart<'b>]) {
-    let Some((Some(count), rest)) = parts.split_first() else {
-        return (&[], parts);
-    };
-    let fields = <[u8; 4]>::try_from(*count)
-        .ok()
-        .and_then(|count| usize::try_from(u32::from_le_bytes(count)).ok())
-        .and_then(|count| count.checked_mul(2));
-    fields
-        .and_then(|fields| rest.split_at_checked(fields))
-        .unwrap_or((&[], parts))
-}
-
-/// Finds scheme, authority, path and query. Two parts may come before them: the path as the handler
-/// sees it, and the mark of a policy's function that replaced none of them.
-fn target(parts: &[KeyPart<'_>], path: &str) -> Option<usize> {
-    let is_path = |at: &usize| match parts.get(at + 2) {
-        Some(Some(part)) => str::from_utf8(part).is_ok_and(|part| canonical(part) == path),
-        _ => false,
-    };
-    (0..=2).find(is_path)
-}
-
-fn shown(part: KeyPart<'_>) -> String {
+fn shown(part: Option<&[u8]>) -> String {
     part.map_or_else(|| "(none)".into(), text)
 }
 

@@ -1,0 +1,169 @@
+//! The target of a request, and all that is made from it.
+
+use std::borrow::Cow;
+
+use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Extensions, Uri};
+
+use super::identity::{Identity, NoPartition};
+use super::rule::{KeyRule, write_value};
+use super::subject::Subject;
+use crate::key::KeyBuilder;
+use crate::pattern::canonical;
+
+/// What a request asks for, or what a URI names that was given by hand: authority, path and query, as
+/// they came. The rule of a route says which of that matters.
+///
+/// Everything that has to agree on what is the same is made from it: the key of a stored response, the
+/// subject that invalidations are matched against, the invalidation of a URI, and the eviction of a
+/// write's own URI.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Target<'a> {
+    scheme: Option<&'a str>,
+    authority: Option<&'a [u8]>,
+    path: &'a str,
+    query: Option<&'a str>,
+    /// The path that the handler is shown, where that may be another.
+    shown: Option<&'a str>,
+}
+
+/// The request headers that are part of every key.
+pub(crate) type KeyedHeaders<'a> = [(&'a HeaderName, &'a HeaderValue)];
+
+impl<'a> Target<'a> {
+    /// Returns the target of a request, whose URI and extensions these are.
+    pub(crate) fn of(uri: &'a Uri, extensions: &'a Extensions) -> Self {
+        let original = original_uri(uri, extensions);
+        let is_other = !std::ptr::eq(original, uri);
+        Self {
+            scheme: original.scheme_str(),
+            authority: original.authority().map(|known| known.as_str().as_bytes()),
+            path: original.path(),
+            query: original.query(),
+            shown: is_other.then(|| uri.path()),
+        }
+    }
+
+    /// Reads a path with or without a query, or an absolute URI
+    /// ([RFC 3986 §3](https://www.rfc-editor.org/rfc/rfc3986#section-3)), without its fragment.
+    pub(crate) fn of_text(uri: &'a str) -> Self {
+        let uri = uri.split_once('#').map_or(uri, |(uri, _fragment)| uri);
+        let (hierarchy, query) = match uri.split_once('?') {
+            Some((hierarchy, query)) => (hierarchy, Some(query)),
+            None => (uri, None),
+        };
+        let target = Self {
+            path: hierarchy,
+            query,
+            ..Self::default()
+        };
+        match hierarchy.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains('/') => {
+                let (authority, path) = match rest.find('/') {
+                    Some(at) => rest.split_at(at),
+                    None => (rest, "/"),
+                };
+                Self {
+                    scheme: Some(scheme),
+                    authority: Some(authority.as_bytes()),
+                    path,
+                    ..target
+                }
+            }
+            _ => target,
+        }
+    }
+
+    /// Takes the authority from the `Host` header, where the target names none
+    /// ([RFC 9110 §7.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.1)).
+    pub(crate) fn with_host(self, host: Option<&'a HeaderValue>) -> Self {
+        Self {
+            authority: self.authority.or(host.map(HeaderValue::as_bytes)),
+            ..self
+        }
+    }
+
+    /// Returns the path, as it came: routes are found by it.
+    pub(crate) fn path(self) -> &'a str {
+        self.path
+    }
+
+    /// Returns the query, as it came.
+    pub(crate) fn query(self) -> Option<&'a str> {
+        self.query
+    }
+
+    /// Returns the subject of a response to this target: what invalidations are matched against.
+    pub(crate) fn subject(self, tags: impl Into<Box<[Box<str>]>>) -> Subject {
+        Subject::new(self.path, self.query, tags)
+    }
+
+    /// Writes the key of a request for this target: all that the layer, the route's rule and its
+    /// identity put into it.
+    ///
+    /// [`KeyLayout`](super::KeyLayout) reads it again.
+    pub(crate) fn write_key(
+        self,
+        keyed: &KeyedHeaders<'_>,
+        rule: &KeyRule,
+        identity: &Identity,
+        request: &Parts,
+        key: &mut KeyBuilder,
+    ) -> Result<(), NoPartition> {
+        key.count(keyed.len());
+        for (name, value) in keyed {
+            key.part(name.as_str().as_bytes());
+            write_value(name, value, key);
+        }
+        if let Some(shown) = self.shown.filter(|shown| !self.path.ends_with(shown)) {
+            // Not a prefix that was taken off, but another path that the handler is shown.
+            key.part(shown.as_bytes());
+        }
+        let replacement = rule.replacement(request);
+        if let Some(replacement) = &replacement {
+            key.optional(replacement.as_deref().map(str::as_bytes));
+        }
+        if replacement.flatten().is_none() {
+            self.write_uri(rule, key);
+        }
+        rule.write_additions(request, key);
+        if let Some(partition) = identity.partition(request)? {
+            key.part(partition.as_bytes());
+        }
+        Ok(())
+    }
+
+    fn write_uri(self, rule: &KeyRule, key: &mut KeyBuilder) {
+        match self.scheme {
+            Some(scheme) => key.part_lowercase(scheme.as_bytes()),
+            None => key.part(b""),
+        };
+        let query = self.query.and_then(|query| rule.query.apply(query));
+        key.part_lowercase(self.authority.unwrap_or_default())
+            .part(self.path.as_bytes())
+            .optional(query.as_deref().map(str::as_bytes));
+    }
+}
+
+/// Returns the URI that the client asked for.
+///
+/// axum takes the prefix off the URI before a nested router sees it: two mounts of one router
+/// would share keys.
+pub(crate) fn original_uri<'a>(uri: &'a Uri, extensions: &'a Extensions) -> &'a Uri {
+    #[cfg(feature = "axum")]
+    if let Some(original) = extensions.get::<axum::extract::OriginalUri>() {
+        return &original.0;
+    }
+    #[cfg(not(feature = "axum"))]
+    let _ = extensions;
+    uri
+}
+
+/// Returns the canonical form of a path, where that is another text.
+///
+/// A path that says the same in two ways (`/%61` for `/a`, `/b/../a`) may be either to a handler, and to
+/// a table of routes.
+pub(crate) fn other_reading(path: &str) -> Option<Cow<'_, str>> {
+    Some(canonical(path)).filter(|canonical| canonical != path)
+}
