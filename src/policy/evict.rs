@@ -220,7 +220,7 @@ mod tests {
         invalidations.iter().map(ToString::to_string).collect()
     }
 
-    /// What a write to `/conversations/{id}/messages` evicts when `id` is what was captured.
+    /// Returns whether a write to `/conversations/{id}/messages` evicts a path, with this `id`.
     fn evicts(captured: &str, path: &str) -> bool {
         let evict = compile(Evict::pattern("/conversations/{id}/messages"), &["id"]);
         let log = Log::with_capacity(16);
