@@ -1,4 +1,4 @@
-//! What a request asks for, in the words of its route: authority, path, query and partition.
+//! The target of a request, in the words of its route: authority, path, query and partition.
 //!
 //! This is the one place that says whether two requests ask for the same thing. A stored response's
 //! key, the subject that invalidations are matched against, the invalidation of a URI and the eviction

@@ -12,8 +12,8 @@ use super::subject::Subject;
 use crate::key::KeyBuilder;
 use crate::pattern::canonical;
 
-/// What a request asks for, or what a URI names that was given by hand: authority, path and query, as
-/// they came. The rule of a route says which of that matters.
+/// The resource that a request asks for, or that a URI given by hand names: authority, path and query,
+/// as they came. The rule of a route says which of that matters.
 ///
 /// Everything that has to agree on what is the same is made from it: the key of a stored response, the
 /// subject that invalidations are matched against, the invalidation of a URI, and the eviction of a
