@@ -148,7 +148,6 @@ mod layer;
 #[cfg(loom_model)]
 #[doc(hidden)]
 pub mod models;
-mod mutant;
 mod pattern;
 mod policy;
 mod semantics;

@@ -18,7 +18,6 @@ use crate::entry::{PreparedList, StoredResponse, VariantHints};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
 use crate::invalidate::{Invalidation, Position, Verdict};
-use crate::mutant::{self, Mutant};
 use crate::policy::{FieldRules, RouteTable};
 use crate::semantics::invalidation;
 use crate::status::{Outcome, StatusHeaders, StatusParameters};
@@ -88,9 +87,8 @@ impl CacheState {
         subject: SubjectRef<'_>,
         came: Instant,
     ) -> bool {
-        mutant::is(Mutant::JoinAny)
-            || self.verdict_on(position, subject) == Verdict::Valid
-                && !self.outlasts_hold(subject, began, came)
+        self.verdict_on(position, subject) == Verdict::Valid
+            && !self.outlasts_hold(subject, began, came)
     }
 
     /// Returns whether a call that began at `began` may have read from a replica that lagged behind
@@ -103,7 +101,7 @@ impl CacheState {
         came: Instant,
     ) -> bool {
         let log = self.store.log();
-        !mutant::is(Mutant::HoldIgnoredAtJoin) && log.outlasts_hold(subject, began, came)
+        log.outlasts_hold(subject, began, came)
     }
 
     pub(crate) fn is_bypassed(&self) -> bool {

@@ -27,8 +27,6 @@ mod evict;
 mod invalidate;
 #[path = "../../src/key.rs"]
 mod key;
-#[path = "../../src/mutant.rs"]
-mod mutant;
 #[path = "../../src/pattern/mod.rs"]
 mod pattern;
 #[path = "../../src/semantics/mod.rs"]

@@ -262,7 +262,7 @@ impl StoredResponse {
     /// Asks the log whether anything that matches this response was invalidated after its handler
     /// was called, and remembers up to where nothing was.
     pub(crate) fn verdict(&self, log: &Log) -> Verdict {
-        verdict(self.position, &self.checked, log, || self.subject())
+        verdict(&self.checked, log, || self.subject())
     }
 }
 

@@ -100,7 +100,7 @@ impl StoredValue {
 
     /// Asks the log whether anything that matches this value was invalidated since it was made.
     pub(crate) fn verdict(&self, log: &Log) -> Verdict {
-        verdict(self.position, &self.checked, log, || self.subject())
+        verdict(&self.checked, log, || self.subject())
     }
 
     /// Returns whether the value may be used: it is fresh, and nothing that matches was invalidated.

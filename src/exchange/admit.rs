@@ -17,7 +17,6 @@ use crate::clock::Now;
 use crate::directive::{CacheDirective, KeptLifetime};
 use crate::entry::{FieldWriter, PackedFields, Reuse, StoredResponse, Times};
 use crate::invalidate::Position;
-use crate::mutant::{self, Mutant};
 use crate::policy::{SetCookie, TtlPrecedence};
 use crate::semantics::freshness::{self, Lifetime};
 use crate::semantics::partial::{self, ContentRange, Partial};
@@ -401,9 +400,6 @@ impl Plan {
     /// not repeat what the inner service said beside the 200, and an invalidation by one of them is
     /// still meant for it.
     pub(super) fn keep_tags(&mut self, stored: &StoredResponse) {
-        if mutant::is(Mutant::TagsLostOnValidation) {
-            return;
-        }
         let mut tags = self.subject.tags().to_vec();
         for tag in stored.subject().tags() {
             if !tags.contains(tag) {

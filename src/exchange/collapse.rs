@@ -20,7 +20,6 @@ use crate::flight::{
     self, Flight, FlightResult, Shared, Sharer, StoredResult, StreamingResult, Taken,
 };
 use crate::invalidate::{Position, Verdict};
-use crate::mutant::{self, Mutant};
 use crate::semantics::vary;
 use crate::status::{Miss, Outcome, StatusParameters};
 use crate::store::MaybeReady;
@@ -99,7 +98,7 @@ fn may_join(read: &ReadContext, flight: &Flight) -> bool {
 
 fn is_valid(read: &ReadContext, flight: &Flight, tags: &[Box<str>]) -> bool {
     let mut subject = read.subject.borrow();
-    if !tags.is_empty() && !mutant::is(Mutant::HandlerTagsIgnoredAtLanding) {
+    if !tags.is_empty() {
         subject = subject.with_tags(tags);
     }
     read.cache()
@@ -115,10 +114,7 @@ fn take_stored<B>(
     if cache.outlasts_hold(result.stored.subject(), flight.began, read.began) {
         return Taken::Again;
     }
-    let verdict = match mutant::is(Mutant::JoinAny) {
-        true => Verdict::Valid,
-        false => cache.verdict(&result.stored),
-    };
+    let verdict = cache.verdict(&result.stored);
     match (verdict, result.outcome) {
         (Verdict::Valid, _) | (Verdict::Soft, Outcome::Stale(_)) => {}
         _ => return Taken::Again,
@@ -177,12 +173,6 @@ fn fresh_among(read: &ReadContext, found: Found) -> Option<StoredResult> {
         began: read.now(),
         ..read.view()
     };
-    if let (true, Some(stored)) = (
-        mutant::is(Mutant::StoredMeanwhileUnjudged),
-        found.response.clone(),
-    ) {
-        return Some(stored_result(read, stored, Vec::new(), Outcome::Hit));
-    }
     let names = found.variants.as_ref().map(|variants| &variants.names);
     let nominated = names.cloned().unwrap_or_default();
     match judge(&view, found) {

@@ -9,7 +9,6 @@ use super::lookup::{any_language_key, variant_key};
 use crate::entry::{StoredResponse, Variant, Variants};
 use crate::flight::Leader;
 use crate::invalidate::{NotToStore, Position};
-use crate::mutant::{self, Mutant};
 use crate::store::{MaybeReady, Stored};
 use crate::target::SubjectRef;
 
@@ -51,9 +50,7 @@ pub(super) fn store_until(
     let subject = stored.subject();
     // This request began before it called the inner service, and so errs on the safe side.
     let began = read.began;
-    if mutant::is(Mutant::NothingStored)
-        || !cache.store.log().may_store(stored.position, subject, began)
-    {
+    if !cache.store.log().may_store(stored.position, subject, began) {
         return false;
     }
     // What came between the lookup and now is asked for where that costs no waiting.

@@ -17,7 +17,6 @@ use super::validate::pass_head_on;
 use crate::body::{CacheBody, Fill, FillReader, Limits};
 use crate::flight::{FlightResult, StreamingResult};
 use crate::invalidate::Position;
-use crate::mutant::{self, Mutant};
 use crate::semantics::invalidation;
 use crate::status::{Outcome, StatusParameters};
 use crate::telemetry::{Event, Timed};
@@ -104,10 +103,6 @@ where
     let commit = {
         let read = read.clone();
         Box::new(move |captured| {
-            let position = match mutant::is(Mutant::PositionAtCommit) {
-                true => read.cache().store.log().position(),
-                false => position,
-            };
             let nominated = plan.nominated.clone();
             // The flight goes on until it is stored, so that whoever no longer finds the flight
             // finds the response.

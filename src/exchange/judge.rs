@@ -12,7 +12,6 @@ use super::context::ReadView;
 use super::lookup::Found;
 use crate::entry::StoredResponse;
 use crate::invalidate::Verdict;
-use crate::mutant::{self, Mutant};
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::reuse::{self, AgeVerdict};
 use crate::status::{Miss, Outcome, StaleReason};
@@ -67,10 +66,7 @@ fn judge_stored(view: &ReadView<'_>, found: Found) -> Decision {
         });
     }
     match view.cache.verdict(&stored) {
-        Verdict::Invalid if mutant::is(Mutant::StaleIfErrorUnjudged) => Decision::validate(stored),
-        Verdict::Invalid if !mutant::is(Mutant::LookupVerdictSkipped) => {
-            Decision::missing(Miss::Invalidated)
-        }
+        Verdict::Invalid => Decision::missing(Miss::Invalidated),
         Verdict::Soft if stored.status == StatusCode::PARTIAL_CONTENT => {
             Decision::missing(Miss::Partial)
         }

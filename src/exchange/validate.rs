@@ -21,7 +21,6 @@ use crate::directive::{KeptLifetime, OriginUnreachable};
 use crate::entry::StoredResponse;
 use crate::flight::FlightResult;
 use crate::invalidate::{Position, Verdict};
-use crate::mutant::{self, Mutant};
 use crate::semantics::cache_control::Scope;
 use crate::semantics::validation::{self, HeadVerdict};
 use crate::semantics::{invalidation, reuse, storable};
@@ -135,10 +134,6 @@ fn update(
     let length = SizeHint::with_exact(stored.body_len() as u64);
     let plan = admit::admit(&fetch.read, head, &length, interval)?.with_tags_of(stored)?;
     let nominated = plan.nominated.clone();
-    let position = match mutant::is(Mutant::RefreshPositionAfterCall) {
-        true => fetch.read.cache().store.log().position(),
-        false => position,
-    };
     let captured = Captured {
         body: stored.body(),
         trailers: stored.trailers().cloned(),
@@ -243,8 +238,7 @@ pub(super) fn permits_stale(read: &ReadContext, stale: &StoredResponse) -> bool 
         && !stale.reuse.never_stale
         && !stale.reuse.always_validate
         && stale_by < stale.stale_if_error()
-        && (mutant::is(Mutant::StaleIfErrorUnjudged)
-            || read.cache().verdict(stale) != Verdict::Invalid)
+        && read.cache().verdict(stale) != Verdict::Invalid
 }
 
 /// Returns the head of a stored response as an answer about it updates it (RFC 9111 §3.2), with the

@@ -19,10 +19,8 @@ use super::fill::fill;
 use super::respond;
 use crate::body::CacheBody;
 use crate::directive::Invalidate;
-use crate::error::Error;
 use crate::invalidate::{Intent, Invalidation, Position, Verdict};
 use crate::key::KeyBuilder;
-use crate::mutant::{self, Mutant};
 use crate::policy::{Evictions, Terms};
 use crate::semantics::invalidation;
 use crate::state::CacheState;
@@ -100,12 +98,9 @@ impl Write {
         write.add_what_is_named_by(&response);
         let before = write.undisturbed_until(&response);
         write.hold();
-        let recorded = match mutant::is(Mutant::RecordedAfterHead) {
-            true => write.record_later(),
-            false => write.cache.invalidate(&write.evicted).await,
-        };
+        let recorded = write.cache.invalidate(&write.evicted).await;
         pending.done = true;
-        if recorded.is_ok() || mutant::is(Mutant::IntentForgottenOnFailure) {
+        if recorded.is_ok() {
             // What it announced is recorded now.
             pending.forget_intent();
         } else {
@@ -140,13 +135,6 @@ impl Write {
             }
             None => pending.write.pass(response, StatusParameters::default()),
         })
-    }
-
-    /// Records the invalidations when the response is on its way, which must not be done.
-    fn record_later(&self) -> Result<(), Error> {
-        let (cache, evicted) = (self.cache.clone(), self.evicted.clone());
-        tokio::spawn(async move { cache.invalidate(&evicted).await });
-        Ok(())
     }
 
     /// Takes what is about to be written out of use, where the route wants that.
@@ -201,10 +189,7 @@ impl Write {
     fn undisturbed_until<B>(&self, response: &Response<B>) -> Option<Position> {
         let (read, position) = self.as_get.as_ref()?;
         let directive = response.extensions().get();
-        let subject = match mutant::is(Mutant::AnsweredPostTagsIgnored) {
-            true => read.subject.clone(),
-            false => admit::subject(read, response.headers(), directive)?,
-        };
+        let subject = admit::subject(read, response.headers(), directive)?;
         let log = self.cache.store.log();
         let (verdict, until) = log.verdict_at(*position, subject.borrow());
         (verdict == Verdict::Valid).then_some(until)
@@ -231,8 +216,7 @@ impl Write {
         let location =
             invalidation::content_location(&self.uri, authority.as_deref(), response.headers())?;
         let own = self.cache.store.log().position();
-        let undisturbed = mutant::is(Mutant::AnsweredPostUnjudged)
-            || before.is_some_and(|before| u64::from(own) == u64::from(before) + 1);
+        let undisturbed = before.is_some_and(|before| u64::from(own) == u64::from(before) + 1);
         let states_freshness = admit::states_freshness(&read, response.headers());
         if location != path_and_query(&self.uri) || !states_freshness || !undisturbed {
             return None;
@@ -279,7 +263,7 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if !self.done && !mutant::is(Mutant::WriteUnguarded) {
+        if !self.done {
             let cache = &self.write.cache;
             self.write.hold();
             cache.in_background(cache.store.shared_log().invalidate(&self.write.evicted));

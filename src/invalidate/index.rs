@@ -3,7 +3,6 @@
 use super::keys::{Keys, PlacedGlob, Placement};
 use super::sketch::TextSketch;
 use super::table::{Merge, StampTable};
-use crate::mutant::{self, Mutant};
 use crate::target::SubjectRef;
 
 /// How many globs are matched one by one.
@@ -43,7 +42,6 @@ impl<S: Merge> Index<S> {
     /// Records an invalidation.
     pub(super) fn record(&mut self, place: Placement, stamp: S) {
         match place {
-            Placement::Everywhere if mutant::is(Mutant::EverythingIgnored) => {}
             Placement::Everywhere => self.everywhere.absorb(stamp),
             Placement::Key(key) => self.record_key(key, stamp),
             Placement::Glob(glob) => self.record_glob(glob, stamp),
@@ -63,7 +61,7 @@ impl<S: Merge> Index<S> {
             latest.absorb(stamp);
         }
         let (sketches, stamped) = self.globs.since(matters);
-        if stamped.is_empty() || mutant::is(Mutant::GlobIgnored) {
+        if stamped.is_empty() {
             return latest;
         }
         let text = keys.sketch(subject);
@@ -82,7 +80,7 @@ impl<S: Merge> Index<S> {
 
     fn record_key(&mut self, key: u64, stamp: S) {
         let forgotten = self.table.record(key, stamp);
-        if let (Some(forgotten), false) = (forgotten, mutant::is(Mutant::FloorIgnored)) {
+        if let Some(forgotten) = forgotten {
             self.everywhere.absorb(forgotten);
         }
     }

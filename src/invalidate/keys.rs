@@ -14,7 +14,6 @@ use smallvec::SmallVec;
 
 use super::invalidation::{Invalidation, Selector};
 use super::sketch::TextSketch;
-use crate::mutant::{self, Mutant};
 use crate::pattern::{Glob, SEPARATORS, Shape};
 use crate::target::SubjectRef;
 
@@ -154,27 +153,24 @@ impl Seed {
     pub(super) fn keys(&self, subject: SubjectRef<'_>) -> Keys {
         let (path, query) = (subject.path, subject.query.unwrap_or(""));
         let mut places = SmallVec::new();
-        if !mutant::is(Mutant::ExactIgnored) {
-            places.push(self.key(HashDomain::Path, path));
-            places.push(self.path_query(path, query));
+        places.push(self.key(HashDomain::Path, path));
+        places.push(self.path_query(path, query));
+
+        if let Some((parent, _)) = path.rsplit_once('/') {
+            places.push(self.key(HashDomain::Children, parent));
         }
-        if !mutant::is(Mutant::PrefixIgnored) {
-            if let Some((parent, _)) = path.rsplit_once('/') {
-                places.push(self.key(HashDomain::Children, parent));
-            }
-            match path.starts_with('/') {
-                true => self.subtrees(path, |key| places.push(key)),
-                false => self.key_prefixes(path, query, |key| places.push(key)),
-            }
+        match path.starts_with('/') {
+            true => self.subtrees(path, |key| places.push(key)),
+            false => self.key_prefixes(path, query, |key| places.push(key)),
         }
-        if !mutant::is(Mutant::TagIgnored) {
-            places.extend(
-                subject
-                    .tags
-                    .iter()
-                    .map(|tag| self.key(HashDomain::Tag, tag)),
-            );
-        }
+
+        places.extend(
+            subject
+                .tags
+                .iter()
+                .map(|tag| self.key(HashDomain::Tag, tag)),
+        );
+
         Keys {
             places,
             sketch: OnceCell::new(),

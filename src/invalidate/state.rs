@@ -9,7 +9,6 @@ use super::keys::{Keys, Placement};
 use super::open::Open;
 use super::position::Position;
 use super::table::Merge;
-use crate::mutant::{self, Mutant};
 use crate::target::SubjectRef;
 
 /// The log's verdict on a stored response.
@@ -94,7 +93,7 @@ impl LogState {
         subject: SubjectRef<'_>,
     ) -> Verdict {
         let open = || self.open.matches(keys, subject);
-        if position > head || !mutant::is(Mutant::OpenIntentsIgnored) && open() {
+        if position > head || open() {
             return Verdict::Invalid;
         }
         let matters = |stamp: Latest| stamp.hard.max(stamp.soft) > position;
@@ -115,9 +114,6 @@ impl LogState {
 
     /// Returns since when and until when responses are held back.
     pub(super) fn held(&self, keys: &Keys, subject: SubjectRef<'_>) -> Option<(Instant, Instant)> {
-        if mutant::is(Mutant::HoldIgnored) {
-            return None;
-        }
         self.held.as_ref()?.latest(keys, subject, |_| true).0
     }
 }

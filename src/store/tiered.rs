@@ -12,7 +12,6 @@ use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
 use crate::key::{Key, KeyRef};
-use crate::mutant::{self, Mutant};
 
 /// Memory over Redis: this node answers from its own memory what it has seen before, without moving the
 /// body again.
@@ -88,7 +87,6 @@ impl NearCache {
     /// different rates.
     fn ack_delay(self) -> Duration {
         match self {
-            Self::LeaseAndWait(_) if mutant::is(Mutant::WritersDoNotWait) => Duration::ZERO,
             Self::LeaseAndWait(lease) => lease + lease / 100 + Duration::from_millis(1),
             Self::Strict | Self::Lease(_) => Duration::ZERO,
         }

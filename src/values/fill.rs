@@ -8,7 +8,6 @@ use super::{Codec, Values};
 use crate::entry::StoredValue;
 use crate::flight::{Flight, Leader, Shared, Sharer, Taken, join_or_lead};
 use crate::invalidate::Position;
-use crate::mutant::{self, Mutant};
 use crate::target::SubjectRef;
 use crate::telemetry::ValueEvent;
 
@@ -137,10 +136,7 @@ impl<T, C: Codec<T>> Values<T, C> {
 
     /// Publishes a new value to the callers that wait, and stores it.
     fn publish(&self, leader: ValueLeader, address: Address, value: &T, came: Instant) {
-        let position = match mutant::is(Mutant::PositionAtCommit) {
-            true => self.namespace.position(),
-            false => leader.position(),
-        };
+        let position = leader.position();
         let Ok(stored) = self.make(&address, value, position) else {
             leader.not_for_others();
             return;
@@ -189,10 +185,7 @@ impl<T, C: Codec<T>> Sharer<Arc<StoredValue>> for Caller<'_, T, C> {
 
     fn take(&self, flight: &ValueFlight, stored: Arc<StoredValue>) -> Taken<T> {
         // Now by all of its tags: those of the caller that made it were not known before.
-        let subject = match mutant::is(Mutant::HandlerTagsIgnoredAtLanding) {
-            true => self.address.subject.borrow(),
-            false => stored.subject(),
-        };
+        let subject = stored.subject();
         if !self.may_share(flight, subject) {
             return Taken::Again;
         }

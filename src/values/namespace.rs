@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::flight::Leader;
 use crate::invalidate::{Invalidation, Position};
 use crate::key::{Key, KeyBuilder, KeyRef};
-use crate::mutant::{self, Mutant};
 use crate::pattern::Namespace;
 use crate::state::CacheState;
 use crate::store::{MaybeReady, Stored};
@@ -143,10 +142,7 @@ impl ValueNamespace {
     /// Returns the value that was found if it may be used now.
     pub(super) fn usable(&self, found: Option<Stored>) -> Option<Arc<StoredValue>> {
         match found? {
-            Stored::Value(value)
-                if mutant::is(Mutant::LookupVerdictSkipped)
-                    || value.is_usable(self.cache.store.log(), self.now()) =>
-            {
+            Stored::Value(value) if value.is_usable(self.cache.store.log(), self.now()) => {
                 Some(value)
             }
             _ => None,
@@ -200,10 +196,7 @@ impl ValueNamespace {
         stored: &Arc<StoredValue>,
         began: Instant,
     ) {
-        if stored.lifetime().is_zero()
-            || mutant::is(Mutant::NothingStored)
-            || !self.may_store(stored, began)
-        {
+        if stored.lifetime().is_zero() || !self.may_store(stored, began) {
             return;
         }
         let put = || self.cache.store.put(key, Stored::Value(stored.clone()));

@@ -66,16 +66,19 @@ def copy_to(tree):
     """Makes a copy of the crate in which there are switches, and none is used yet."""
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
-    ignored = shutil.ignore_patterns("target", ".data", "__pycache__")
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, tree / name, ignore=ignored)
+            shutil.copytree(source, tree / name, ignore=what_was_built)
         else:
             shutil.copy2(source, tree / name)
     shutil.copy2(PATCHES / "switches.rs", tree / "src/mutant.rs")
     with open(tree / "src/lib.rs", "a") as library:
         library.write("\nmod mutant;\n")
+
+
+def what_was_built(folder, names):
+    return [name for name in names if Path(folder, name, "CACHEDIR.TAG").exists()]
 
 
 def bring_up_to_date(tree, wanted):

@@ -18,12 +18,6 @@ use crate::entry::StoredResponse;
 use crate::error::Error;
 use crate::invalidate::Log;
 use crate::key::{Key, KeyRef};
-#[cfg(mutants)]
-use crate::{
-    invalidate::{Invalidation, Verdict},
-    mutant,
-    store::SharedLog,
-};
 
 mod shard;
 mod sweep;
@@ -200,28 +194,6 @@ impl Default for MemoryStore {
     }
 }
 
-#[cfg(mutants)]
-impl MemoryStore {
-    /// Removes the stored entries that match, which is not enough.
-    fn delete(&self, what: &[Invalidation]) {
-        let log = Log::with_capacity(16);
-        let before = log.position();
-        log.append(what);
-        let matches = |stored: &Stored| match stored {
-            Stored::Response(stored) => log.verdict(before, stored.subject()) == Verdict::Invalid,
-            Stored::Value(value) => log.verdict(before, value.subject()) == Verdict::Invalid,
-            Stored::Variants(_) => false,
-        };
-        let mut hashes = Vec::new();
-        for shard in &self.shards {
-            shard.list(&mut hashes);
-            for hash in hashes.drain(..) {
-                shard.remove_if(hash, self.clock.instant(), matches);
-            }
-        }
-    }
-}
-
 impl Store for MemoryStore {
     fn get(&self, key: KeyRef<'_>) -> MaybeReady<Result<Option<Stored>, Error>> {
         MaybeReady::Now(Ok(self.shard(key).get(key)))
@@ -246,11 +218,6 @@ impl Store for MemoryStore {
 
     fn log(&self) -> &Log {
         &self.log
-    }
-
-    #[cfg(mutants)]
-    fn shared_log(&self) -> &dyn SharedLog {
-        self
     }
 
     fn counters(&self) -> Option<&dyn CounterStore> {
@@ -312,21 +279,6 @@ impl CounterStore for MemoryStore {
 
     fn reset(&self, key: KeyRef<'_>) -> MaybeReady<Result<(), Error>> {
         self.remove(key)
-    }
-}
-
-#[cfg(mutants)]
-impl SharedLog for MemoryStore {
-    fn invalidate(&self, what: &[Invalidation]) -> MaybeReady<Result<(), Error>> {
-        match mutant::is(mutant::Mutant::DeleteOnly) {
-            true => self.delete(what),
-            false => drop(self.log.append(what)),
-        }
-        MaybeReady::Now(Ok(()))
-    }
-
-    fn catch_up(&self) -> MaybeReady<Result<(), Error>> {
-        MaybeReady::Now(Ok(()))
     }
 }
 

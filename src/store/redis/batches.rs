@@ -8,7 +8,6 @@ use tokio::sync::Notify;
 
 use super::backend::RedisFailure;
 use crate::invalidate::{Intent, Invalidation, Log};
-use crate::mutant::{self, Mutant};
 
 /// How many questions are under way at a time. Callers that come meanwhile share the next one, so
 /// Redis answers at most this many per round trip, whatever the traffic.
@@ -31,8 +30,6 @@ struct BatchQueue {
     running: usize,
     next: Option<Arc<Batch>>,
     pending: VecDeque<PendingGroup>,
-    #[cfg(mutants)]
-    latest: std::sync::Weak<Batch>,
 }
 
 /// Invalidations that were asked for together, and are not known to be recorded.
@@ -55,17 +52,11 @@ impl Batches {
     /// start a task that [takes](Self::take) and sends questions.
     pub(super) fn join(&self, group: Option<PendingGroup>) -> (Arc<Batch>, bool) {
         let mut queue = self.lock();
-        #[cfg(mutants)]
-        if let Some(running) = queue.joined(group.is_none()) {
-            return (running, false);
-        }
         queue.pending.extend(group);
         if let Some(next) = &queue.next {
             return (next.clone(), false);
         }
         let batch = Arc::new(Batch::default());
-        #[cfg(mutants)]
-        queue.latest.clone_from(&Arc::downgrade(&batch));
         queue.next = Some(batch.clone());
         let runs = queue.running < MOST_RUNNING;
         queue.running += usize::from(runs);
@@ -91,9 +82,6 @@ impl Batches {
 
     /// Puts groups back to be recorded later, before those that came since.
     pub(super) fn put_back(&self, groups: VecDeque<PendingGroup>, log: &Log) {
-        if mutant::is(Mutant::PendingNotSentAgain) {
-            return;
-        }
         let mut queue = self.lock();
         for group in groups.into_iter().rev() {
             queue.pending.push_front(group);
@@ -116,14 +104,6 @@ impl BatchQueue {
         self.pending.iter().map(|group| group.what.len()).sum()
     }
 
-    /// Returns what must not be joined: a question that has been sent.
-    #[cfg(mutants)]
-    fn joined(&self, asks_only: bool) -> Option<Arc<Batch>> {
-        let is_missing = mutant::is(Mutant::RunningRoundJoined) && asks_only;
-        let running = is_missing.then(|| self.latest.upgrade())??;
-        running.end.get().is_none().then_some(running)
-    }
-
     fn bound(&mut self, log: &Log) {
         if self.pending() > MOST_PENDING {
             let everything = PendingGroup::held(&[Invalidation::everything()], log);
@@ -139,10 +119,9 @@ impl BatchQueue {
 impl PendingGroup {
     /// Keeps this node from using what these match from now on.
     pub(super) fn held(what: &[Invalidation], log: &Log) -> Self {
-        let held = !mutant::is(Mutant::PendingNotHeld);
         Self {
             what: what.into(),
-            intent: held.then(|| log.begin_write(what)),
+            intent: Some(log.begin_write(what)),
         }
     }
 

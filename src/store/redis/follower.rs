@@ -18,7 +18,6 @@ use super::lease::Lease;
 use super::replica::{Epoch, Replica, SharedPosition};
 use crate::error::Error;
 use crate::invalidate::{Invalidation, Log};
-use crate::mutant::{self, Mutant};
 use crate::store::{MaybeReady, SharedLog, StoreHealth, StoreState};
 
 /// How often a question is asked again whose answer speaks of an epoch that is over by now.
@@ -257,10 +256,7 @@ impl Follower {
         let took = now().saturating_duration_since(sent.monotonic).as_micros();
         let took = u64::try_from(took).unwrap_or(u64::MAX).max(1);
         self.latency_us.store(took, Ordering::Relaxed);
-        self.lease.renew(match mutant::is(Mutant::LeaseFromAnswer) {
-            true => ClockReading::now(),
-            false => sent,
-        });
+        self.lease.renew(sent);
         let epoch = followed.delta.head.epoch;
         if known.is_some_and(|known| known.epoch != epoch) {
             self.counts.epochs.fetch_add(1, Ordering::Relaxed);

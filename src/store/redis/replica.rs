@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::invalidate::{Invalidation, Log, Position};
-use crate::mutant::{self, Mutant};
 
 /// The name of one life of a shared log. Positions of one mean nothing in another.
 pub(crate) type Epoch = [u8; 16];
@@ -138,11 +137,7 @@ impl Replica {
     /// Returns the meaning of a shared position on this node.
     pub(crate) fn local(&self, shared: SharedPosition) -> LocalPosition {
         match self.origin() {
-            Some(origin)
-                if origin.head.epoch != shared.epoch && !mutant::is(Mutant::EpochIgnored) =>
-            {
-                LocalPosition::Lost
-            }
+            Some(origin) if origin.head.epoch != shared.epoch => LocalPosition::Lost,
             Some(origin) if shared.number > origin.head.number => LocalPosition::Ahead,
             Some(origin) if shared.number >= origin.floor => {
                 LocalPosition::At(Position::from(origin.base + shared.number))
@@ -172,10 +167,7 @@ impl Replica {
 }
 
 fn forgotten(delta: &Delta) -> u64 {
-    match mutant::is(Mutant::SharedFloorIgnored) {
-        true => 0,
-        false => delta.floor,
-    }
+    delta.floor
 }
 
 impl fmt::Debug for Replica {

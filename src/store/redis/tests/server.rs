@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::invalidate::Invalidation;
-use crate::mutant::{self, Mutant};
 use crate::store::redis::backend::{Followed, Question, RedisFailure};
 use crate::store::redis::member::{from_member, to_member};
 use crate::store::redis::names::Name;
@@ -137,11 +136,7 @@ impl Server {
     }
 
     fn goes_on(&self, log: &SortedSet, question: &Question) -> bool {
-        if mutant::is(Mutant::OnlyRegressNoticed) {
-            let known = question.known.filter(|known| known.epoch == log.epoch);
-            return known.is_none_or(|known| known.number <= log.head);
-        }
-        let same_history = log.history == self.history || mutant::is(Mutant::HistoryIgnored);
+        let same_history = log.history == self.history;
         same_history && question.end != Some(log.epoch)
     }
 
