@@ -198,7 +198,7 @@ fn judge(
     let cautious = matches!(read.route.policy.identity, Identity::Cautious);
     let request = RequestFacts {
         no_store: false,
-        authorization: cautious && read.flags.authorization,
+        authorization: cautious && read.flags.is_authorized(),
         cookie: cautious && read.flags.cookie,
     };
     let grants = Grants {

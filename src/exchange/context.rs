@@ -351,6 +351,7 @@ fn credentials(route: &Route, flags: Flags) -> Option<BypassReason> {
     match (&route.policy.identity, flags) {
         (Identity::Cautious, flags) if flags.authorization => Some(BypassReason::Authorization),
         (Identity::Cautious, flags) if flags.cookie => Some(BypassReason::Cookie),
+        (Identity::Cautious, flags) if flags.credential => Some(BypassReason::Credential),
         _ => None,
     }
 }

@@ -15,7 +15,7 @@ mod ttl;
 
 pub use evict::Evict;
 pub(crate) use evict::Terms;
-pub(crate) use fields::FieldRules;
+pub(crate) use fields::{FieldRules, Treatment};
 pub use route::Routes;
 pub(crate) use route::{Evictions, Route, RouteTable};
 pub(crate) use ttl::{RequestTtl, Ttl, TtlPrecedence};
@@ -302,8 +302,9 @@ impl Policy {
         self
     }
 
-    /// Says that responses of this route are the same for everyone, whatever `Authorization` or
-    /// `Cookie` the request carries.
+    /// Says that responses of this route are the same for everyone, whatever `Authorization`,
+    /// `Cookie` or other [credential](crate::CacheLayerBuilder::credential_header) the request
+    /// carries.
     ///
     /// **This can show one user's response to another** where a handler does look at them. A
     /// handler's `private` and `no-store` are still obeyed.
@@ -383,6 +384,10 @@ impl Policy {
     }
 
     /// Adds a request field's values to the key, as `Vary` in the response would.
+    ///
+    /// A request that carries a credential is bypassed by default all the same: to share the
+    /// responses for one API key among those who send it, use
+    /// [`CacheLayerBuilder::also_key`](crate::CacheLayerBuilder::also_key).
     pub fn key_header(mut self, name: HeaderName) -> Self {
         self.key.headers.push(name);
         self

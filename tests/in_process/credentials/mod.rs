@@ -5,6 +5,7 @@ use crate::support::{Bench, Origin, sent};
 
 mod consent;
 mod directives;
+mod headers;
 mod partitions;
 mod refreshing;
 mod set_cookie;
