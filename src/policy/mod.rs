@@ -219,10 +219,14 @@ impl Policy {
     }
 
     /// Stores answers with this status for `ttl`: the only way for a status other than 200, 203 and
-    /// 204 to get a TTL, and for 400, 405, 413, 414, 431 and all 5xx to be stored at all.
+    /// 204 to get a TTL, and under [`ttl`](Self::ttl) for all 5xx, and all 4xx other than 404, 410 and
+    /// 451, to be stored at all.
     ///
     /// Error answers are often the request's own fault; stored, one client's malformed request
-    /// becomes everyone's error page.
+    /// becomes everyone's error page. So 401, 406, 407, 408, 411, 412, 415, 416, 417, 421, 425, 426,
+    /// 428 and 429 are never stored, and 403 only from a request without credentials: they answer
+    /// what one request carries or lacks. A TTL for one of them, other than 403, is an error from
+    /// `build()`.
     pub fn ttl_for(mut self, status: StatusCode, ttl: Duration) -> Self {
         self.ttl.set_for(status, ttl);
         self
