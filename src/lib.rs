@@ -149,6 +149,7 @@ mod layer;
 #[doc(hidden)]
 pub mod models;
 mod mutant;
+mod opaque;
 mod pattern;
 mod policy;
 mod semantics;

@@ -9,6 +9,7 @@ mod headers;
 mod partitions;
 mod refreshing;
 mod set_cookie;
+mod shown;
 mod waiting;
 
 const CREDENTIALS: [&str; 2] = ["authorization", "cookie"];
