@@ -13,6 +13,7 @@ use crate::body::Fill;
 use crate::entry::{PackedFields, StoredResponse};
 use crate::invalidate::Position;
 use crate::key::{Key, KeyHasher};
+use crate::opaque::{ClientHeaders, Opaque};
 use crate::status::Outcome;
 use crate::store::GrantedLease;
 use crate::sync::{Mutex, MutexGuard};
@@ -70,7 +71,7 @@ pub(crate) struct StoredResult {
     pub(crate) stored: Arc<StoredResponse>,
     /// The fields that select it, and the request it was selected by.
     pub(crate) nominated: Vec<HeaderName>,
-    pub(crate) request: Arc<HeaderMap>,
+    pub(crate) request: ClientHeaders,
     /// Its outcome, as reported to those who waited.
     pub(crate) outcome: Outcome,
 }
@@ -81,11 +82,11 @@ pub(crate) struct StreamingResult {
     pub(crate) status: StatusCode,
     pub(crate) fields: PackedFields,
     /// The same, made when the first asks for it: most flights nobody joins.
-    pub(crate) headers: OnceLock<HeaderMap>,
+    pub(crate) headers: OnceLock<Opaque<HeaderMap>>,
     pub(crate) fill: Arc<Fill>,
     /// The fields that the response's `Vary` nominates, and the request they were answered for.
     pub(crate) nominated: Vec<HeaderName>,
-    pub(crate) request: Arc<HeaderMap>,
+    pub(crate) request: ClientHeaders,
     /// The tags of the response, its handler's included.
     pub(crate) tags: Box<[Box<str>]>,
     /// When the response stops being of use to requests that come then.
@@ -326,7 +327,8 @@ impl<L> Table<L> {
 impl StreamingResult {
     /// Returns the headers for one that reads along.
     pub(crate) fn headers(&self) -> &HeaderMap {
-        self.headers.get_or_init(|| self.fields.head().to_map(0))
+        self.headers
+            .get_or_init(|| Opaque(self.fields.head().to_map(0)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Request;
-use http::header::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use tower_layer::Layer;
 
 use crate::body::{Budget, EmptyBody};
@@ -17,7 +17,7 @@ use crate::flight::Flights;
 use crate::inspect::{self, EntryFilter, EntryPage, Explanation, WouldEvict};
 use crate::invalidate::Invalidation;
 use crate::pattern::Pattern;
-use crate::policy::{FieldRules, Policy, Route, Routes};
+use crate::policy::{FieldRules, Policy, Route, Routes, Treatment};
 use crate::service::Cache;
 use crate::state::CacheState;
 use crate::status::{CacheStatusWriter, StatusHeaders};
@@ -149,22 +149,51 @@ impl CacheLayerBuilder {
         self
     }
 
-    /// Sets the request fields that are part of every key when present. The default is `Forwarded`,
-    /// `X-Forwarded-Host` and `X-Forwarded-Proto`, from which handlers build links.
+    /// Makes a request header part of every key when present, besides those that are by default:
+    /// headers that handlers build links from (`Forwarded`, `X-Forwarded-Host`,
+    /// `X-Forwarded-Proto`, `X-Host` and their kin), and headers that name a tenant (`X-Tenant-Id`,
+    /// `X-Org-Id`, `X-Account-Id` and the like).
     ///
-    /// Remove one only if no handler reads it, or if a trusted proxy overwrites it.
-    pub fn keyed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.fields.keyed = names.into_iter().collect();
-        self.fields.chosen = true;
+    /// For each header the last of `also_key`, [`also_bypass`](Self::also_bypass),
+    /// [`credential_header`](Self::credential_header) and [`ignore_header`](Self::ignore_header)
+    /// counts, and takes the place of its default.
+    pub fn also_key(mut self, name: HeaderName) -> Self {
+        self.fields.set(name, Treatment::Keyed);
         self
     }
 
-    /// Sets the request fields whose presence makes a request bypass the cache. The default is
-    /// `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, `X-Original-URL` and
+    /// Makes requests that carry a header bypass the cache, as requests do by default that carry
+    /// `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, `X-Original-URL` or
     /// `X-Rewrite-URL`: frameworks treat such a request as a different one.
-    pub fn bypassed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.fields.bypassed = names.into_iter().collect();
-        self.fields.chosen = true;
+    pub fn also_bypass(mut self, name: HeaderName) -> Self {
+        self.fields.set(name, Treatment::Bypassed);
+        self
+    }
+
+    /// Treats a request header as a credential, as `Authorization` is: requests that carry it bypass
+    /// the cache, unless the response says that it is for everyone (`public`, `s-maxage` or
+    /// `must-revalidate`, [RFC 9111 §3.5](https://www.rfc-editor.org/rfc/rfc9111#section-3.5)), or
+    /// the policy is [`shared_with_everyone`](Policy::shared_with_everyone) or
+    /// [`partition_by`](Policy::partition_by).
+    ///
+    /// By default some two hundred headers are: API keys (`X-Api-Key`, `X-Auth-Token`,
+    /// `Private-Token`), identities that a gateway or a proxy has established (`X-Forwarded-User`,
+    /// `Remote-User`, `X-Auth-Request-*`, `Cf-Access-*`, `X-Amzn-Oidc-*`, `X-Goog-Iap-*`,
+    /// `X-Ms-Client-Principal*`), client certificates, sessions, and `Proxy-Authorization`. CSRF
+    /// tokens are not: they come with every page, and the page rarely depends on them.
+    pub fn credential_header(mut self, name: HeaderName) -> Self {
+        self.fields.set(name, Treatment::Credential);
+        self
+    }
+
+    /// Takes a default away: the header is neither part of the key, nor a reason to bypass, nor a
+    /// credential.
+    ///
+    /// **If a handler's response depends on it, one user's response is shown to another.** Use it
+    /// only if no handler reads the header. `Authorization` and `Cookie` cannot be ignored: see
+    /// [`Policy::shared_with_everyone`].
+    pub fn ignore_header(mut self, name: HeaderName) -> Self {
+        self.fields.set(name, Treatment::Ignored);
         self
     }
 
@@ -280,6 +309,14 @@ impl CacheLayerBuilder {
                 ))
             })?;
         }
+        let mut ignored = self.fields.named(Treatment::Ignored);
+        if let Some(name) = ignored.find(|name| [AUTHORIZATION, COOKIE].contains(name)) {
+            return Err(Error::config(format!(
+                "`{name}` cannot be ignored on all routes: use `Policy::shared_with_everyone` for \
+                 those that are the same for everyone"
+            )));
+        }
+        drop(ignored);
         let store = self
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::default()));
@@ -298,7 +335,7 @@ impl CacheLayerBuilder {
             },
             store,
             routes,
-            fields: self.fields.measured(),
+            fields: self.fields,
             targets: self.targets,
             clock: self.clock,
             status_headers,

@@ -55,13 +55,13 @@
 //! | subject | default | because |
 //! |---|---|---|
 //! | methods | GET is stored; HEAD is answered from it and never stored; unsafe and unknown methods only invalidate | a HEAD stored as a GET is an empty page |
-//! | statuses a route's TTL applies to | 200, 203, 204; others by [`Policy::ttl_for`] and [`Policy::negative_ttl`]; 400, 405, 413, 414, 431 and 5xx never unless named | one client's bad request must not become everyone's error page |
+//! | statuses a route's TTL applies to | 200, 203, 204; others by [`Policy::ttl_for`] and [`Policy::negative_ttl`]; 5xx, and 4xx other than 404, 410 and 451, never unless named; 401, 412, 416, 429 and others that answer one request, never | one client's bad request must not become everyone's error page |
 //! | the handler's `Cache-Control` | wins over the route's TTL; `no-store`, `private` and `no-cache` always win | the handler knows best |
 //! | the request's `Cache-Control` | `no-store`: its response is not stored; `only-if-cached`: 504 when nothing is stored; the rest is ignored | a browser's reload must not switch a server's cache off |
-//! | `Authorization`, `Cookie` in the request | bypass, unless the response says that it is for everyone, or the policy is [`shared_with_everyone`](Policy::shared_with_everyone) or [`partition_by`](Policy::partition_by) | one user's page must not be shown to another |
+//! | `Authorization`, `Cookie`, API keys, identities that a gateway has established ([some two hundred headers](CacheLayerBuilder::credential_header)) | bypass, unless the response says that it is for everyone, or the policy is [`shared_with_everyone`](Policy::shared_with_everyone) or [`partition_by`](Policy::partition_by) | one user's page must not be shown to another |
 //! | `Set-Cookie` in the response | not stored | it is for one client |
-//! | `Vary` | honoured; up to 32 variants per key; `*` is never stored | |
-//! | key | scheme, authority, path and query as received, `Forwarded`, `X-Forwarded-Host`, `X-Forwarded-Proto` | handlers build links from them |
+//! | `Vary` | honoured; up to 32 variants per key; `*` is never stored; a response that allows one origin by name is kept apart by `Origin` all the same | |
+//! | key | scheme, authority, path and query as received; headers from which handlers build links (`Forwarded`, `X-Forwarded-Host`, `X-Forwarded-Proto`, `X-Host` and their kin) or that name a tenant (`X-Tenant-Id`, `X-Org-Id`, `X-Account-Id` and the like), see [`also_key`](CacheLayerBuilder::also_key) | handlers rarely name them in `Vary` |
 //! | a GET with a body, or with `X-HTTP-Method-Override` and the like | bypass | its response depends on more than its key |
 //! | body | up to 1 MiB, and up to an eighth of the store; larger ones pass through and are not stored | |
 //! | concurrent misses | share one handler call and read its body as it arrives (request coalescing, or single-flight) | a popular page that expires must not cause a cache stampede |
@@ -148,6 +148,7 @@ mod layer;
 #[cfg(loom_model)]
 #[doc(hidden)]
 pub mod models;
+mod opaque;
 mod pattern;
 mod policy;
 mod semantics;

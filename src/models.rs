@@ -166,7 +166,7 @@ fn publish(leader: &Leader) {
     leader.publish(FlightResult::Stored(Arc::new(StoredResult {
         stored: stored(leader.position()),
         nominated: Vec::new(),
-        request: Arc::default(),
+        request: crate::opaque::Opaque::default(),
         outcome: Outcome::Hit,
     })));
 }

@@ -1,5 +1,6 @@
 //! All text of a stored response in one buffer.
 
+use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ pub(crate) use layout::{Layout, field_name, take_field, take_length};
 /// Headers, the path and query that invalidations are matched against, and a short body, in one
 /// buffer of exactly their size. For a small response each allocation of its own, and each pointer
 /// to one, would be a good part of what it takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Packed {
     /// For each field the lengths of its name and its value, and then both; behind them the path,
     /// the query and the body.
@@ -154,14 +155,13 @@ impl Packed {
 
 /// Headers on their way into a [`Packed`], in the form they have there: a header map of the same
 /// would cost most of what storing a response does. Clones share their bytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct PackedFields {
     bytes: Bytes,
     fields: u16,
 }
 
 /// Writes [`PackedFields`].
-#[derive(Debug)]
 pub(crate) struct FieldWriter {
     bytes: Vec<u8>,
     fields: u16,
@@ -327,6 +327,27 @@ impl PartialEq for StoredHead<'_> {
 }
 
 impl Eq for StoredHead<'_> {}
+
+impl fmt::Debug for Packed {
+    /// Shows nothing of the response: its fields may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Packed(..)")
+    }
+}
+
+impl fmt::Debug for PackedFields {
+    /// Shows nothing of the response: its fields may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PackedFields(..)")
+    }
+}
+
+impl fmt::Debug for FieldWriter {
+    /// Shows nothing of the response: its fields may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FieldWriter(..)")
+    }
+}
 
 #[cfg(test)]
 mod tests {

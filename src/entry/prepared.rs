@@ -8,6 +8,7 @@
 //! that have one keep it for as long as they go on being hit: if more are hit than can have one,
 //! passing it on would be more work than it saves.
 
+use std::fmt;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,7 +34,6 @@ enum Preparation {
     Ready(Box<Ready>),
 }
 
-#[derive(Debug)]
 struct Ready {
     headers: HeaderMap,
     /// The moment for which the headers are right.
@@ -165,5 +165,12 @@ impl Prepared {
         *state = Preparation::Empty;
         // Relaxed: who misses it keeps no map this time.
         self.listed.store(false, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Ready {
+    /// Shows nothing of the response: its fields may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ready(..)")
     }
 }

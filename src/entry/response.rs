@@ -1,5 +1,6 @@
 //! Stored responses.
 
+use std::fmt;
 use std::mem;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ pub struct StoredResponse {
 }
 
 /// The fields that most stored responses do without.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Rare {
     /// A body too long to be copied to the rest.
     pub(super) body: Option<Bytes>,
@@ -309,4 +310,11 @@ impl Rare {
 #[cfg(feature = "redis")]
 fn is_decimal(text: &[u8], number: usize) -> bool {
     itoa::Buffer::new().format(number).as_bytes() == text
+}
+
+impl fmt::Debug for Rare {
+    /// Shows nothing of the response: its fields may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rare(..)")
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
 use crate::key::Key;
 
@@ -51,6 +51,18 @@ impl Variants {
             false => Vec::new(),
             true => mem::take(&mut self.known),
         }
+    }
+
+    /// Returns whether the responses say the same in other forms, as far as the fields that select
+    /// them tell ([RFC 9110 §12.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.1)).
+    pub(crate) fn differ_in_negotiation_alone(&self) -> bool {
+        let is_negotiation = |name: &HeaderName| {
+            matches!(
+                *name,
+                header::ACCEPT | header::ACCEPT_ENCODING | header::ACCEPT_LANGUAGE
+            )
+        };
+        self.names.iter().all(is_negotiation)
     }
 
     /// Adds a response to those known, and returns the one that has to go for it.

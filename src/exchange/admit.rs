@@ -89,7 +89,8 @@ impl NotStorable {
     /// Returns whether the next response for the same key will be refused as well, as far as one
     /// can tell.
     pub(super) fn lasts(self, status: StatusCode) -> bool {
-        self != Self::Request && !status.is_server_error()
+        let by_chance = status.is_server_error() || storable::is_requests_own_fault(status);
+        self != Self::Request && !by_chance
     }
 }
 
@@ -117,11 +118,7 @@ pub(super) fn admit(
     if storable::has_too_many_fields(&head.headers) {
         return Err(NotStorable::TooLarge);
     }
-    let nominated = match Vary::of(&head.headers) {
-        Vary::Absent => Vec::new(),
-        Vary::Fields(names) => names,
-        Vary::Any | Vary::TooMany => return Err(NotStorable::Vary),
-    };
+    let nominated = nominated(&head.headers)?;
     let expected = announced(&head.headers, length);
     let most = policy.max_body.min(read.cache().max_body) as u64;
     if expected.unwrap_or_else(|| length.lower()) > most {
@@ -169,6 +166,22 @@ fn is_stream(head: &Parts) -> bool {
     streams || head.status == StatusCode::SWITCHING_PROTOCOLS || head.status.is_informational()
 }
 
+/// Returns the fields that select a response: those that its `Vary` nominates, and `Origin` where it
+/// allows one origin by name. Browsers would refuse the answer to all others.
+fn nominated(headers: &HeaderMap) -> Result<Vec<HeaderName>, NotStorable> {
+    let mut names = match Vary::of(headers) {
+        Vary::Absent => Vec::new(),
+        Vary::Fields(names) => names,
+        Vary::Any | Vary::TooMany => return Err(NotStorable::Vary),
+    };
+    let allowed = headers.get_all(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    let is_named = allowed.iter().any(|origin| origin != "*");
+    if is_named && !names.contains(&header::ORIGIN) {
+        names.push(header::ORIGIN);
+    }
+    Ok(names)
+}
+
 /// Returns the length that the head announces, where all that say one agree.
 fn announced(headers: &HeaderMap, length: &SizeHint) -> Option<u64> {
     let mut announced = length.exact();
@@ -194,10 +207,19 @@ fn judge(
     head: &Parts,
     directives: &Directives,
 ) -> Result<Storable, NotStorable> {
+    let flags = read.flags;
+    let credentials = flags.is_authorized() || flags.cookie;
+    if storable::answers_one_request(head.status, credentials) {
+        return Err(NotStorable::Status);
+    }
+    if head.status == StatusCode::PARTIAL_CONTENT && !flags.range {
+        // Nobody asked for a part.
+        return Err(NotStorable::Standard(Unstorable::Partial));
+    }
     let cautious = matches!(read.route.policy.identity, Identity::Cautious);
     let request = RequestFacts {
         no_store: false,
-        authorization: cautious && read.flags.authorization,
+        authorization: cautious && read.flags.is_authorized(),
         cookie: cautious && read.flags.cookie,
     };
     let grants = Grants {

@@ -15,6 +15,7 @@ use super::warming::Warming;
 use crate::entry::{StoredResponse, Variants};
 use crate::flight::Flights;
 use crate::key::{Key, KeyBuilder};
+use crate::opaque::{ClientHeaders, Opaque};
 use crate::policy::{Condition, RequestTtl, Route};
 use crate::semantics::cache_control::CacheControl;
 use crate::state::CacheState;
@@ -52,7 +53,7 @@ pub(super) struct ReadContext {
     pub(super) subject: Subject,
     pub(super) method: Method,
     /// The request's headers as the client sent them: `Vary` may nominate any of them.
-    pub(super) headers: Arc<HeaderMap>,
+    pub(super) headers: ClientHeaders,
     pub(super) flags: Flags,
     pub(super) directives: CacheControl,
     pub(super) ttl: RequestTtl,
@@ -145,7 +146,7 @@ impl Mount {
             key: key.key().to_owned(),
             subject: target.subject(tags.into_vec()),
             method: parts.method.clone(),
-            headers: Arc::new(parts.headers.clone()),
+            headers: Opaque(Arc::new(parts.headers.clone())),
             flags,
             directives,
             ttl,
@@ -351,6 +352,7 @@ fn credentials(route: &Route, flags: Flags) -> Option<BypassReason> {
     match (&route.policy.identity, flags) {
         (Identity::Cautious, flags) if flags.authorization => Some(BypassReason::Authorization),
         (Identity::Cautious, flags) if flags.cookie => Some(BypassReason::Cookie),
+        (Identity::Cautious, flags) if flags.credential => Some(BypassReason::Credential),
         _ => None,
     }
 }

@@ -60,9 +60,10 @@ fn judge_stored(view: &ReadView<'_>, found: Found) -> Decision {
         });
     };
     if !is_for_client(view, &stored) {
-        return Decision::missing(match view.client.flags.authorization {
-            true => Miss::Authorization,
-            false => Miss::Cookie,
+        return Decision::missing(match view.client.flags {
+            flags if flags.authorization => Miss::Authorization,
+            flags if flags.cookie => Miss::Cookie,
+            _ => Miss::Credential,
         });
     }
     match view.cache.verdict(&stored) {
@@ -78,7 +79,7 @@ fn judge_stored(view: &ReadView<'_>, found: Found) -> Decision {
 fn is_for_client(view: &ReadView<'_>, stored: &StoredResponse) -> bool {
     let flags = view.client.flags;
     !matches!(view.route.policy.identity, Identity::Cautious)
-        || (stored.reuse.with_authorization || !flags.authorization)
+        || (stored.reuse.with_authorization || !flags.is_authorized())
             && (stored.reuse.with_cookie || !flags.cookie)
 }
 

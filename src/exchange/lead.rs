@@ -23,6 +23,7 @@ use crate::body::{CacheBody, Captured, into_bytes};
 use crate::entry::StoredResponse;
 use crate::flight::FlightResult;
 use crate::invalidate::{Position, Verdict};
+use crate::policy::TtlPrecedence;
 use crate::semantics::{preconditions, validation};
 use crate::status::{Miss, Outcome, StatusParameters};
 use crate::store::{FillLease, Stored};
@@ -132,6 +133,10 @@ async fn found_by_another_node<B>(fetch: &Fetch) -> Option<Response<CacheBody<B>
 const MOST_TRIED: usize = 4;
 
 /// Looks for a stored variant whose validator may save a body, where none was selected.
+///
+/// Only where the origin decides, and among variants that say the same in another form: handlers
+/// often make an entity tag of the version of what a page shows, and give the pages of different
+/// people the same one.
 async fn stand_in(fetch: &Fetch) -> Option<Arc<StoredResponse>> {
     let read = &fetch.read;
     let (Miss::Vary, Candidate::Nothing, Some(variants)) =
@@ -139,7 +144,10 @@ async fn stand_in(fetch: &Fetch) -> Option<Arc<StoredResponse>> {
     else {
         return None;
     };
-    if !read.may_share() {
+    if !read.may_share()
+        || read.route.policy.ttl.origin != TtlPrecedence::OriginOnly
+        || !variants.differ_in_negotiation_alone()
+    {
         return None;
     }
     let cache = read.cache();

@@ -5,7 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use smallvec::SmallVec;
 
-use crate::policy::FieldRules;
+use crate::policy::{FieldRules, Treatment};
 
 /// A request's headers, as far as a cache cares.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub(crate) struct Signals<'a> {
 pub(crate) struct Flags {
     pub(crate) authorization: bool,
     pub(crate) cookie: bool,
+    /// A header of [`Treatment::Credential`].
+    pub(crate) credential: bool,
     pub(crate) cache_control: bool,
     /// `If-None-Match` or `If-Modified-Since`: a cache may answer in the inner service's place.
     pub(crate) conditional: bool,
@@ -29,7 +31,7 @@ pub(crate) struct Flags {
     /// A field that announces a body.
     pub(crate) body: bool,
     pub(crate) upgrade: bool,
-    /// A field of [`FieldRules::bypassed`].
+    /// A header of [`Treatment::Bypassed`].
     pub(crate) bypassed: bool,
     /// More than one `Host`.
     pub(crate) ambiguous_host: bool,
@@ -78,13 +80,20 @@ impl<'a> Signals<'a> {
     }
 
     fn apply(&mut self, name: &'a HeaderName, value: &'a HeaderValue, rules: &FieldRules) {
-        if !rules.may_name(name) {
-            return;
+        match rules.treatment(name) {
+            None | Some(Treatment::Ignored) => {}
+            Some(Treatment::Keyed) => self.keyed.push((name, value)),
+            Some(Treatment::Bypassed) => self.flags.bypassed = true,
+            Some(Treatment::Credential) => self.flags.credential = true,
         }
-        if rules.keyed.contains(name) {
-            self.keyed.push((name, value));
-        }
-        self.flags.bypassed |= rules.bypassed.contains(name);
+    }
+}
+
+impl Flags {
+    /// Returns whether the request carries what `Authorization` is, under whatever name
+    /// ([RFC 9111 §3.5](https://www.rfc-editor.org/rfc/rfc9111#section-3.5)).
+    pub(crate) fn is_authorized(self) -> bool {
+        self.authorization || self.credential
     }
 }
 

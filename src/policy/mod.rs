@@ -15,7 +15,7 @@ mod ttl;
 
 pub use evict::Evict;
 pub(crate) use evict::Terms;
-pub(crate) use fields::FieldRules;
+pub(crate) use fields::{FieldRules, Treatment};
 pub use route::Routes;
 pub(crate) use route::{Evictions, Route, RouteTable};
 pub(crate) use ttl::{RequestTtl, Ttl, TtlPrecedence};
@@ -219,10 +219,14 @@ impl Policy {
     }
 
     /// Stores answers with this status for `ttl`: the only way for a status other than 200, 203 and
-    /// 204 to get a TTL, and for 400, 405, 413, 414, 431 and all 5xx to be stored at all.
+    /// 204 to get a TTL, and under [`ttl`](Self::ttl) for all 5xx, and all 4xx other than 404, 410 and
+    /// 451, to be stored at all.
     ///
     /// Error answers are often the request's own fault; stored, one client's malformed request
-    /// becomes everyone's error page.
+    /// becomes everyone's error page. So 401, 406, 407, 408, 411, 412, 415, 416, 417, 421, 425, 426,
+    /// 428 and 429 are never stored, and 403 only from a request without credentials: they answer
+    /// what one request carries or lacks. A TTL for one of them, other than 403, is an error from
+    /// `build()`.
     pub fn ttl_for(mut self, status: StatusCode, ttl: Duration) -> Self {
         self.ttl.set_for(status, ttl);
         self
@@ -302,8 +306,9 @@ impl Policy {
         self
     }
 
-    /// Says that responses of this route are the same for everyone, whatever `Authorization` or
-    /// `Cookie` the request carries.
+    /// Says that responses of this route are the same for everyone, whatever `Authorization`,
+    /// `Cookie` or other [credential](crate::CacheLayerBuilder::credential_header) the request
+    /// carries.
     ///
     /// **This can show one user's response to another** where a handler does look at them. A
     /// handler's `private` and `no-store` are still obeyed.
@@ -383,6 +388,10 @@ impl Policy {
     }
 
     /// Adds a request field's values to the key, as `Vary` in the response would.
+    ///
+    /// A request that carries a credential is bypassed by default all the same: to share the
+    /// responses for one API key among those who send it, use
+    /// [`CacheLayerBuilder::also_key`](crate::CacheLayerBuilder::also_key).
     pub fn key_header(mut self, name: HeaderName) -> Self {
         self.key.headers.push(name);
         self

@@ -193,6 +193,12 @@ impl Route {
             })?;
             policy.key.query.no_vary_search(says);
         }
+        if let Some(status) = policy.ttl.never_applies() {
+            return Err(Error::config(format!(
+                "ttl_for of `{template}`: a {status} answers one request alone and is never stored; \
+                 leave it out"
+            )));
+        }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let tags = policy
             .tags

@@ -7,6 +7,8 @@ use std::time::Duration;
 use http::StatusCode;
 use http::request::Parts;
 
+use crate::semantics::storable;
+
 /// A route's TTLs and how they go together with what the handler says.
 #[derive(Clone, Debug)]
 pub(crate) struct Ttl {
@@ -111,10 +113,15 @@ impl Ttl {
     /// Returns whether answers with this status may be stored at all, should they state a freshness.
     pub(crate) fn admits(&self, status: StatusCode) -> bool {
         let named = self.by_status.iter().any(|(named, _)| *named == status);
-        let requests_own_fault = matches!(status.as_u16(), 400 | 405 | 413 | 414 | 431);
         named
             || self.origin == TtlPrecedence::OriginOnly
-            || !(requests_own_fault || status.is_server_error())
+            || !(storable::is_requests_own_fault(status) || status.is_server_error())
+    }
+
+    /// Returns a status that was given a TTL and is never stored.
+    pub(crate) fn never_applies(&self) -> Option<StatusCode> {
+        let mut named = self.by_status.iter().map(|(status, _)| *status);
+        named.find(|status| storable::answers_one_request(*status, false))
     }
 
     /// Applies the clamps and the jitter, which is spread by `seed`.
@@ -175,13 +182,18 @@ mod tests {
     #[test]
     fn errors_that_are_the_requests_own_fault_are_admitted_only_by_name() {
         let mut ttl = Ttl::fixed(MINUTE);
-        for status in [400, 405, 413, 414, 431, 500, 501, 503, 599] {
+        for status in [
+            400, 402, 403, 405, 409, 413, 414, 418, 422, 431, 499, 500, 501, 503, 599,
+        ] {
             let status = StatusCode::from_u16(status).unwrap();
             assert!(!ttl.admits(status), "{status}");
             ttl.set_for(status, MINUTE);
             assert!(ttl.admits(status), "{status}");
         }
-        assert!(ttl.admits(StatusCode::NOT_FOUND));
+        for status in [200, 301, 404, 410, 451] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert!(ttl.admits(status), "{status}");
+        }
         assert!(Ttl::origin_decides().admits(StatusCode::BAD_REQUEST));
     }
 

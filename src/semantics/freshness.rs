@@ -1,13 +1,14 @@
 //! Freshness lifetimes
 //! ([RFC 9111 §4.2.1](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1)).
 //!
-//! `Pragma` is not looked at: it never had a meaning in responses
-//! ([§5.4](https://www.rfc-editor.org/rfc/rfc9111#section-5.4)).
+//! `Pragma` says nothing of a lifetime: it never had a meaning in responses
+//! ([§5.4](https://www.rfc-editor.org/rfc/rfc9111#section-5.4)). But an origin that sends
+//! `Pragma: no-cache`, and nothing else that says how to cache, did not mean us to guess one.
 
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
-use http::header::{DATE, EXPIRES, HeaderMap, LAST_MODIFIED};
+use http::header::{CACHE_CONTROL, DATE, EXPIRES, HeaderMap, LAST_MODIFIED, PRAGMA};
 
 use crate::clock::Now;
 use crate::semantics::cache_control::MAX_DELTA_SECONDS;
@@ -55,7 +56,8 @@ pub(crate) fn lifetime(
     if expires_counts(headers, directives) {
         return Lifetime::Explicit(until_expires(headers, received.wall));
     }
-    if is_heuristically_cacheable(status) || cache_control.public {
+    let may_guess = is_heuristically_cacheable(status) || cache_control.public;
+    if may_guess && !is_pragma_alone(headers, directives) {
         return heuristic(headers, received.wall).map_or(Lifetime::Unstated, Lifetime::Heuristic);
     }
     Lifetime::Unstated
@@ -77,6 +79,17 @@ pub(crate) fn is_heuristically_cacheable(status: StatusCode) -> bool {
         status.as_u16(),
         200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
     )
+}
+
+/// Returns whether `Pragma: no-cache` is all that the origin says about caching.
+fn is_pragma_alone(headers: &HeaderMap, directives: &Directives) -> bool {
+    let mut members = headers
+        .get_all(PRAGMA)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    !directives.targeted
+        && !headers.contains_key(CACHE_CONTROL)
+        && members.any(|member| member.trim_ascii().eq_ignore_ascii_case(b"no-cache"))
 }
 
 fn expires_counts(headers: &HeaderMap, directives: &Directives) -> bool {

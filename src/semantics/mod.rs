@@ -2,6 +2,7 @@
 
 pub(crate) mod age;
 pub(crate) mod cache_control;
+pub(crate) mod credentials;
 pub(crate) mod date;
 pub(crate) mod entity_tag;
 pub(crate) mod freshness;

@@ -140,6 +140,25 @@ pub(crate) fn has_too_many_fields(headers: &HeaderMap) -> bool {
     headers.len() > MOST_FIELDS
 }
 
+/// Returns whether a status answers one request for what it carries or lacks, and says nothing of what
+/// others would be answered: credentials, a precondition, a range, `Expect`, `Accept` and its kin, the
+/// rate or the connection it came by. Such a response is never stored.
+///
+/// A 403 does so if the request carries credentials.
+pub(crate) fn answers_one_request(status: StatusCode, credentials: bool) -> bool {
+    match status.as_u16() {
+        401 | 406..=408 | 411 | 412 | 415..=417 | 421 | 425 | 426 | 428 | 429 => true,
+        403 => credentials,
+        _ => false,
+    }
+}
+
+/// Returns whether a status is an error that the request has brought upon itself, as far as one can
+/// tell without knowing the origin.
+pub(crate) fn is_requests_own_fault(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 404 | 410 | 451)
+}
+
 /// The status is final, and understood where that matters.
 fn judge_status(
     status: StatusCode,

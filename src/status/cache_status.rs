@@ -116,7 +116,7 @@ impl From<Miss> for Forward {
             Miss::Stale | Miss::Invalidated => Self::Stale,
             Miss::Request => Self::Request,
             Miss::Partial => Self::Partial,
-            Miss::Authorization | Miss::Cookie => Self::Bypass,
+            Miss::Authorization | Miss::Cookie | Miss::Credential => Self::Bypass,
         }
     }
 }

@@ -65,6 +65,8 @@ pub(crate) enum Miss {
     Authorization,
     /// The stored response is not for requests with `Cookie`.
     Cookie,
+    /// The stored response is not for requests with another credential.
+    Credential,
 }
 
 /// The reason why the cache was never asked, or could not be used.
@@ -82,6 +84,8 @@ pub(crate) enum BypassReason {
     Authorization,
     /// The request carries `Cookie`.
     Cookie,
+    /// The request carries another header that says who asks.
+    Credential,
     /// The request carries a field that may change the answer and is not part of the key.
     Header,
     /// The request has content.
@@ -200,7 +204,7 @@ impl StaleReason {
 }
 
 impl Miss {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Uri,
         Self::Vary,
         Self::Stale,
@@ -209,6 +213,7 @@ impl Miss {
         Self::Partial,
         Self::Authorization,
         Self::Cookie,
+        Self::Credential,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -221,11 +226,13 @@ impl Miss {
             Self::Partial => "partial",
             Self::Authorization => "authorization",
             Self::Cookie => "cookie",
+            Self::Credential => "credential",
         }
     }
 
     pub(super) fn detail(self) -> Option<&'static str> {
         match self {
+            Self::Credential => Some("credential"),
             Self::Invalidated => Some("invalidated"),
             Self::Authorization => Some("authorization"),
             Self::Cookie => Some("cookie"),
@@ -235,13 +242,14 @@ impl Miss {
 }
 
 impl BypassReason {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Method,
         Self::NoRoute,
         Self::Policy,
         Self::Disabled,
         Self::Authorization,
         Self::Cookie,
+        Self::Credential,
         Self::Header,
         Self::Content,
         Self::Upgrade,
@@ -260,6 +268,7 @@ impl BypassReason {
             Self::Disabled => "disabled",
             Self::Authorization => "authorization",
             Self::Cookie => "cookie",
+            Self::Credential => "credential",
             Self::Header => "header",
             Self::Content => "content",
             Self::Upgrade => "upgrade",

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Extensions, Uri};
+use sha2::{Digest, Sha256};
 
 use super::identity::{Identity, NoPartition};
 use super::rule::{KeyRule, write_value};
@@ -129,7 +130,8 @@ impl<'a> Target<'a> {
         }
         rule.write_additions(request, key);
         if let Some(partition) = identity.partition(request)? {
-            key.part(partition.as_bytes());
+            // Digested, for keys are listed and written to other processes.
+            key.part(&Sha256::digest(partition));
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ fn a_key_is_made_of_all_that_is_asked_for_in_one_order() {
     ];
     let parts: Vec<_> = key.key().parts().collect();
     assert_eq!(parts[..13], expected);
-    assert_eq!(parts[13..], [Some(&b"tenant"[..])]);
+    assert_eq!(parts[13..], [Some(&Sha256::digest("tenant")[..])]);
 
     let layout = KeyLayout::new(key.key(), "/a");
     assert_eq!(layout.headers, [[expected[1], expected[2]]]);

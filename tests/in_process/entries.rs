@@ -177,10 +177,9 @@ async fn an_entry_tells_what_its_key_is_made_of() {
     let routes = Routes::new()
         .route(
             "/mine",
-            Policy::ttl(MINUTE).partition_by(|parts| {
-                let user = parts.headers.get("x-user")?.to_str().ok()?;
-                Some(format!("{user}\u{7}"))
-            }),
+            policy()
+                .key_part(|_| Some("ada\u{7}".to_owned()))
+                .partition_by(|_| Some("ada".to_owned())),
         )
         .route("/named", policy().key_header(http::header::AUTHORIZATION))
         .otherwise(policy());
@@ -189,7 +188,7 @@ async fn an_entry_tells_what_its_key_is_made_of() {
     bench
         .get_with("/plain%2f?b&a", &[host, ("x-forwarded-proto", "https")])
         .await;
-    bench.get_with("/mine", &[host, ("x-user", "ada")]).await;
+    bench.get_with("/mine", &[host]).await;
     bench
         .get_with("/named", &[("authorization", "Bearer secret")])
         .await;
@@ -213,11 +212,14 @@ async fn an_entry_tells_what_its_key_is_made_of() {
     assert!(plain.other.is_empty(), "{plain:?}");
 
     let mine = key("/mine");
+    assert_eq!(mine.other.len(), 2);
     assert_eq!(
-        mine.other,
-        ["0x61646107"],
-        "what is no text is told in hexadecimal"
+        mine.other[0], "0x61646107",
+        "what is no text is hexadecimal"
     );
+    // The SHA-256 digest of the partition's name.
+    assert!(mine.other[1].starts_with("0x"), "{mine:?}");
+    assert_eq!(mine.other[1].len(), 2 + 64, "{mine:?}");
     let told = format!("{:?}", key("/named"));
     assert!(
         told.contains("authorization") && !told.contains("secret"),

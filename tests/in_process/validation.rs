@@ -15,7 +15,8 @@ fn one_for_all(etag: &'static str, coding: Option<&'static str>, vary: &'static 
     Origin::new(move |request, _| {
         let known = sent(&request, "if-none-match");
         async move {
-            let mut fields = vec![("etag", etag), ("vary", vary)];
+            let fresh = ("cache-control", "max-age=60");
+            let mut fields = vec![("etag", etag), ("vary", vary), fresh];
             fields.extend(coding.map(|coding| ("content-encoding", coding)));
             match known.contains(etag) {
                 true => respond(304, &fields, ""),
@@ -28,7 +29,7 @@ fn one_for_all(etag: &'static str, coding: Option<&'static str>, vary: &'static 
 #[tokio::test]
 async fn another_variant_that_the_handler_confirms_is_stored_for_this_one() {
     let bench = Bench::new(
-        Policy::ttl(MINUTE),
+        Policy::origin_decides(),
         one_for_all("\"v1\"", None, "accept-language"),
     );
     assert_eq!(
@@ -60,13 +61,14 @@ async fn another_variant_that_is_not_the_one_is_left_alone() {
     let origin = Origin::new(|request, _| async move {
         let language = sent(&request, "accept-language");
         let etag = format!("\"{language}\"");
-        let fields = [("etag", &*etag), ("vary", "accept-language")];
+        let fresh = ("cache-control", "max-age=60");
+        let fields = [("etag", &*etag), ("vary", "accept-language"), fresh];
         match sent(&request, "if-none-match") == etag {
             true => respond(304, &fields, ""),
             false => respond(200, &fields, language),
         }
     });
-    let bench = Bench::new(Policy::ttl(MINUTE), origin);
+    let bench = Bench::new(Policy::origin_decides(), origin);
     for language in ["en", "de", "fr"] {
         let answer = bench.get_with("/", &[("accept-language", language)]).await;
         assert_eq!((answer.text(), answer.x_cache()), (language, "MISS"));
@@ -86,7 +88,7 @@ async fn a_variant_is_not_offered_where_its_coding_is_not_acceptable_or_its_tag_
     ];
     for (etag, coding, offered) in cases {
         let bench = Bench::new(
-            Policy::ttl(MINUTE),
+            Policy::origin_decides(),
             one_for_all(etag, coding, "accept-encoding"),
         );
         bench.get_with("/", &[("accept-encoding", "gzip")]).await;
@@ -100,7 +102,7 @@ async fn a_variant_is_not_offered_where_its_coding_is_not_acceptable_or_its_tag_
 #[tokio::test]
 async fn a_variant_that_was_invalidated_is_not_offered() {
     let bench = Bench::new(
-        Policy::ttl(MINUTE),
+        Policy::origin_decides(),
         one_for_all("\"v1\"", None, "accept-language"),
     );
     bench.get_with("/", &[("accept-language", "en")]).await;
@@ -112,7 +114,7 @@ async fn a_variant_that_was_invalidated_is_not_offered() {
 #[tokio::test]
 async fn a_variant_offered_keeps_the_clients_own_condition_answered() {
     let bench = Bench::new(
-        Policy::ttl(MINUTE),
+        Policy::origin_decides(),
         one_for_all("\"v1\"", None, "accept-language"),
     );
     bench.get_with("/", &[("accept-language", "en")]).await;
@@ -122,6 +124,72 @@ async fn a_variant_offered_keeps_the_clients_own_condition_answered() {
     let fields = [("accept-language", "fr"), ("if-none-match", "\"v0\"")];
     let answer = bench.get_with("/", &fields).await;
     assert_eq!((answer.status.as_u16(), answer.text()), (200, "text"));
+}
+
+/// Pages that name whom they are for, under an entity tag that is the version of what they show.
+fn one_tag_for_all(fields: Fields) -> Origin {
+    Origin::new(move |request, _| {
+        let page = format!(
+            "{}+{}",
+            sent(&request, "x-group"),
+            sent(&request, "accept-language")
+        );
+        let known = sent(&request, "if-none-match") == "\"v7\"";
+        async move {
+            match known {
+                true => respond(304, fields, ""),
+                false => respond(200, fields, page),
+            }
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_tag_that_several_pages_share_confirms_none_but_its_own() {
+    const TAG: (&str, &str) = ("etag", "\"v7\"");
+    const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+    const BY_GROUP: Fields = &[TAG, FRESH, ("vary", "x-group")];
+    const BY_BOTH: Fields = &[TAG, FRESH, ("vary", "x-group, accept-language")];
+    const BY_LANGUAGE: Fields = &[TAG, FRESH, ("vary", "accept-language")];
+    for (policy, fields) in [
+        (Policy::origin_decides(), BY_GROUP),
+        (Policy::origin_decides(), BY_BOTH),
+        (Policy::ttl(MINUTE), BY_GROUP),
+        // Under a TTL the handler need not know that it is cached at all.
+        (Policy::ttl(MINUTE), BY_LANGUAGE),
+        (Policy::ttl(MINUTE).ttl_overrides(), BY_LANGUAGE),
+    ] {
+        let bench = Bench::new(policy, one_tag_for_all(fields));
+        for expected in ["MISS", "HIT"] {
+            for who in ["ada", "ben"] {
+                let asked = [("x-group", who), ("accept-language", who)];
+                let answer = bench.get_with("/", &asked).await;
+                assert_eq!(answer.text(), format!("{who}+{who}"), "{fields:?}");
+                assert_eq!(answer.x_cache(), expected, "{fields:?}");
+            }
+        }
+        for asked in bench.origin.seen() {
+            assert!(!asked.contains_key("if-none-match"), "{fields:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_for_a_cookie_is_not_confirmed_by_the_tag_of_anothers() {
+    let origin = Origin::new(|request, _| {
+        let (page, known) = (sent(&request, "cookie"), sent(&request, "if-none-match"));
+        async move {
+            let fields = [("etag", "\"v7\""), ("vary", "cookie")];
+            match known == "\"v7\"" {
+                true => respond(304, &fields, ""),
+                false => respond(200, &fields, page),
+            }
+        }
+    });
+    let bench = Bench::new(Policy::ttl(MINUTE).shared_with_everyone(), origin);
+    for who in ["sid=ann", "sid=bob", "sid=ann"] {
+        assert_eq!(bench.get_with("/", &[("cookie", who)]).await.text(), who);
+    }
 }
 
 /// A stale response with this tag, and what the handler then answers.

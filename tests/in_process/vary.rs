@@ -145,14 +145,45 @@ async fn what_says_the_same_in_other_words_shares_a_response() {
     )
     .await;
     assert_together(
-        "x-list",
+        "accept-charset",
         &[
-            &[("x-list", "a, b")],
-            &[("x-list", "a,b")],
-            &[("x-list", "a"), ("x-list", "b")],
+            &[("accept-charset", "utf-8, iso-8859-1")],
+            &[("accept-charset", "utf-8,iso-8859-1")],
+            &[
+                ("accept-charset", "utf-8"),
+                ("accept-charset", "iso-8859-1"),
+            ],
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn values_of_a_field_whose_grammar_is_not_known_are_compared_byte_for_byte() {
+    for name in ["x-filter", "x-api-key", "user-agent", "origin"] {
+        let origin = Origin::new(move |request, _| {
+            // Handlers that read the first line alone are common.
+            let lines = request.headers().get_all(name).iter().count();
+            let answer = format!("{lines}: {}", sent(&request, name));
+            async move { respond(200, &[("vary", name)], answer) }
+        });
+        let bench = Bench::new(Policy::ttl(MINUTE).shared_with_everyone(), origin);
+        let all: [&[(&str, &str)]; 7] = [
+            &[(name, "a, b")],
+            &[(name, "a,b")],
+            &[(name, "a ,b")],
+            &[(name, "a"), (name, "b")],
+            &[(name, "b"), (name, "a")],
+            &[(name, "a")],
+            &[(name, "A")],
+        ];
+        for expected in ["MISS", "HIT"] {
+            for fields in all {
+                let answer = bench.get_with("/", fields).await;
+                assert_eq!(answer.x_cache(), expected, "{fields:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use crate::target::KeyLayout;
 
 /// The parts of a key.
 ///
-/// Credentials that are part of a key appear as digests. What the operator's own functions add, such
-/// as the name of a partition, appears unchanged.
+/// Credentials that are part of a key, and the name of a partition, appear as SHA-256 digests: so they
+/// are stored. What `key_part` and `replace_key_with` return appears unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyInfo {

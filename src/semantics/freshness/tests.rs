@@ -84,7 +84,28 @@ fn the_first_that_is_stated_counts() {
         (&[("cache-control", "public")], Lifetime::Unstated),
         (
             &[("pragma", "no-cache"), ("last-modified", &at(-1000))],
+            Lifetime::Unstated,
+        ),
+        (
+            &[("pragma", "x, No-Cache"), ("last-modified", &at(-1000))],
+            Lifetime::Unstated,
+        ),
+        (
+            &[("pragma", "no-caches"), ("last-modified", &at(-1000))],
             HEURISTIC(100),
+        ),
+        // Beside a word that has a meaning it has none.
+        (
+            &[
+                ("pragma", "no-cache"),
+                ("cache-control", "public"),
+                ("last-modified", &at(-1000)),
+            ],
+            HEURISTIC(100),
+        ),
+        (
+            &[("pragma", "no-cache"), ("expires", &at(60))],
+            EXPLICIT(60),
         ),
         // RFC 9213 §2.2: a targeted field sets Cache-Control and Expires aside.
         (

@@ -92,17 +92,45 @@ fn an_absent_field_differs_from_an_empty_one() {
 #[test]
 fn lists_are_combined_and_lose_the_whitespace_round_their_commas() {
     for lines in [&["1,2"][..], &[" 1, 2 "], &["1", "2"], &["1\t,\t2"]] {
-        assert_eq!(normal("foo", lines), "1,2", "{lines:?}");
+        assert_eq!(normal("via", lines), "1,2", "{lines:?}");
     }
-    assert_eq!(normal("foo", &["2,1"]), "2,1");
-    assert_eq!(normal("foo", &["1  2"]), "1  2");
-    assert_eq!(normal("foo", &["1,,2"]), "1,,2");
+    assert_eq!(normal("via", &["2,1"]), "2,1");
+    assert_eq!(normal("via", &["1  2"]), "1  2");
+    assert_eq!(normal("via", &["1,,2"]), "1,,2");
+}
+
+#[test]
+fn a_field_of_unknown_grammar_is_compared_byte_for_byte() {
+    for name in [
+        "foo",
+        "user-agent",
+        "origin",
+        "x-api-key",
+        "x-forwarded-for",
+    ] {
+        let values: [&[&str]; 9] = [
+            &["1,2"],
+            &["1, 2"],
+            &["1 ,2"],
+            &["1\t,2"],
+            &["1", "2"],
+            &["2", "1"],
+            &["1, 2", ""],
+            &["a"],
+            &["A"],
+        ];
+        for (at, one) in values.iter().enumerate() {
+            for other in &values[at + 1..] {
+                assert_ne!(normal(name, one), normal(name, other), "{name}");
+            }
+        }
+    }
 }
 
 #[test]
 fn quoted_strings_and_fields_that_are_no_lists_keep_their_whitespace() {
-    assert_eq!(normal("foo", &["\"a , b\" , c"]), "\"a , b\",c");
-    assert_eq!(normal("foo", &["\"a , b"]), "\"a , b");
+    assert_eq!(normal("via", &["\"a , b\" , c"]), "\"a , b\",c");
+    assert_eq!(normal("via", &["\"a , b"]), "\"a , b");
     let agent = "Mozilla/5.0 (KHTML, like Gecko)";
     assert_eq!(normal("user-agent", &[agent]), agent);
 }
@@ -251,7 +279,7 @@ fn keys_hold_no_credentials_and_tell_every_value_apart() {
     assert!(!secret.as_bytes().windows(6).any(|bytes| bytes == b"s3cret"));
     assert_eq!(
         secret,
-        key(&[("authorization", "Bearer s3cret"), ("foo", " 1")])
+        key(&[("authorization", "Bearer s3cret"), ("foo", "1")])
     );
     assert_ne!(
         secret,
@@ -284,7 +312,7 @@ proptest! {
 
     #[test]
     fn normal_forms_are_their_own_normal_form(value in value()) {
-        for name in ["accept", "accept-encoding", "accept-language", "foo", "user-agent"] {
+        for name in ["accept", "accept-encoding", "accept-language", "foo", "user-agent", "via"] {
             let once = normal(name, &[&value]);
             prop_assert_eq!(normal(name, &[&once]), once);
         }
@@ -297,7 +325,8 @@ proptest! {
             Some(members.map(|member| member.trim_ascii().to_vec()).collect::<Vec<_>>())
         };
         let same = members(&a) == members(&b) && (members(&a).is_some() || a.trim() == b.trim());
-        prop_assert_eq!(normal("foo", &[&a]) == normal("foo", &[&b]), same);
+        prop_assert_eq!(normal("via", &[&a]) == normal("via", &[&b]), same);
+        prop_assert_eq!(normal("foo", &[&a]) == normal("foo", &[&b]), a == b);
     }
 
     #[test]

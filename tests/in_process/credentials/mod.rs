@@ -5,9 +5,11 @@ use crate::support::{Bench, Origin, sent};
 
 mod consent;
 mod directives;
+mod headers;
 mod partitions;
 mod refreshing;
 mod set_cookie;
+mod shown;
 mod waiting;
 
 const CREDENTIALS: [&str; 2] = ["authorization", "cookie"];

@@ -128,7 +128,7 @@ async fn no_credential_can_be_read_in_a_key() {
         };
         let builder = CacheLayer::builder()
             .store(store)
-            .keyed_fields([HeaderName::from_static("proxy-authorization")])
+            .also_key(HeaderName::from_static("proxy-authorization"))
             .routes(Routes::new().otherwise(policy));
         let bench = Bench::with_builder(
             builder,

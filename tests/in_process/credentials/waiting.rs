@@ -22,7 +22,7 @@ async fn crowd(
         async move {
             gate.acquire().await.unwrap().forget();
             let mut own = fields.to_vec();
-            let user = sent(&request, "x-user");
+            let user = sent(&request, "x-asker");
             let cookie = format!("session={user}");
             if fields.contains(&("x-sets", "cookie")) {
                 own.push(("set-cookie", &cookie));
@@ -52,7 +52,11 @@ async fn set_cookie_is_not_given_to_those_who_wait() {
     let answers = crowd(
         Policy::ttl(MINUTE),
         &[("x-sets", "cookie")],
-        &[&[("x-user", "a")], &[("x-user", "b")], &[("x-user", "c")]],
+        &[
+            &[("x-asker", "a")],
+            &[("x-asker", "b")],
+            &[("x-asker", "c")],
+        ],
     )
     .await;
     for (answer, user) in answers.iter().zip(["a", "b", "c"]) {
@@ -66,7 +70,7 @@ async fn stored_without_set_cookie_it_is_given_to_the_one_it_was_set_for() {
     let answers = crowd(
         Policy::ttl(MINUTE).store_without_set_cookie(),
         &[("x-sets", "cookie")],
-        &[&[("x-user", "a")], &[("x-user", "b")]],
+        &[&[("x-asker", "a")], &[("x-asker", "b")]],
     )
     .await;
     assert_eq!(answers[0].field("set-cookie"), "session=a");
@@ -85,7 +89,7 @@ async fn private_no_store_and_no_cache_are_not_given_to_those_who_wait() {
         let answers = crowd(
             Policy::ttl(MINUTE),
             fields,
-            &[&[("x-user", "a")], &[("x-user", "b")]],
+            &[&[("x-asker", "a")], &[("x-asker", "b")]],
         )
         .await;
         assert_eq!(answers[1].text(), "b", "{fields:?}");
@@ -96,10 +100,13 @@ async fn private_no_store_and_no_cache_are_not_given_to_those_who_wait() {
 async fn a_user_neither_waits_for_another_nor_is_waited_for() {
     for name in CREDENTIALS {
         let (alice, nobody): (&'static [_], &'static [_]) = match name {
-            "cookie" => (&[("cookie", "a"), ("x-user", "a")], &[("x-user", "nobody")]),
+            "cookie" => (
+                &[("cookie", "a"), ("x-asker", "a")],
+                &[("x-asker", "nobody")],
+            ),
             _ => (
-                &[("authorization", "a"), ("x-user", "a")],
-                &[("x-user", "nobody")],
+                &[("authorization", "a"), ("x-asker", "a")],
+                &[("x-asker", "nobody")],
             ),
         };
         for order in [[alice, nobody], [nobody, alice]] {

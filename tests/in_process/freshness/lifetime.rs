@@ -62,6 +62,32 @@ async fn what_the_handler_states_wins_over_the_route_and_s_maxage_over_all() {
 }
 
 #[tokio::test]
+async fn pragma_no_cache_alone_keeps_freshness_from_being_guessed() {
+    const OLD: (&str, &str) = ("last-modified", "Fri, 31 Dec 1999 23:59:59 GMT");
+    for (fields, fresh) in [
+        (&[OLD][..], true),
+        (&[OLD, ("pragma", "no-cache")], false),
+        (&[OLD, ("pragma", "No-Cache, x")], false),
+        (&[OLD, ("pragma", "x")], true),
+        (
+            &[OLD, ("pragma", "no-cache"), ("cache-control", "public")],
+            true,
+        ),
+        (
+            &[OLD, ("pragma", "no-cache"), ("cache-control", "max-age=9")],
+            true,
+        ),
+    ] {
+        let bench = Bench::new(
+            Policy::origin_decides(),
+            Origin::new(move |_, call| async move { respond(200, fields, call.to_string()) }),
+        );
+        bench.get("/").await;
+        assert_eq!(bench.get("/").await.x_cache() == "HIT", fresh, "{fields:?}");
+    }
+}
+
+#[tokio::test]
 async fn expires_counts_from_date() {
     let origin = Origin::new(|_, call| async move {
         let now = httpdate::fmt_http_date(std::time::SystemTime::now());
