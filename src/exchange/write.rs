@@ -49,7 +49,7 @@ impl Write {
         let cache = &mount.cache;
         let host = parts.headers.get(header::HOST);
         let target = Target::of(&parts.uri, &parts.extensions).with_host(host);
-        let (mut evicted, terms) = cache.routes.evicted_by(target.path());
+        let (mut evicted, terms) = cache.routes.evicted_by(&parts.method, target.path());
         evicted.push(Invalidation::of_target(target));
         let as_get = match parts.method {
             Method::POST => as_get(mount, parts),
