@@ -53,6 +53,7 @@ impl Origin {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .http1_max_headers(fields::MOST_FIELDS)
             .build(Connector::new());
         Self(Arc::new(Inner { authority, client }))
     }
@@ -179,6 +180,10 @@ fn received(mut response: Response<Incoming>, upgrade: Option<OnUpgrade>) -> Ori
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let protocol = response.headers_mut().remove(UPGRADE);
     let headers = response.headers_mut();
+    if !fields::knows_transfer_coding(headers) || !fields::settle_length(headers) {
+        tracing::warn!("the origin framed its response in a way that cannot be passed on");
+        return Failure::NOT_HTTP.response();
+    }
     fields::remove_hop_by_hop(headers);
     fields::add_via(headers, version);
     // RFC 9110 §6.6.1: a recipient that forwards a response without a Date records when it arrived.
