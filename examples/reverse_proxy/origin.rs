@@ -78,6 +78,7 @@ impl Inner {
     async fn exchange(&self, mut request: Request<RequestBody>) -> OriginResponse {
         let relay = interim::relay(&mut request);
         self.address(&mut request);
+        let is_write = !request.method().is_safe();
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let answer = if request.body().is_end_stream() {
             tokio::time::timeout(ANSWER_TIMEOUT, self.send_twice_at_most(request)).await
@@ -89,7 +90,14 @@ impl Inner {
         }
         match answer {
             Ok(Ok(response)) => received(response, upgrade),
-            Ok(Err(error)) => Failure::of(&error).response(),
+            Ok(Err(error)) => {
+                let mut response = Failure::of(&error).response();
+                if is_write && error.is_connect() {
+                    // It was never sent. All other writes that fail may have been made.
+                    response.extensions_mut().remove::<OriginUnreachable>();
+                }
+                response
+            }
             Err(_) => Failure::TIMEOUT.response(),
         }
     }

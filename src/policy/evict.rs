@@ -114,7 +114,9 @@ impl Evict {
 
     /// Evicts after answers of 4xx and 5xx as well: for handlers that may have written before they
     /// failed. By default only 2xx and 3xx evict
-    /// ([RFC 9111 §4.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.4)).
+    /// ([RFC 9111 §4.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.4)), and writes whose outcome
+    /// nobody saw: those that were dropped, ended in an error or a panic, or are answered with
+    /// [`OriginUnreachable`](crate::OriginUnreachable).
     pub fn even_if_failed(mut self) -> Self {
         self.terms.even_if_failed = true;
         self
