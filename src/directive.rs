@@ -94,5 +94,8 @@ impl Invalidate {
 /// used stale as far as the policy allows, whatever the response's status, and where
 /// `must-revalidate` and its like forbid that the answer is
 /// [504](https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.2).
+///
+/// On the response to a write it says that nobody knows whether the origin carried it out, so the
+/// write counts as made and evicts. Leave it out where the write never reached the origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OriginUnreachable;

@@ -20,7 +20,7 @@ pub struct Error {
 pub enum ErrorKind {
     /// A setting, a route or an eviction rule that cannot work; the message says what to change.
     Config,
-    /// An eviction pattern that does not parse; the message shows where.
+    /// An eviction pattern or a URI that does not parse; the message shows where.
     Pattern,
     /// A store that did not answer, refused, or answered nonsense.
     Store,

@@ -1,7 +1,7 @@
 //! The layer, its builder and its handle.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use http::Request;
@@ -79,6 +79,9 @@ impl<S> Layer<S> for CacheLayer {
     type Service = Cache<S>;
 
     fn layer(&self, inner: S) -> Cache<S> {
+        if self.route.is_none() {
+            self.cache.warn_without_routes();
+        }
         let mount = Mount {
             cache: self.cache.clone(),
             // Shared by all services of the cache: axum makes one for each connection.
@@ -143,7 +146,8 @@ impl CacheLayerBuilder {
         self
     }
 
-    /// Sets the routes: what is cached, and what writes evict. By default nothing is cached.
+    /// Sets the routes: what is cached, and what writes evict. By default nothing is cached, and a
+    /// warning says so once when a service is wrapped all the same.
     pub fn routes(mut self, routes: Routes) -> Self {
         self.routes = routes;
         self
@@ -353,6 +357,7 @@ impl CacheLayerBuilder {
             #[cfg(feature = "values")]
             value_counts: ValueRegistry::default(),
             warned: AtomicU64::new(0),
+            without_routes: Once::new(),
         };
         let cache = Arc::new(cache);
         let source = Arc::downgrade(&cache);
@@ -417,9 +422,11 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Fails as [`invalidate`](Self::invalidate) does.
+    /// Fails as [`invalidate`](Self::invalidate) does, and with
+    /// [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) if the text is neither a path, which begins
+    /// with a slash, nor an absolute URI.
     pub async fn invalidate_uri(&self, uri: &str) -> Result<(), Error> {
-        self.invalidate(Invalidation::uri(uri)).await
+        self.invalidate(Invalidation::parse_uri(uri)?).await
     }
 
     /// Invalidates the responses stored for all paths that match a pattern such as `/products/**`.

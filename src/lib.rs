@@ -76,8 +76,9 @@
 //! a read remembers the position before it, and one predicate compares them. This covers writes
 //! that pass through the layer; for others call [`CacheHandle::invalidate`].
 //!
-//! It also holds when the client hangs up in the middle of a write, when the handler panics, and when
-//! a timeout outside drops the request: a write whose outcome nobody saw counts as one that happened.
+//! It also holds when the client hangs up in the middle of a write, when the handler panics, when a
+//! timeout outside drops the request, and when a proxy loses the origin's answer
+//! ([`OriginUnreachable`]): a write whose outcome nobody saw counts as one that happened.
 //! The cache cannot see that a handler reads from a lagging replica: see [`Evict::hold_after`].
 //!
 //! # Order of layers

@@ -2,8 +2,8 @@
 //! routes, the switches, the sweep.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use http::header::HeaderName;
@@ -64,6 +64,8 @@ pub(crate) struct CacheState {
     pub(crate) value_counts: ValueRegistry,
     /// The second of the last warning about the store.
     pub(crate) warned: AtomicU64,
+    /// Done when it was said that there are no routes: a router wraps each of its services.
+    pub(crate) without_routes: Once,
 }
 
 impl CacheState {
@@ -217,6 +219,18 @@ impl CacheState {
             _ => {
                 tracing::debug!(%error, operation, "the store failed; the request goes on without it");
             }
+        }
+    }
+
+    /// Warns, once, if there are no routes by which anything could be cached.
+    pub(crate) fn warn_without_routes(&self) {
+        if self.routes.is_empty() {
+            self.without_routes.call_once(|| {
+                tracing::warn!(
+                    "this cache has no routes, so nothing is cached under its layer; \
+                     give the builder `routes`, or wrap services with `CacheHandle::layer`"
+                );
+            });
         }
     }
 

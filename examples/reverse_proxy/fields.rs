@@ -1,11 +1,15 @@
 //! Header fields that a proxy must not simply pass on.
 
-use http::header::{CONNECTION, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, MAX_FORWARDS, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The most fields of a message that are read: hyper stops at 100 unless another number is named, and
+/// makes room for as many with each message.
+pub(crate) const MOST_FIELDS: usize = 512;
 
 /// Fields for one connection only ([RFC 9110 §7.6.1]), and those that older proxies treat as such.
 ///
@@ -66,6 +70,72 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+/// The registered transfer codings that change a body and that hyper does not undo.
+const CODINGS: [&str; 5] = ["gzip", "x-gzip", "compress", "x-compress", "deflate"];
+
+/// Returns whether a message has no transfer coding but the one that hyper has undone: what is left in
+/// another one could only be passed on as something that it is not.
+///
+/// A name that no registry knows, alone, is dropped with its field: no one could undo it either.
+pub(crate) fn knows_transfer_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers
+        .get_all(TRANSFER_ENCODING)
+        .into_iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty());
+    let Some(only) = codings.next() else {
+        return !headers.contains_key(TRANSFER_ENCODING);
+    };
+    let is_registered = CODINGS
+        .iter()
+        .any(|name| only.eq_ignore_ascii_case(name.as_bytes()));
+    codings.next().is_none() && !only.contains(&b';') && !is_registered
+}
+
+/// Leaves one `Content-Length`, and none beside a transfer coding, which says where the body ends
+/// ([RFC 9112 §6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3)). Returns false if several
+/// disagree or one is no length.
+pub(crate) fn settle_length(headers: &mut HeaderMap) -> bool {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let lines = headers.get_all(CONTENT_LENGTH).into_iter();
+    let mut lengths = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii);
+    let Some(first) = lengths.next() else {
+        return true;
+    };
+    if first.is_empty()
+        || !first.iter().all(u8::is_ascii_digit)
+        || !lengths.all(|length| length == first)
+    {
+        return false;
+    }
+    if let Ok(length) = HeaderValue::from_bytes(first) {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+    true
+}
+
+/// Counts this proxy off the `Max-Forwards` of a request
+/// ([RFC 9110 §7.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.2)). Returns false if the
+/// request goes no further. A value that is no number is passed on as it is.
+pub(crate) fn may_forward(headers: &mut HeaderMap) -> bool {
+    let Some(most) = headers.get(MAX_FORWARDS).map(HeaderValue::as_bytes) else {
+        return true;
+    };
+    if most.is_empty() || !most.iter().all(u8::is_ascii_digit) {
+        return true;
+    }
+    // A number too long to count is more than there are proxies.
+    let most = str::from_utf8(most).ok().and_then(|most| most.parse().ok());
+    let left = most.unwrap_or(u32::MAX).checked_sub(1);
+    headers.extend(left.map(|left| (MAX_FORWARDS, left.into())));
+    left.is_some()
 }
 
 /// Removes a client's claims about itself in the fields that proxies write.
@@ -138,6 +208,62 @@ mod tests {
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-kept"]);
         assert!(!needs_cleaning(&headers));
+    }
+
+    #[test]
+    fn only_the_coding_that_is_undone_is_known() {
+        for (lines, known) in [
+            (&[][..], true),
+            (&["chunked"], true),
+            (&["Chunked, "], true),
+            (&["gzip, chunked"], false),
+            (&["gzip", "chunked"], false),
+            (&["chunked", "chunked"], false),
+            (&["chunked;a=b"], false),
+            (&["x-gzip"], false),
+            (&["Deflate"], false),
+            (&["foo, chunked"], false),
+            (&["identity"], true),
+            (&["foo"], true),
+            (&[""], false),
+        ] {
+            let fields: Vec<_> = lines
+                .iter()
+                .map(|line| ("transfer-encoding", *line))
+                .collect();
+            assert_eq!(knows_transfer_coding(&headers(&fields)), known, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn one_length_is_left_or_none() {
+        for (fields, left) in [
+            (&[][..], Some(None)),
+            (&[("content-length", "5")], Some(Some("5"))),
+            (&[("content-length", "5, 5")], Some(Some("5"))),
+            (
+                &[("content-length", "5"), ("content-length", "5")],
+                Some(Some("5")),
+            ),
+            (&[("content-length", "5"), ("content-length", "6")], None),
+            (&[("content-length", "+5")], None),
+            (&[("content-length", "")], None),
+            (
+                &[("content-length", "5"), ("transfer-encoding", "chunked")],
+                Some(None),
+            ),
+            (
+                &[("content-length", "x"), ("transfer-encoding", "gzip")],
+                Some(None),
+            ),
+        ] {
+            let mut headers = headers(fields);
+            assert_eq!(settle_length(&mut headers), left.is_some(), "{fields:?}");
+            if let Some(left) = left {
+                let lengths: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+                assert_eq!(lengths, Vec::from_iter(left), "{fields:?}");
+            }
+        }
     }
 
     #[test]

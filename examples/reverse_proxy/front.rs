@@ -44,7 +44,7 @@ pub(crate) fn client_field(client: SocketAddr) -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
-/// The reason for which a request is not passed on.
+/// The reason for which a request is not passed on, as the answer to it.
 #[derive(Debug, PartialEq, Eq)]
 struct Refusal(StatusCode, &'static str);
 
@@ -73,9 +73,21 @@ fn prepare<B>(mut request: Request<B>, client: HeaderValue) -> Result<Request<B>
     check_method(request.method())?;
     check_host(&request)?;
     to_origin_form(&mut request)?;
-    let version = request.version();
+    let (version, options) = (request.version(), *request.method() == Method::OPTIONS);
     let headers = request.headers_mut();
+    if options && !fields::may_forward(headers) {
+        return Err(Refusal(
+            StatusCode::OK,
+            "Max-Forwards ends at this proxy, which passes on all but CONNECT and TRACE\n",
+        ));
+    }
     if fields::needs_cleaning(headers) {
+        if !fields::knows_transfer_coding(headers) {
+            return Err(Refusal(
+                StatusCode::NOT_IMPLEMENTED,
+                "no transfer coding but chunked is supported\n",
+            ));
+        }
         clean(headers);
     }
     headers.insert(X_FORWARDED_FOR, client);
@@ -241,6 +253,49 @@ mod tests {
             let refused = prepared(method, target, &hosts).unwrap_err();
             assert_eq!(refused, status, "{method} {target} {hosts:?}");
         }
+    }
+
+    #[test]
+    fn options_goes_as_far_as_it_may() {
+        let forwarded = |method: &str, most: &str| {
+            let fields = [("host", "a"), ("max-forwards", most)];
+            let passed = prepared(method, "/", &fields);
+            passed.map(|request| {
+                request.headers()["max-forwards"]
+                    .to_str()
+                    .unwrap()
+                    .to_owned()
+            })
+        };
+        for (most, left) in [
+            ("1", "0"),
+            ("10", "9"),
+            ("010", "9"),
+            ("-1", "-1"),
+            ("", ""),
+        ] {
+            assert_eq!(forwarded("OPTIONS", most).unwrap(), left);
+        }
+        assert_eq!(
+            forwarded("OPTIONS", "99999999999").unwrap(),
+            (u32::MAX - 1).to_string()
+        );
+        assert_eq!(forwarded("OPTIONS", "0").unwrap_err(), 200);
+        // RFC 9110 §7.6.2: other methods may ignore it.
+        assert_eq!(forwarded("GET", "0").unwrap(), "0");
+    }
+
+    #[test]
+    fn a_body_in_an_unknown_coding_is_refused() {
+        let coded = |coding| prepared("POST", "/", &[("host", "a"), ("transfer-encoding", coding)]);
+        assert_eq!(coded("gzip, chunked").unwrap_err(), 501);
+        assert!(
+            coded("chunked")
+                .unwrap()
+                .headers()
+                .get("transfer-encoding")
+                .is_none()
+        );
     }
 
     #[test]

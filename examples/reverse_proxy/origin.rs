@@ -53,6 +53,7 @@ impl Origin {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .http1_max_headers(fields::MOST_FIELDS)
             .build(Connector::new());
         Self(Arc::new(Inner { authority, client }))
     }
@@ -77,6 +78,7 @@ impl Inner {
     async fn exchange(&self, mut request: Request<RequestBody>) -> OriginResponse {
         let relay = interim::relay(&mut request);
         self.address(&mut request);
+        let is_write = !request.method().is_safe();
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let answer = if request.body().is_end_stream() {
             tokio::time::timeout(ANSWER_TIMEOUT, self.send_twice_at_most(request)).await
@@ -88,7 +90,14 @@ impl Inner {
         }
         match answer {
             Ok(Ok(response)) => received(response, upgrade),
-            Ok(Err(error)) => Failure::of(&error).response(),
+            Ok(Err(error)) => {
+                let mut response = Failure::of(&error).response();
+                if is_write && error.is_connect() {
+                    // It was never sent. All other writes that fail may have been made.
+                    response.extensions_mut().remove::<OriginUnreachable>();
+                }
+                response
+            }
             Err(_) => Failure::TIMEOUT.response(),
         }
     }
@@ -179,6 +188,10 @@ fn received(mut response: Response<Incoming>, upgrade: Option<OnUpgrade>) -> Ori
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let protocol = response.headers_mut().remove(UPGRADE);
     let headers = response.headers_mut();
+    if !fields::knows_transfer_coding(headers) || !fields::settle_length(headers) {
+        tracing::warn!("the origin framed its response in a way that cannot be passed on");
+        return Failure::NOT_HTTP.response();
+    }
     fields::remove_hop_by_hop(headers);
     fields::add_via(headers, version);
     // RFC 9110 §6.6.1: a recipient that forwards a response without a Date records when it arrived.

@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tower::Service;
 
+use crate::fields::MOST_FIELDS;
 use crate::front::{self, RequestBody};
 use crate::interim::{CLIENT, Interim, Relaying};
 
@@ -99,6 +100,9 @@ async fn connection<S, B>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(MOST_FIELDS)
+        // A client that has said all it has to say may still wait for the answer.
+        .half_close(true)
         .serve_connection(io, service)
         .with_upgrades();
     tokio::pin!(connection);

@@ -51,7 +51,7 @@ struct Purge {
 
 impl Purge {
     fn read(mut fields: Fields) -> Result<Self, ErrorResponse> {
-        let url = fields.text("url")?.map(|url| Ok(Invalidation::uri(url)));
+        let url = fields.text("url")?.map(|url| Invalidation::parse_uri(&url));
         let pattern = fields
             .text("pattern")?
             .map(|pattern| Pattern::parse(&pattern).map(Invalidation::from));

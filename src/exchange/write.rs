@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use tower_service::Service;
 
@@ -18,7 +18,7 @@ use super::detached::Journey;
 use super::fill::fill;
 use super::respond;
 use crate::body::CacheBody;
-use crate::directive::Invalidate;
+use crate::directive::{Invalidate, OriginUnreachable};
 use crate::invalidate::{Intent, Invalidation, Position, Verdict};
 use crate::key::KeyBuilder;
 use crate::policy::{Evictions, Terms};
@@ -47,7 +47,7 @@ impl Write {
         let cache = &mount.cache;
         let host = parts.headers.get(header::HOST);
         let target = Target::of(&parts.uri, &parts.extensions).with_host(host);
-        let (mut evicted, terms) = cache.routes.evicted_by(target.path());
+        let (mut evicted, terms) = cache.routes.evicted_by(&parts.method, target.path());
         evicted.push(Invalidation::of_target(target));
         let as_get = match parts.method {
             Method::POST => as_get(mount, parts),
@@ -88,7 +88,7 @@ impl Write {
         };
         let requested = pending.write.cache.clock.now();
         let response = inner.call(request).await?;
-        if !pending.write.takes_effect(response.status()) {
+        if !pending.write.takes_effect(&response) {
             pending.done = true;
             pending.forget_intent();
             return Ok(pending.write.pass(response, StatusParameters::default()));
@@ -143,8 +143,12 @@ impl Write {
         self.terms.two_phase.then(|| log.begin_write(&self.evicted))
     }
 
-    fn takes_effect(&self, status: StatusCode) -> bool {
-        self.terms.even_if_failed || invalidation::invalidates(status)
+    /// Returns whether something was written, or may have been: nobody saw the answer of an origin
+    /// for which another stands in.
+    fn takes_effect<B>(&self, response: &Response<B>) -> bool {
+        self.terms.even_if_failed
+            || invalidation::invalidates(response.status())
+            || response.extensions().get::<OriginUnreachable>().is_some()
     }
 
     /// Keeps what replicas may still show from being stored.

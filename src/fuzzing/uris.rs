@@ -159,7 +159,7 @@ fn assert_evicted(path: &str) {
             });
         routes.build().expect("templates that go together")
     });
-    for invalidation in TABLE.evicted_by(path).0 {
+    for invalidation in TABLE.evicted_by(&http::Method::PUT, path).0 {
         let shown = invalidation.to_string();
         let pattern = Pattern::parse(&shown).expect("an invalidation shows a pattern");
         assert!(pattern.matches(path, None), "{path} evicts {shown}");

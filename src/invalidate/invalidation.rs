@@ -56,6 +56,22 @@ impl Invalidation {
         Self::of_target(Target::of_text(uri.as_ref()))
     }
 
+    /// Does what [`uri`](Self::uri) does, unless the text is no URI: then it would invalidate nothing,
+    /// and nobody would notice.
+    pub(crate) fn parse_uri(text: &str) -> Result<Self, Error> {
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let absolute = scheme.is_some_and(|scheme| {
+            scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+        });
+        match absolute || text.starts_with('/') {
+            true => Ok(Self::uri(text)),
+            false => Err(Error::pattern(format!(
+                "`{text}` is not a URI: write a path such as `/products/7`, or an absolute URI with \
+                 http or https"
+            ))),
+        }
+    }
+
     /// Invalidates the paths and queries that match a pattern.
     #[must_use]
     pub fn pattern(pattern: Pattern) -> Self {
@@ -182,6 +198,36 @@ mod tests {
         ];
         for (uri, expected) in cases {
             assert_eq!(Invalidation::uri(uri).to_string(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_uri_is_refused() {
+        for text in [
+            "",
+            "not a uri",
+            "a/b",
+            "ftp://a/b",
+            "?q",
+            "a://b",
+            "mailto:me",
+            "*",
+        ] {
+            let error = Invalidation::parse_uri(text).expect_err(text);
+            assert_eq!(error.kind(), crate::ErrorKind::Pattern);
+            assert!(error.to_string().contains(text), "{error}");
+        }
+        for text in [
+            "/",
+            "/a b",
+            "/é?q",
+            "//a",
+            "/x?to=ftp://y",
+            "http://a",
+            "HTTPS://a/b?c",
+        ] {
+            let same = Invalidation::uri(text);
+            assert_eq!(Invalidation::parse_uri(text).expect(text), same);
         }
     }
 

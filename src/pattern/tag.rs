@@ -3,6 +3,7 @@
 use super::canonical::decode;
 use super::template::{Captures, Token, capture_name, captured, check_bound, names};
 use crate::error::Error;
+use crate::semantics::invalidation::MAX_NAME_LENGTH;
 
 /// A tag in which `{name}` stands for what a route captured.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ impl TagTemplate {
             }
         }
         tokens.push(Token::Text(run));
+        check_length(text, &tokens)?;
         check_bound(text, names(tokens.iter()), bound)?;
         Ok(Self(tokens.into()))
     }
@@ -49,6 +51,25 @@ impl TagTemplate {
             }
         }
         tag.into()
+    }
+}
+
+/// Refuses a tag that no response can carry.
+fn check_length(text: &str, tokens: &[Token]) -> Result<(), Error> {
+    let literal = tokens.iter().map(|token| match token {
+        Token::Text(text) => text.len(),
+        _ => 0,
+    });
+    let literal: usize = literal.sum();
+    if literal == 0 && tokens.len() == 1 {
+        return Err(Error::config("the tag is empty; give it a name"));
+    }
+    match literal > MAX_NAME_LENGTH {
+        true => Err(Error::config(format!(
+            "the tag `{}...` is longer than {MAX_NAME_LENGTH} bytes, and no field carries one so long",
+            text.chars().take(32).collect::<String>()
+        ))),
+        false => Ok(()),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use http::Method;
 use smallvec::SmallVec;
 
 use crate::error::Error;
 use crate::invalidate::Invalidation;
 use crate::pattern::{Braces, Captures, Pattern, TagTemplate, Template};
+use crate::semantics::invalidation::is_safe;
 
 /// The evictions of a successful write, besides its own URI.
 ///
@@ -14,8 +16,8 @@ use crate::pattern::{Braces, Captures, Pattern, TagTemplate, Template};
 /// text: a captured `*` is a star and nothing more. In a pattern the text is compared as a path is
 /// (see [`Pattern`]); in a tag its percent-escapes are decoded, as a handler would see it.
 ///
-/// Nothing is checked before the cache is built: then a pattern that does not parse, and a name
-/// that the route does not capture, are errors.
+/// Nothing is checked before the cache is built: then a pattern that does not parse, a name that the
+/// route does not capture, and a rule that can match nothing are errors.
 ///
 /// # Examples
 ///
@@ -31,6 +33,8 @@ use crate::pattern::{Braces, Captures, Pattern, TagTemplate, Template};
 #[must_use]
 pub struct Evict {
     rules: Vec<EvictRule>,
+    /// The methods it holds for; `None` for all unsafe ones.
+    methods: Option<Vec<Method>>,
     soft: bool,
     terms: Terms,
 }
@@ -95,6 +99,13 @@ impl Evict {
         self.and(EvictRule::Tag(tag.into()))
     }
 
+    /// Holds for writes with these methods only: `Evict::tag("lists").for_methods([Method::POST])`.
+    /// By default a rule holds for every method that is not safe.
+    pub fn for_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.methods = Some(methods.into_iter().collect());
+        self
+    }
+
     /// Marks what matches as stale instead of ending its use; see [`Invalidation::soft`].
     pub fn soft(mut self) -> Self {
         self.soft = true;
@@ -103,7 +114,9 @@ impl Evict {
 
     /// Evicts after answers of 4xx and 5xx as well: for handlers that may have written before they
     /// failed. By default only 2xx and 3xx evict
-    /// ([RFC 9111 §4.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.4)).
+    /// ([RFC 9111 §4.4](https://www.rfc-editor.org/rfc/rfc9111#section-4.4)), and writes whose outcome
+    /// nobody saw: those that were dropped, ended in an error or a panic, or are answered with
+    /// [`OriginUnreachable`](crate::OriginUnreachable).
     pub fn even_if_failed(mut self) -> Self {
         self.terms.even_if_failed = true;
         self
@@ -135,6 +148,7 @@ impl Evict {
 
     /// Reads the templates, for writes whose route captures the names in `bound`.
     pub(crate) fn compile(self, bound: &[&str]) -> Result<CompiledEvict, Error> {
+        check_methods(self.methods.as_deref())?;
         let compile = |rule| CompiledRule::compile(rule, bound);
         Ok(CompiledEvict {
             rules: self
@@ -142,9 +156,29 @@ impl Evict {
                 .into_iter()
                 .map(compile)
                 .collect::<Result<_, _>>()?,
+            methods: self.methods.map(Into::into),
             soft: self.soft,
             terms: self.terms,
         })
+    }
+}
+
+/// Refuses methods with which nothing is written, and an empty list of them.
+fn check_methods(methods: Option<&[Method]>) -> Result<(), Error> {
+    let Some(methods) = methods else {
+        return Ok(());
+    };
+    if methods.is_empty() {
+        return Err(Error::config(
+            "`for_methods` names no method, so the rule holds for no write; name some or leave it out",
+        ));
+    }
+    match methods.iter().find(|method| is_safe(method)) {
+        None => Ok(()),
+        Some(safe) => Err(Error::config(format!(
+            "`for_methods` names {safe}, which is a safe method and never evicts; a handler that \
+             writes all the same can answer with `Invalidate`"
+        ))),
     }
 }
 
@@ -152,6 +186,7 @@ impl Evict {
 #[derive(Clone, Debug)]
 pub(crate) struct CompiledEvict {
     rules: Box<[CompiledRule]>,
+    methods: Option<Box<[Method]>>,
     soft: bool,
     pub(crate) terms: Terms,
 }
@@ -165,6 +200,12 @@ enum CompiledRule {
 }
 
 impl CompiledEvict {
+    /// Returns whether this holds for writes with a method.
+    pub(crate) fn is_for(&self, method: &Method) -> bool {
+        let methods = self.methods.as_deref();
+        methods.is_none_or(|methods| methods.contains(method))
+    }
+
     /// Returns what a write with these captures invalidates besides its own URI.
     pub(crate) fn bind(&self, captures: Captures<'_>) -> SmallVec<[Invalidation; 4]> {
         let bound = self.rules.iter().map(|rule| rule.bind(captures));
@@ -180,6 +221,12 @@ impl CompiledRule {
         Ok(match rule {
             EvictRule::Everything => Self::Fixed(Invalidation::everything()),
             EvictRule::Pattern(text) => {
+                if text.contains('#') {
+                    return Err(Error::config(format!(
+                        "`{text}` matches nothing: a fragment never reaches a server; leave it out, \
+                         or write `%23` for the character"
+                    )));
+                }
                 let template = Template::parse(&text, Braces::Capture)?;
                 template.check_captures(&text, bound)?;
                 let is_fixed = template.captures().next().is_none();

@@ -59,6 +59,8 @@ pub struct Policy {
     pub(crate) collapsing: CollapsingRules,
     pub(crate) honour_request_directives: bool,
     pub(crate) generate_etag: bool,
+    /// Two choices that exclude each other, for [`check`](Self::check) to refuse.
+    contradiction: Option<&'static str>,
 }
 
 /// The treatment of a response that sets cookies.
@@ -103,6 +105,9 @@ const MAX_VARIANTS: usize = 32;
 
 /// How long a request waits for another's handler call before it makes its own.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(10);
+
+const IDENTITIES: &str = "`shared_with_everyone` and `partition_by` exclude each other, and there is \
+    one `partition_by`; choose one";
 
 impl Policy {
     /// Stores responses for `ttl` unless the handler says otherwise.
@@ -199,6 +204,37 @@ impl Policy {
             },
             honour_request_directives: false,
             generate_etag: false,
+            contradiction: None,
+        }
+    }
+
+    /// Refuses what cannot have been meant; the error says what to change.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if let Some(contradiction) = self.contradiction {
+            return Err(contradiction.to_owned());
+        }
+        if let Some((least, most)) = self.ttl.clamp.filter(|(least, most)| least > most) {
+            return Err(format!(
+                "`clamp_ttl` takes the least lifetime first, but {least:?} is longer than {most:?}; \
+                 swap them"
+            ));
+        }
+        let Some(soft) = self.staleness.soft_timeout else {
+            return Ok(());
+        };
+        if self.staleness.if_error.is_none() {
+            return Err(
+                "`soft_timeout` has no stale response to answer with; add `stale_if_error`, with \
+                 a window of zero if the handler states its own"
+                    .to_owned(),
+            );
+        }
+        match self.staleness.hard_timeout {
+            Some(hard) if hard <= soft => Err(format!(
+                "`soft_timeout` is {soft:?} and never reached, for `hard_timeout` is {hard:?}; make \
+                 the soft one shorter"
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -239,7 +275,7 @@ impl Policy {
     }
 
     /// Keeps every freshness lifetime within bounds, whether it comes from the handler or from the
-    /// route. By default there are none.
+    /// route. By default there are none. A `least` longer than `most` is an error from `build()`.
     ///
     /// `no-store`, `private` and `no-cache` are not affected, nor is a lifetime of zero, which says
     /// that the response must not be used again as it is.
@@ -287,6 +323,9 @@ impl Policy {
     /// Answers with the stale response that is stored, where [`stale_if_error`](Self::stale_if_error)
     /// would allow it, when the handler has not answered after `timeout`. The handler's call goes
     /// on, and refreshes what is stored. By default a request waits.
+    ///
+    /// Without `stale_if_error` it is an error from `build()`; where only the handler states a
+    /// window, give one of zero.
     pub fn soft_timeout(mut self, timeout: Duration) -> Self {
         self.staleness.soft_timeout = Some(timeout);
         self
@@ -313,6 +352,9 @@ impl Policy {
     /// **This can show one user's response to another** where a handler does look at them. A
     /// handler's `private` and `no-store` are still obeyed.
     pub fn shared_with_everyone(mut self) -> Self {
+        if matches!(self.identity, Identity::Partition(_)) {
+            self.contradiction = Some(IDENTITIES);
+        }
         self.identity = Identity::Everyone;
         self
     }
@@ -326,6 +368,9 @@ impl Policy {
     where
         F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
     {
+        if !matches!(self.identity, Identity::Cautious) {
+            self.contradiction = Some(IDENTITIES);
+        }
         self.identity = Identity::Partition(Arc::new(partition));
         self
     }
@@ -334,17 +379,26 @@ impl Policy {
     ///
     /// **This gives one user's cookies to another.** It exists for proxies whose origin is known to
     /// set only cookies meant for everyone. By default such a response is not stored.
-    pub fn store_set_cookie(mut self) -> Self {
-        self.set_cookie = SetCookie::Stored;
-        self
+    pub fn store_set_cookie(self) -> Self {
+        self.set_cookies(SetCookie::Stored)
     }
 
     /// Stores responses that carry `Set-Cookie`, but without that field.
     ///
     /// The body is still replayed to others: use it only where the cookie and the body have nothing
     /// to do with each other.
-    pub fn store_without_set_cookie(mut self) -> Self {
-        self.set_cookie = SetCookie::StoredWithout;
+    pub fn store_without_set_cookie(self) -> Self {
+        self.set_cookies(SetCookie::StoredWithout)
+    }
+
+    fn set_cookies(mut self, set_cookie: SetCookie) -> Self {
+        if ![SetCookie::NotStored, set_cookie].contains(&self.set_cookie) {
+            self.contradiction = Some(
+                "`store_set_cookie` keeps `Set-Cookie` and `store_without_set_cookie` removes it; \
+                 choose one",
+            );
+        }
+        self.set_cookie = set_cookie;
         self
     }
 

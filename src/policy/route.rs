@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use matchit::{InsertError, Match, MatchError, Params, Router};
 use smallvec::SmallVec;
 
@@ -18,8 +19,8 @@ use crate::telemetry::{RouteId, Row, Rows};
 /// The routes of a cache: a policy for each kind of read, and what each kind of write evicts.
 ///
 /// Templates are written in axum's syntax: `{id}` stands for one path segment, `{*rest}` for all that
-/// follows. The most specific template wins, whatever the order: one without `{*rest}` before one
-/// with it, and text before a capture. They are matched against the
+/// follows. For a read the most specific template wins, whatever the order: one without `{*rest}`
+/// before one with it, and text before a capture. They are matched against the
 /// path as the client sent it, so under axum's `nest` they include the prefix.
 ///
 /// A read that no route matches is not cached, unless [`otherwise`](Self::otherwise) gives a
@@ -60,7 +61,9 @@ impl Routes {
 
     /// Says what a successful write to a path that matches `template` evicts, besides its own URI.
     ///
-    /// Rules for the same template add up.
+    /// All rules that match a write add up, however specific: one for `/products/{*rest}` also holds
+    /// for a write that another for `/products/{id}` matches. A rule holds for every unsafe method
+    /// unless [`Evict::for_methods`] names some.
     pub fn on_write(mut self, template: impl Into<String>, evict: Evict) -> Self {
         self.writes.push((template.into(), evict));
         self
@@ -85,26 +88,11 @@ impl Routes {
             table
                 .reads
                 .insert(template.as_str(), route)
-                .map_err(|error| conflict("route", &template, &table.read_templates, &error))?;
+                .map_err(|error| conflict("route", &template, &error))?;
             table.read_templates.push(template);
         }
-        for (template, rules) in grouped(self.writes) {
-            let names = captures(&template)?;
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let rules = rules
-                .into_iter()
-                .map(|evict| {
-                    evict
-                        .compile(&names)
-                        .map_err(|e| within("on_write", &template, &e))
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            let earlier: Vec<String> = table.write_templates.clone();
-            table
-                .writes
-                .insert(template.as_str(), rules)
-                .map_err(|error| conflict("on_write", &template, &earlier, &error))?;
-            table.write_templates.push(template);
+        for (template, evict) in self.writes {
+            table.writes.push(WriteRule::new(&template, evict)?);
         }
         if let Some(policy) = self.otherwise {
             let row = table.rows.row(RouteId::OTHERWISE);
@@ -130,9 +118,33 @@ pub(crate) struct RouteTable {
     reads: Templates<Arc<Route>>,
     read_templates: Vec<String>,
     rows: Rows,
-    writes: Templates<Vec<CompiledEvict>>,
-    write_templates: Vec<String>,
+    writes: Vec<WriteRule>,
     otherwise: Option<Arc<Route>>,
+}
+
+/// What writes to the paths of one template evict.
+#[derive(Debug)]
+struct WriteRule {
+    /// Has this one template: a table of them all would find the most specific one only.
+    template: Router<()>,
+    evict: CompiledEvict,
+}
+
+impl WriteRule {
+    fn new(template: &str, evict: Evict) -> Result<Self, Error> {
+        let names = captures(template)?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut router = Router::new();
+        router
+            .insert(template, ())
+            .map_err(|error| conflict("on_write", template, &error))?;
+        Ok(Self {
+            template: router,
+            evict: evict
+                .compile(&names)
+                .map_err(|error| within("on_write", template, &error))?,
+        })
+    }
 }
 
 /// Templates in order of specificity.
@@ -184,6 +196,9 @@ impl Route {
         names: &[String],
         row: &Arc<Row>,
     ) -> Result<Self, Error> {
+        policy
+            .check()
+            .map_err(|what| Error::config(format!("policy of `{template}`: {what}")))?;
         if let Some(value) = &policy.no_vary_search {
             let says = NoVarySearch::parse(value).ok_or_else(|| {
                 Error::config(format!(
@@ -257,45 +272,43 @@ impl RouteTable {
         }
     }
 
-    /// Returns what a write to `path` evicts besides its own URI, and on what terms.
+    /// Returns whether there is no rule at all: no read is cached, and writes evict their own URI.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.read_templates.is_empty() && self.otherwise.is_none() && self.writes.is_empty()
+    }
+
+    /// Returns what a write to `path` evicts besides its own URI, and on what terms: all that the
+    /// rules say that match it.
     ///
     /// A path that says the same in two ways (`/%61` for `/a`) may be either to the handler: it
     /// evicts what both evict.
-    pub(crate) fn evicted_by(&self, path: &str) -> (Evictions, Terms) {
+    pub(crate) fn evicted_by(&self, method: &Method, path: &str) -> (Evictions, Terms) {
         let mut all = (Evictions::new(), Terms::default());
-        self.add_evicted_by(path, &mut all);
-        if let Some(other) = other_reading(path) {
-            self.add_evicted_by(&other, &mut all);
+        if self.writes.is_empty() {
+            return all;
+        }
+        let other = other_reading(path);
+        for rule in self.writes.iter().filter(|rule| rule.evict.is_for(method)) {
+            rule.add_evicted_by(path, &mut all);
+            if let Some(other) = &other {
+                rule.add_evicted_by(other, &mut all);
+            }
         }
         all
     }
+}
 
+impl WriteRule {
     fn add_evicted_by(&self, path: &str, (evicted, terms): &mut (Evictions, Terms)) {
-        let Ok(found) = self.writes.at(path) else {
-            return;
-        };
-        let captures = pairs(&found.params);
-        for rule in found.value {
-            evicted.extend(rule.bind(&captures));
-            *terms = terms.and(rule.terms);
+        if let Ok(found) = self.template.at(path) {
+            evicted.extend(self.evict.bind(&pairs(&found.params)));
+            *terms = terms.and(self.evict.terms);
         }
     }
 }
 
 fn pairs<'a>(params: &'a Params<'_, '_>) -> SmallVec<[(&'a str, &'a str); 4]> {
     params.iter().collect()
-}
-
-/// Puts the rules of equal templates together, in the order of first mention.
-fn grouped(writes: Vec<(String, Evict)>) -> Vec<(String, Vec<Evict>)> {
-    let mut groups: Vec<(String, Vec<Evict>)> = Vec::new();
-    for (template, evict) in writes {
-        match groups.iter_mut().find(|(known, _)| *known == template) {
-            Some((_, rules)) => rules.push(evict),
-            None => groups.push((template, vec![evict])),
-        }
-    }
-    groups
 }
 
 /// Checks a template and returns the names of its captures.
@@ -318,18 +331,43 @@ fn captures(template: &str) -> Result<Vec<String>, Error> {
             "{bad:?} never appears in a request's path; write it percent-encoded"
         ));
     }
-    let mut names = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     for segment in template[1..].split('/') {
-        if let Some(old) = segment.strip_prefix([':', '*']) {
-            let star = if segment.starts_with('*') { "*" } else { "" };
+        if segment.starts_with([':', '*']) {
+            return wrong(&in_braces(segment));
+        }
+        let name = capture(template, segment)?;
+        if let Some(name) = name.as_ref().filter(|name| names.contains(name)) {
             return wrong(&format!(
-                "`{segment}` matches only itself; a capture is written `{{{star}{}}}`",
-                if old.is_empty() { "name" } else { old }
+                "`{name}` is captured twice; give each capture a name of its own"
             ));
         }
-        names.extend(capture(template, segment)?);
+        names.extend(name);
     }
     Ok(names)
+}
+
+/// Says how to write what other frameworks write with a colon or a star.
+fn in_braces(segment: &str) -> String {
+    let name = segment.trim_start_matches([':', '*']);
+    let name = name
+        .split(|char| !may_name(char))
+        .next()
+        .unwrap_or_default();
+    let (one, rest) = match (name, segment.starts_with(':')) {
+        ("", _) => ("name", "rest"),
+        (name, true) => (name, "rest"),
+        (name, false) => ("name", name),
+    };
+    format!(
+        "`{segment}` matches only itself; write `{{{one}}}` for one segment, or, at the end, \
+         `{{*{rest}}}` for all that follows"
+    )
+}
+
+/// Returns whether a character may stand in the name of a capture.
+fn may_name(char: char) -> bool {
+    char.is_alphanumeric() || matches!(char, '_' | '-')
 }
 
 fn capture(template: &str, segment: &str) -> Result<Option<String>, Error> {
@@ -344,7 +382,15 @@ fn capture(template: &str, segment: &str) -> Result<Option<String>, Error> {
     let name = name.map(|name| name.strip_prefix('*').unwrap_or(name));
     match name {
         Some(name) if !name.is_empty() && !name.contains(['{', '}']) && bare == segment => {
-            Ok(Some(name.to_owned()))
+            match name.find(|char| !may_name(char)) {
+                None => Ok(Some(name.to_owned())),
+                Some(end) => Err(Error::config(format!(
+                    "route `{template}`: `{segment}` is not a capture; a capture takes any text, and \
+                     its name has letters, digits, `_` and `-` only. Write `{{{}}}`, and check the \
+                     text in the handler",
+                    if end == 0 { "name" } else { &name[..end] }
+                ))),
+            }
         }
         _ => Err(Error::config(format!(
             "route `{template}`: `{segment}` is not a capture; a capture takes a whole segment and \
@@ -353,14 +399,10 @@ fn capture(template: &str, segment: &str) -> Result<Option<String>, Error> {
     }
 }
 
-fn conflict(what: &str, template: &str, earlier: &[String], error: &InsertError) -> Error {
+fn conflict(what: &str, template: &str, error: &InsertError) -> Error {
     let message = match error {
         InsertError::Conflict { with } if with == template => format!(
             "{what} `{template}` is given twice, so the second could never be reached; remove one"
-        ),
-        InsertError::Conflict { with } if what == "on_write" => format!(
-            "{what} `{template}` matches the same paths as `{with}`; give both the same capture \
-             names, and their rules add up"
         ),
         InsertError::Conflict { with } => format!(
             "{what} `{template}` matches the same paths as `{with}`, so one of them could never be \
@@ -370,10 +412,7 @@ fn conflict(what: &str, template: &str, earlier: &[String], error: &InsertError)
             "{what} `{template}`: a capture of all that follows, such as `{{*rest}}`, stands at the \
              end and takes a whole segment"
         ),
-        other => format!(
-            "{what} `{template}`: {other} (given before: {})",
-            earlier.join(", ")
-        ),
+        other => format!("{what} `{template}`: {other}"),
     };
     Error::config(message)
 }
@@ -383,114 +422,4 @@ fn within(what: &str, template: &str, error: &Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn policy() -> Policy {
-        Policy::ttl(Duration::from_secs(1))
-    }
-
-    fn refusal(routes: Routes) -> String {
-        routes.build().expect_err("refused").to_string()
-    }
-
-    #[test]
-    fn the_most_specific_route_wins_whatever_the_order() {
-        let table = Routes::new()
-            .route("/a/{*rest}", policy())
-            .route("/a/{id}", policy())
-            .route("/a/b", policy())
-            .build()
-            .unwrap();
-        let found = |path| table.read(path).map(|route| &*route.template);
-        assert_eq!(found("/a/b"), Some("/a/b"));
-        assert_eq!(found("/a/c"), Some("/a/{id}"));
-        assert_eq!(found("/a/c/d"), Some("/a/{*rest}"));
-        assert_eq!(found("/b"), None);
-    }
-
-    #[test]
-    fn a_read_without_a_route_falls_to_the_policy_for_all_others() {
-        let table = Routes::new()
-            .route("/a", policy())
-            .otherwise(policy())
-            .build()
-            .unwrap();
-        assert_eq!(
-            table.read("/b").map(|route| &*route.template),
-            Some("otherwise")
-        );
-    }
-
-    #[test]
-    fn mistakes_in_routes_are_errors_that_say_what_to_change() {
-        for (template, hint) in [
-            ("products", "starts with `/`"),
-            ("/products?page", "`Policy::when`"),
-            ("/products/:id", "`{id}`"),
-            ("/products/*rest", "`{*rest}`"),
-            ("/products/{id", "not a capture"),
-            ("/products/{}", "not a capture"),
-            ("/products/x{id}", "whole segment"),
-            ("/products/{*rest}/more", "stands at the end"),
-            ("/a b", "percent-encoded"),
-        ] {
-            let message = refusal(Routes::new().route(template, policy()));
-            assert!(
-                message.contains(template) && message.contains(hint),
-                "{message}"
-            );
-            let message = refusal(Routes::new().on_write(template, Evict::tag("t")));
-            assert!(
-                message.contains(template) && message.contains(hint),
-                "{message}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_route_that_could_never_be_reached_is_refused() {
-        let twice = Routes::new()
-            .route("/a/{id}", policy())
-            .route("/a/{id}", policy());
-        assert!(refusal(twice).contains("given twice"));
-        let renamed = Routes::new()
-            .route("/a/{id}", policy())
-            .route("/a/{name}", policy());
-        assert!(refusal(renamed).contains("/a/{id}"));
-    }
-
-    #[test]
-    fn a_capture_that_the_template_does_not_bind_is_refused() {
-        let write = Routes::new().on_write("/a/{id}", Evict::pattern("/b/{key}"));
-        let message = refusal(write);
-        assert!(
-            message.contains("key") && message.contains("id"),
-            "{message}"
-        );
-        let tag = Routes::new().route("/a/{id}", policy().tag("user:{name}"));
-        let message = refusal(tag);
-        assert!(
-            message.contains("name") && message.contains("/a/{id}"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn a_no_vary_search_value_that_does_not_parse_is_refused() {
-        let message = refusal(Routes::new().route("/a", policy().no_vary_search("params=(id)")));
-        assert!(
-            message.contains("/a") && message.contains("except"),
-            "{message}"
-        );
-        let good = policy().no_vary_search("key-order, params=(\"utm_source\")");
-        assert!(Routes::new().route("/a", good).build().is_ok());
-    }
-
-    #[test]
-    fn doubled_braces_are_literal() {
-        let table = Routes::new().route("/a/{{b}}", policy()).build().unwrap();
-        assert!(table.read("/a/{b}").is_some());
-    }
-}
+mod tests;

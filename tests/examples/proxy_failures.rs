@@ -97,6 +97,67 @@ async fn an_origin_that_does_not_speak_http_is_a_502() {
 }
 
 #[tokio::test]
+async fn a_write_whose_outcome_nobody_saw_evicts() {
+    for answer in [
+        "",
+        "HTTP/1.1 200 OK\r\nContent-Len",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    ] {
+        let (url, _) = raw_origin(move |_, mut stream| async move {
+            let mut asked = String::new();
+            let mut chunk = [0; 1024];
+            while !asked.contains("\r\n\r\n") {
+                let count = stream.read(&mut chunk).await.unwrap();
+                asked.push_str(&String::from_utf8_lossy(&chunk[..count]));
+            }
+            let page = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\npage";
+            let answer = if asked.starts_with("GET") {
+                page
+            } else {
+                answer
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        })
+        .await;
+        let proxy = start(&url);
+        for method in [Method::PUT, Method::POST, Method::DELETE] {
+            for body in ["", "new"] {
+                proxy.get("/").await;
+                assert_eq!(proxy.get("/").await.x_cache(), "HIT", "{answer:?}");
+                let failed = proxy.send(method.clone(), "/", &[], body).await;
+                assert_eq!(failed.status(), 502, "{answer:?}");
+                assert_eq!(
+                    proxy.get("/").await.x_cache(),
+                    "MISS",
+                    "{method} {answer:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_never_reached_the_origin_evicts_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let proxy = start(&url);
+    let origin = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let page = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\npage";
+        assert!(serve_one(&mut stream, page).await);
+    });
+    assert_eq!(proxy.get("/").await.x_cache(), "MISS");
+    origin.await.unwrap();
+    assert_eq!(proxy.send(Method::PUT, "/", &[], "new").await.status(), 502);
+    assert_eq!(proxy.get("/").await.x_cache(), "HIT");
+}
+
+#[tokio::test]
 async fn a_connection_closed_while_idle_costs_the_client_nothing() {
     // Each connection answers once and closes at the next request, as one does whose keep-alive
     // time has just run out.

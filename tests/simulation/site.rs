@@ -95,13 +95,14 @@ fn policy(dice: &mut Dice) -> Policy {
     if dice.percent(40) {
         policy = policy.stale_while_revalidate(seconds(10));
     }
-    if dice.percent(40) {
+    let windowed = dice.percent(40);
+    if windowed {
         policy = policy.stale_if_error(seconds(30));
     }
     if dice.percent(20) {
         policy = policy.refresh_ahead(seconds(1));
     }
-    if dice.percent(10) {
+    if windowed && dice.percent(25) {
         policy = policy.soft_timeout(seconds(1));
     }
     if dice.percent(10) {

@@ -206,6 +206,7 @@ fn command(name: &str) -> Command {
 fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(0)
+        .http1_max_headers(1024)
         .build_http()
 }
 

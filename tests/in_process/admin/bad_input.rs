@@ -81,6 +81,7 @@ async fn bad_input_is_refused_with_what_to_change() {
         ("POST", "/purge?all=yes", 400, "true or false"),
         ("POST", "/purge?all&dryrun=true", 400, "dry_run"),
         ("POST", "/purge?pattern=/a/***", 400, "**"),
+        ("POST", "/purge?url=products", 400, "such as `/products/7`"),
         ("POST", "/bypass", 400, "on=true"),
         ("POST", "/bypass?on=perhaps", 400, "true or false"),
         ("GET", "/purge?all", 405, "takes POST"),

@@ -102,7 +102,12 @@ async fn a_soft_timeout_answers_stale_and_a_hard_one_gives_up() {
     for (policy, waited, status, text) in [
         (policy(), 30, 200, "2"),
         (policy().soft_timeout(seconds(2)), 2, 200, "1"),
-        (Policy::ttl(MINUTE).soft_timeout(seconds(2)), 30, 200, "2"),
+        (
+            policy().stale_if_error(seconds(0)).soft_timeout(seconds(2)),
+            30,
+            200,
+            "2",
+        ),
         (policy().hard_timeout(seconds(3)), 3, 200, "1"),
         (Policy::ttl(MINUTE).hard_timeout(seconds(3)), 3, 504, ""),
     ] {

@@ -1,6 +1,6 @@
 //! Invalidation by hand, soft purges, and writes while the cache is switched off.
 
-use tower_response_cache::{Evict, Invalidation, Routes};
+use tower_response_cache::{ErrorKind, Evict, Invalidation, Routes};
 
 use super::{Data, assert_evicted, assert_hits, policy, put, warm, warm_again};
 use crate::support::{MINUTE, settle};
@@ -37,6 +37,24 @@ async fn the_handle_invalidates_uris_patterns_tags_and_everything() {
     handle.invalidate_all().await.unwrap();
     assert_evicted(&bench, &all, "everything").await;
     assert!(handle.invalidate_pattern("a/***{").await.is_err());
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_uri_is_an_error_and_invalidates_nothing() {
+    let bench = Data::default().bench(policy());
+    warm(&bench, &["/a"]).await;
+    for text in ["not a uri", "a", "", "**", "tag:a"] {
+        let error = bench.handle.invalidate_uri(text).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Pattern, "{text}");
+        assert!(error.to_string().contains("such as `/products/7`"));
+    }
+    assert_hits(&bench, &["/a"], "no URI").await;
+    bench
+        .handle
+        .invalidate_uri("http://any.example/a")
+        .await
+        .unwrap();
+    assert_evicted(&bench, &["/a"], "an absolute URI").await;
 }
 
 #[tokio::test]

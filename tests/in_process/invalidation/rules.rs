@@ -1,5 +1,6 @@
 //! What evicts what: rules, tags, groups, locations and methods.
 
+use http::Method;
 use tower_response_cache::{CacheDirective, Evict, Invalidate, Invalidation, Policy, Routes};
 
 use super::{Data, assert_evicted, assert_hits, policy, put, warm, warm_again};
@@ -48,6 +49,50 @@ async fn a_write_evicts_what_its_rules_name_and_nothing_else() {
         bench.ask(put(written)).await;
         assert_hits(&bench, kept, written).await;
         assert_evicted(&bench, evicted, written).await;
+    }
+}
+
+#[tokio::test]
+async fn rules_of_several_templates_that_match_one_write_add_up() {
+    let routes = Routes::new()
+        .route("/dashboard", policy().tag("catalogue"))
+        .otherwise(policy())
+        .on_write("/products/{*rest}", Evict::tag("catalogue"))
+        .on_write("/products/{id}", Evict::pattern("/products/{id}/**"))
+        .on_write("/products/{name}", Evict::pattern("/names/{name}"))
+        .on_write("/products/7", Evict::pattern("/seven"));
+    let bench = Data::default().bench_with(routes);
+    let all = ["/dashboard", "/products/7/parts", "/names/7", "/seven"];
+    for (written, evicted, kept) in [
+        ("/products/7", &all[..], &[][..]),
+        ("/products/%37", &all, &[]),
+        ("/products/8", &all[..1], &all[1..]),
+        ("/products/7/parts", &all[..2], &all[2..]),
+        ("/else", &[], &all),
+    ] {
+        warm_again(&bench, &all).await;
+        bench.ask(put(written)).await;
+        assert_hits(&bench, kept, written).await;
+        assert_evicted(&bench, evicted, written).await;
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_names_methods_leaves_other_writes_alone() {
+    let routes = Routes::new()
+        .otherwise(policy())
+        .on_write(
+            "/items/{id}",
+            Evict::pattern("/list").for_methods([Method::DELETE, Method::POST]),
+        )
+        .on_write("/items/{id}", Evict::pattern("/any"));
+    let bench = Data::default().bench_with(routes);
+    let all = ["/any", "/list"];
+    for (method, evicted) in [("PUT", 1), ("DELETE", 2), ("POST", 2), ("UNHEARD-OF", 1)] {
+        warm_again(&bench, &all).await;
+        bench.ask(request(method, "/items/1", &[])).await;
+        assert_hits(&bench, &all[evicted..], method).await;
+        assert_evicted(&bench, &all[..evicted], method).await;
     }
 }
 

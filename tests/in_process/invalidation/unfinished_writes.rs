@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use tower::timeout::Timeout;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_response_cache::{CacheLayer, Routes};
+use tower_response_cache::{CacheLayer, Evict, OriginUnreachable, Routes};
 
 use super::{Data, get, policy, put, text, warm};
 use crate::support::{Bench, Origin, TestRequest, request, respond, settle};
@@ -160,4 +160,60 @@ async fn a_write_that_a_timeout_outside_cuts_short_evicts() {
     assert!(written.await.is_err());
     let next = bench.get("/a").await;
     assert_eq!((next.x_cache(), next.text()), ("MISS", "1"));
+}
+
+/// An origin whose writes are answered by something in its stead, with this status.
+fn unseen(data: &Data, status: u16, unreachable: bool) -> Origin {
+    let data = data.clone();
+    Origin::new(move |request, _| {
+        let data = data.clone();
+        async move {
+            if request.method() == "GET" {
+                return data.answer(request).await;
+            }
+            data.write("/a");
+            let mut response = respond(status, &[], "");
+            if unreachable {
+                response.extensions_mut().insert(OriginUnreachable);
+            }
+            response
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_counts_as_made_in_one_phase_or_two() {
+    let rule = || Evict::pattern("/list");
+    for evict in [rule(), rule().two_phase()] {
+        for (status, unreachable) in [
+            (502, true),
+            (504, true),
+            (400, true),
+            (502, false),
+            (504, false),
+        ] {
+            let routes = || {
+                Routes::new()
+                    .otherwise(policy())
+                    .on_write("/a", evict.clone())
+            };
+            let data = Data::default();
+            let bench = Bench::with_routes(routes(), unseen(&data, status, unreachable));
+            warm(&bench, &["/a", "/list"]).await;
+            assert_eq!(bench.ask(put("/a")).await.status.as_u16(), status);
+            // What a status alone says is the origin's own word: that it failed.
+            let (outcome, version) = if unreachable {
+                ("MISS", "1")
+            } else {
+                ("HIT", "0")
+            };
+            let next = bench.get("/a").await;
+            assert_eq!(
+                (next.x_cache(), next.text()),
+                (outcome, version),
+                "{status}"
+            );
+            assert_eq!(bench.get("/list").await.x_cache(), outcome, "{status}");
+        }
+    }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
+use tower::Layer as _;
+use tower_response_cache::{CacheLayer, Evict, Policy, Routes};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -194,4 +196,34 @@ async fn a_handler_works_within_the_span_of_its_fill() {
     tracing::Instrument::instrument(bench.get("/products/7"), span).await;
     let handled = watcher.all("handled");
     assert_eq!(handled[0].within, ["cache_fill", "outside"]);
+}
+
+#[tokio::test]
+async fn a_cache_without_routes_says_once_that_it_caches_nothing() {
+    let warned = |layer: &CacheLayer| {
+        let watcher = Watcher::default();
+        let guard = watcher.watch();
+        let service =
+            tower::service_fn(|_: http::Request<()>| std::future::pending::<Result<(), ()>>());
+        for _ in 0..3 {
+            drop(layer.layer(service));
+        }
+        drop(guard);
+        let all = watcher.0.lock().unwrap();
+        all.iter()
+            .filter(|(_, seen)| seen.what.contains("no routes"))
+            .count()
+    };
+    let built = |routes| CacheLayer::builder().routes(routes).build().unwrap();
+    let empty = built(Routes::new());
+    assert_eq!((warned(&empty), warned(&empty)), (1, 0));
+    let by_hand = built(Routes::new()).handle();
+    let minute = Policy::ttl(seconds(60));
+    assert_eq!(warned(&by_hand.layer(minute.clone()).unwrap()), 0);
+    assert_eq!(warned(&built(Routes::new().route("/a", minute.clone()))), 0);
+    assert_eq!(warned(&built(Routes::new().otherwise(minute))), 0);
+    assert_eq!(
+        warned(&built(Routes::new().on_write("/a", Evict::nothing()))),
+        0
+    );
 }
