@@ -336,6 +336,11 @@ pub struct CacheHandle {
 impl CacheHandle {
     /// Returns a layer for one route, with a policy of its own in place of the route table.
     ///
+    /// Nobody can know for which paths it is. If the policy or the route table has a rule for queries on a
+    /// path, an invalidation of the path with a query covers every query of it from now on; if the policy
+    /// [replaces the key](Policy::replace_key_with), an invalidation of any path covers all that is
+    /// stored under replaced keys.
+    ///
     /// # Errors
     ///
     /// Fails if the policy's tags name captures: there is no template to take them from.
@@ -357,6 +362,7 @@ impl CacheHandle {
     pub fn layer(&self, policy: Policy) -> Result<CacheLayer, Error> {
         let row = self.cache.stats.row(RouteId::LAYER);
         let route = Route::new("layer", policy, &[], row)?;
+        self.cache.routes.note_unlisted(&route);
         Ok(CacheLayer {
             cache: self.cache.clone(),
             route: Some(Arc::new(route)),
@@ -376,7 +382,7 @@ impl CacheHandle {
     }
 
     /// Invalidates the responses stored for a URI: `/products/7` covers any query, `/search?q=a`
-    /// only this one.
+    /// only this one, and what the route's policy counts as the same; see [`Invalidation::uri`].
     ///
     /// # Errors
     ///

@@ -188,7 +188,7 @@ impl CacheState {
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
         let log = self.store.shared_log();
         let deadline = self.store_deadline.saturating_add(log.ack_delay());
-        let recording = kept_going(log.invalidate(what));
+        let recording = kept_going(log.invalidate(&self.routes.covered(what)));
         let operation = Operation::Invalidate;
         let recorded = self.within(deadline, operation, recording).await;
         match &recorded {

@@ -143,7 +143,7 @@ impl Mount {
             mount: self.found_by(&parts.extensions),
             route: view.route.clone(),
             key: key.key().to_owned(),
-            subject: target.subject(tags.into_vec()),
+            subject: target.subject(&view.route.policy.key, tags.into_vec()),
             method: parts.method.clone(),
             headers: Arc::new(parts.headers.clone()),
             flags,

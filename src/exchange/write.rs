@@ -1,6 +1,7 @@
 //! A write: what it invalidates is recorded before its response's head leaves, and also when nobody
 //! is left to see that head.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub(super) struct Write {
     cache: Arc<CacheState>,
     uri: Uri,
     authority: Option<HeaderValue>,
-    /// The invalidations it causes: those its route names and its own URI, then those its response
+    /// The invalidations it causes: those its route names and its own path, then those its response
     /// names.
     evicted: Evictions,
     terms: Terms,
@@ -50,7 +51,7 @@ impl Write {
         let host = parts.headers.get(header::HOST);
         let target = Target::of(&parts.uri, &parts.extensions).with_host(host);
         let (mut evicted, terms) = cache.routes.evicted_by(target.path());
-        evicted.push(Invalidation::of_target(target));
+        evicted.push(Invalidation::of_target(target.with_any_query()));
         let as_get = match parts.method {
             Method::POST => as_get(mount, parts),
             _ => None,
@@ -152,7 +153,9 @@ impl Write {
     /// Takes what is about to be written out of use, where the route wants that.
     fn announced(&self) -> Option<Intent> {
         let log = self.cache.store.log();
-        self.terms.two_phase.then(|| log.begin_write(&self.evicted))
+        self.terms
+            .two_phase
+            .then(|| log.begin_write(&self.covered()))
     }
 
     fn takes_effect(&self, status: StatusCode) -> bool {
@@ -166,8 +169,13 @@ impl Write {
         let now = self.cache.clock.instant();
         let until = now.checked_add(self.terms.hold_after.min(LONGEST));
         if let (false, Some(until)) = (self.terms.hold_after.is_zero(), until) {
-            self.cache.store.log().hold(&self.evicted, now, until);
+            self.cache.store.log().hold(&self.covered(), now, until);
         }
+    }
+
+    /// Returns the invalidations it causes, as the log takes them.
+    fn covered(&self) -> Cow<'_, [Invalidation]> {
+        self.cache.routes.covered(&self.evicted)
     }
 
     fn pass<B>(
@@ -282,7 +290,7 @@ impl Drop for Pending {
         if !self.done && !mutant::is(Mutant::WriteUnguarded) {
             let cache = &self.write.cache;
             self.write.hold();
-            cache.in_background(cache.store.shared_log().invalidate(&self.write.evicted));
+            cache.in_background(cache.store.shared_log().invalidate(&self.write.covered()));
             cache.recorded(&self.write.evicted);
             cache.sweep_soon();
         }

@@ -1,5 +1,6 @@
 //! The route table: which policy a request comes under, and what a write evicts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use matchit::{InsertError, Match, MatchError, Params, Router};
@@ -7,9 +8,10 @@ use smallvec::SmallVec;
 
 use super::Policy;
 use super::evict::{CompiledEvict, Evict, Terms};
+use super::reach::Reach;
 use crate::error::Error;
 use crate::invalidate::Invalidation;
-use crate::pattern::TagTemplate;
+use crate::pattern::{TagTemplate, canonical};
 use crate::semantics::no_vary_search::NoVarySearch;
 use crate::status::BypassReason;
 use crate::target::other_reading;
@@ -23,8 +25,8 @@ use crate::telemetry::{RouteId, Row, Rows};
 /// path as the client sent it, so under axum's `nest` they include the prefix.
 ///
 /// A read that no route matches is not cached, unless [`otherwise`](Self::otherwise) gives a
-/// policy for it. A successful write always evicts what is stored for its own URI; `on_write` adds
-/// what else it made stale.
+/// policy for it. A successful write always evicts what is stored for its own path, with whatever query;
+/// `on_write` adds what else it made stale.
 ///
 /// # Examples
 ///
@@ -58,7 +60,7 @@ impl Routes {
         self
     }
 
-    /// Says what a successful write to a path that matches `template` evicts, besides its own URI.
+    /// Says what a successful write to a path that matches `template` evicts, besides its own path.
     ///
     /// Rules for the same template add up.
     pub fn on_write(mut self, template: impl Into<String>, evict: Evict) -> Self {
@@ -82,6 +84,7 @@ impl Routes {
             let names = captures(&template)?;
             let row = table.rows.row(RouteId::nth(table.read_templates.len()));
             let route = Arc::new(Route::new(&template, policy, &names, row)?);
+            table.reach.add(&template, &route.policy.key);
             table
                 .reads
                 .insert(template.as_str(), route)
@@ -108,7 +111,9 @@ impl Routes {
         }
         if let Some(policy) = self.otherwise {
             let row = table.rows.row(RouteId::OTHERWISE);
-            table.otherwise = Some(Arc::new(Route::new("otherwise", policy, &[], row)?));
+            let route = Route::new("otherwise", policy, &[], row)?;
+            table.reach.add("", &route.policy.key);
+            table.otherwise = Some(Arc::new(route));
         }
         Ok(table)
     }
@@ -133,6 +138,7 @@ pub(crate) struct RouteTable {
     writes: Templates<Vec<CompiledEvict>>,
     write_templates: Vec<String>,
     otherwise: Option<Arc<Route>>,
+    reach: Reach,
 }
 
 /// Templates in order of specificity.
@@ -245,13 +251,26 @@ impl RouteTable {
         if route.tags.is_empty() {
             return Tags::new();
         }
-        match self.reads.at(path) {
+        // Canonical, as invalidations are: a tag must not depend on the spelling of who came first.
+        match self.reads.at(&canonical(path)) {
             Ok(found) => route.tags(&pairs(&found.params)),
             Err(_) => route.tags(&[]),
         }
     }
 
-    /// Returns what a write to `path` evicts besides its own URI, and on what terms.
+    /// Returns the invalidations that these come to under the rules of the routes: none of them leaves
+    /// out what may be given to whom it means.
+    pub(crate) fn covered<'a>(&self, what: &'a [Invalidation]) -> Cow<'a, [Invalidation]> {
+        let rule_of = |path: &str| self.read(path).map(|route| &route.policy.key);
+        self.reach.of(what, rule_of)
+    }
+
+    /// Notes the key rule of a layer with a policy of its own, which is not in this table.
+    pub(crate) fn note_unlisted(&self, route: &Route) {
+        self.reach.note_unlisted(&route.policy.key);
+    }
+
+    /// Returns what a write to `path` evicts besides its own path, and on what terms.
     ///
     /// A path that says the same in two ways (`/%61` for `/a`) may be either to the handler: it
     /// evicts what both evict.

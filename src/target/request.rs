@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{Extensions, Uri};
 
 use super::identity::{Identity, NoPartition};
-use super::rule::{KeyRule, write_value};
+use super::rule::{KeyRule, REPLACED_KEY, write_value};
 use super::subject::Subject;
 use crate::key::KeyBuilder;
 use crate::pattern::canonical;
@@ -94,9 +94,24 @@ impl<'a> Target<'a> {
         self.query
     }
 
+    /// Returns the same target with any query.
+    pub(crate) fn with_any_query(self) -> Self {
+        Self {
+            query: None,
+            ..self
+        }
+    }
+
     /// Returns the subject of a response to this target: what invalidations are matched against.
-    pub(crate) fn subject(self, tags: impl Into<Box<[Box<str>]>>) -> Subject {
-        Subject::new(self.path, self.query, tags)
+    ///
+    /// It follows the route's rule as the key does: whoever came first, a stored response is found by
+    /// the URI of everyone whom it may be given to.
+    pub(crate) fn subject(self, rule: &KeyRule, mut tags: Vec<Box<str>>) -> Subject {
+        if rule.replacement.is_some() {
+            tags.push(REPLACED_KEY.into());
+        }
+        let query = self.query.and_then(|query| rule.query.canonical(query));
+        Subject::new(self.path, query.as_deref(), tags)
     }
 
     /// Writes the key of a request for this target: all that the layer, the route's rule and its
