@@ -180,9 +180,13 @@ fn examine<'a>(
     parts: &'a Parts,
     key: &mut KeyBuilder,
 ) -> Result<(Flags, RequestTtl), BypassReason> {
+    let target = Target::of(&parts.uri, &parts.extensions);
+    if target.contradicts(signals.host) {
+        return Err(BypassReason::Host);
+    }
     let ttl = admissible(route, signals, parts)?;
     let policy = &route.policy;
-    Target::of(&parts.uri, &parts.extensions)
+    target
         .with_host(signals.host)
         .write_key(&signals.keyed, &policy.key, &policy.identity, parts, key)
         .map_err(|_| BypassReason::Partition)?;

@@ -11,21 +11,22 @@ use super::rule::{KeyRule, REPLACED_KEY, write_value};
 use super::subject::Subject;
 use crate::key::KeyBuilder;
 use crate::pattern::canonical;
+use crate::semantics::invalidation::is_same_authority;
 
 /// The resource that a request asks for, or that a URI given by hand names: authority, path and query,
 /// as they came. The rule of a route says which of that matters.
 ///
 /// Everything that has to agree on what is the same is made from it: the key of a stored response, the
 /// subject that invalidations are matched against, the invalidation of a URI, and the eviction of a
-/// write's own URI.
+/// write's own path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     scheme: Option<&'a str>,
     authority: Option<&'a [u8]>,
     path: &'a str,
     query: Option<&'a str>,
-    /// The path that the handler is shown, where that may be another.
-    shown: Option<&'a str>,
+    /// The URI that the handler is shown, where that may be another.
+    shown: Option<&'a Uri>,
 }
 
 /// The request headers that are part of every key.
@@ -41,7 +42,7 @@ impl<'a> Target<'a> {
             authority: original.authority().map(|known| known.as_str().as_bytes()),
             path: original.path(),
             query: original.query(),
-            shown: is_other.then(|| uri.path()),
+            shown: is_other.then_some(uri),
         }
     }
 
@@ -81,6 +82,18 @@ impl<'a> Target<'a> {
         Self {
             authority: self.authority.or(host.map(HeaderValue::as_bytes)),
             ..self
+        }
+    }
+
+    /// Returns whether `Host` names another authority than the target does. A handler may read either
+    /// ([RFC 9113 §8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
+    pub(crate) fn contradicts(self, host: Option<&HeaderValue>) -> bool {
+        let (Some(authority), Some(host)) = (self.authority, host) else {
+            return false;
+        };
+        match (str::from_utf8(authority), host.to_str()) {
+            (Ok(authority), Ok(host)) => !is_same_authority(authority, host, self.scheme),
+            _ => true,
         }
     }
 
@@ -131,9 +144,10 @@ impl<'a> Target<'a> {
             key.part(name.as_str().as_bytes());
             write_value(name, value, key);
         }
-        if let Some(shown) = self.shown.filter(|shown| !self.path.ends_with(shown)) {
-            // Not a prefix that was taken off, but another path that the handler is shown.
-            key.part(shown.as_bytes());
+        if let Some(shown) = self.shown.filter(|shown| self.is_rewritten(shown, rule)) {
+            let query = shown.query().and_then(|query| rule.query.apply(query));
+            key.part(shown.path().as_bytes())
+                .optional(query.as_deref().map(str::as_bytes));
         }
         let replacement = rule.replacement(request);
         if let Some(replacement) = &replacement {
@@ -147,6 +161,17 @@ impl<'a> Target<'a> {
             key.part(partition.as_bytes());
         }
         Ok(())
+    }
+
+    /// Returns whether the handler is shown another path, and not one of which a prefix was taken off,
+    /// or another query.
+    fn is_rewritten(self, shown: &Uri, rule: &KeyRule) -> bool {
+        fn applied<'q>(rule: &KeyRule, query: Option<&'q str>) -> Option<Cow<'q, str>> {
+            query.and_then(|query| rule.query.apply(query))
+        }
+        !self.path.ends_with(shown.path())
+            || self.query != shown.query()
+                && applied(rule, self.query) != applied(rule, shown.query())
     }
 
     fn write_uri(self, rule: &KeyRule, key: &mut KeyBuilder) {

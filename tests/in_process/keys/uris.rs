@@ -166,17 +166,49 @@ async fn the_case_of_a_host_does_not_matter() {
 }
 
 #[tokio::test]
-async fn the_authority_of_an_absolute_target_counts_and_not_the_host_field() {
+async fn a_host_that_is_not_the_targets_is_bypassed() {
     let bench = echoing(Policy::ttl(MINUTE));
-    let asked = ("http://one.example/p", &[("host", "evil.example")][..]);
-    let stored = bench.get_with(asked.0, asked.1).await;
-    assert_eq!(stored.x_cache(), "MISS");
-    let evil = bench.get_with("/p", &[("host", "evil.example")]).await;
-    assert_eq!(evil.x_cache(), "MISS");
-    let same = bench
-        .get_with("http://one.example/p", &[("host", "other.example")])
-        .await;
-    assert_eq!(same.x_cache(), "HIT");
+    let target = "http://one.example/p";
+    for host in [
+        "evil.example",
+        "one.example:8080",
+        "one.example:443",
+        "one.example.",
+        "",
+        "user@one.example",
+        "one.example,evil.example",
+    ] {
+        let answer = bench.get_with(target, &[("host", host)]).await;
+        assert_eq!(answer.x_cache(), "BYPASS", "{host}");
+        assert!(answer.field("cache-status").contains("detail=host"));
+    }
+    assert_eq!(bench.get(target).await.x_cache(), "MISS");
+    for same in [
+        "one.example",
+        "One.Example",
+        "one.example:80",
+        "one.example:",
+    ] {
+        let answer = bench.get_with(target, &[("host", same)]).await;
+        assert_eq!(answer.x_cache(), "HIT", "{same}");
+    }
+    let secure = ("https://one.example:443/p", &[("host", "one.example")][..]);
+    assert_eq!(bench.get_with(secure.0, secure.1).await.x_cache(), "MISS");
+    let other_port = [("host", "one.example:80")];
+    let answer = bench.get_with("https://one.example/p", &other_port).await;
+    assert_eq!(answer.x_cache(), "BYPASS");
+}
+
+#[tokio::test]
+async fn the_host_counts_where_the_target_names_no_authority() {
+    let bench = echoing(Policy::ttl(MINUTE));
+    for (uri, fields) in [
+        ("http://one.example/p", &[][..]),
+        ("/p", &[("host", "other.example")][..]),
+    ] {
+        assert_eq!(bench.get_with(uri, fields).await.x_cache(), "MISS", "{uri}");
+        assert_eq!(bench.get_with(uri, fields).await.x_cache(), "HIT", "{uri}");
+    }
 }
 
 #[tokio::test]
