@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Request;
 use http::header::HeaderName;
+use http::uri::Scheme;
 use tower_layer::Layer;
 
 use crate::body::{Budget, EmptyBody};
@@ -96,6 +97,7 @@ pub struct CacheLayerBuilder {
     store: Option<Arc<dyn Store>>,
     routes: Routes,
     fields: FieldRules,
+    scheme: Scheme,
     targets: Vec<HeaderName>,
     clock: Clock,
     status_headers: StatusHeaders,
@@ -117,6 +119,7 @@ impl Default for CacheLayerBuilder {
             store: None,
             routes: Routes::new(),
             fields: FieldRules::default(),
+            scheme: Scheme::HTTP,
             targets: vec![HeaderName::from_static("cdn-cache-control")],
             clock: Clock::default(),
             status_headers: StatusHeaders::default(),
@@ -156,6 +159,16 @@ impl CacheLayerBuilder {
     pub fn keyed_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.fields.keyed = names.into_iter().collect();
         self.fields.chosen = true;
+        self
+    }
+
+    /// Sets the scheme of requests that do not say theirs, as none does over HTTP/1.1. The default is
+    /// `http`. A service that terminates TLS itself sets `https`: then a page is stored once for
+    /// HTTP/1.1 and HTTP/2.
+    ///
+    /// Behind a proxy that terminates TLS the default is right: `X-Forwarded-Proto` is part of the key.
+    pub fn scheme(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
         self
     }
 
@@ -299,6 +312,7 @@ impl CacheLayerBuilder {
             store,
             routes,
             fields: self.fields.measured(),
+            scheme: self.scheme,
             targets: self.targets,
             clock: self.clock,
             status_headers,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::header::HeaderName;
+use http::uri::Scheme;
 use http::{Extensions, StatusCode};
 
 use crate::body::{Budget, EmptyBody};
@@ -40,6 +41,8 @@ pub(crate) struct CacheState {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) routes: RouteTable,
     pub(crate) fields: FieldRules,
+    /// The scheme of requests that do not say it.
+    pub(crate) scheme: Scheme,
     pub(crate) targets: Vec<HeaderName>,
     pub(crate) clock: Clock,
     pub(crate) status_headers: StatusHeaders,

@@ -95,7 +95,7 @@ impl Mount {
         if signals.flags.body || has_body {
             return Err(BypassReason::Content);
         }
-        examine(route, &signals, parts, key)
+        examine(&self.cache, route, &signals, parts, key)
     }
 
     /// Does the same for a request whose body is no part of what it asks for.
@@ -106,7 +106,7 @@ impl Mount {
         key: &mut KeyBuilder,
     ) -> Result<(Flags, RequestTtl), BypassReason> {
         let signals = Signals::scan(&parts.headers, &self.cache.fields);
-        examine(route, &signals, parts, key)
+        examine(&self.cache, route, &signals, parts, key)
     }
 
     pub(super) fn view<'a>(
@@ -175,6 +175,7 @@ impl Mount {
 }
 
 fn examine<'a>(
+    cache: &CacheState,
     route: &Route,
     signals: &Signals<'a>,
     parts: &'a Parts,
@@ -187,6 +188,7 @@ fn examine<'a>(
     let ttl = admissible(route, signals, parts)?;
     let policy = &route.policy;
     target
+        .with_usual_scheme(&cache.scheme)
         .with_host(signals.host)
         .write_key(&signals.keyed, &policy.key, &policy.identity, parts, key)
         .map_err(|_| BypassReason::Partition)?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{Extensions, Uri};
 
 use super::identity::{Identity, NoPartition};
@@ -81,6 +82,16 @@ impl<'a> Target<'a> {
     pub(crate) fn with_host(self, host: Option<&'a HeaderValue>) -> Self {
         Self {
             authority: self.authority.or(host.map(HeaderValue::as_bytes)),
+            ..self
+        }
+    }
+
+    /// Leaves the scheme out where it is `usual`, the one that requests come by which do not say it: over
+    /// HTTP/1.1 none does, over HTTP/2 all do, and both mean the same page.
+    pub(crate) fn with_usual_scheme(self, usual: &Scheme) -> Self {
+        let is_other = |scheme: &&str| !scheme.eq_ignore_ascii_case(usual.as_str());
+        Self {
+            scheme: self.scheme.filter(is_other),
             ..self
         }
     }
