@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Request;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
+use http::uri::Scheme;
 use tower_layer::Layer;
 
 use crate::body::{Budget, EmptyBody};
@@ -99,6 +100,7 @@ pub struct CacheLayerBuilder {
     store: Option<Arc<dyn Store>>,
     routes: Routes,
     fields: FieldRules,
+    scheme: Scheme,
     targets: Vec<HeaderName>,
     clock: Clock,
     status_headers: StatusHeaders,
@@ -120,6 +122,7 @@ impl Default for CacheLayerBuilder {
             store: None,
             routes: Routes::new(),
             fields: FieldRules::default(),
+            scheme: Scheme::HTTP,
             targets: vec![HeaderName::from_static("cdn-cache-control")],
             clock: Clock::default(),
             status_headers: StatusHeaders::default(),
@@ -163,6 +166,16 @@ impl CacheLayerBuilder {
     /// counts, and takes the place of its default.
     pub fn also_key(mut self, name: HeaderName) -> Self {
         self.fields.set(name, Treatment::Keyed);
+        self
+    }
+
+    /// Sets the scheme of requests that do not say theirs, as none does over HTTP/1.1. The default is
+    /// `http`. A service that terminates TLS itself sets `https`: then a page is stored once for
+    /// HTTP/1.1 and HTTP/2.
+    ///
+    /// Behind a proxy that terminates TLS the default is right: `X-Forwarded-Proto` is part of the key.
+    pub fn scheme(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
         self
     }
 
@@ -340,6 +353,7 @@ impl CacheLayerBuilder {
             store,
             routes,
             fields: self.fields,
+            scheme: self.scheme,
             targets: self.targets,
             clock: self.clock,
             status_headers,
@@ -378,6 +392,11 @@ pub struct CacheHandle {
 impl CacheHandle {
     /// Returns a layer for one route, with a policy of its own in place of the route table.
     ///
+    /// Nobody can know for which paths it is. If the policy or the route table has a rule for queries on a
+    /// path, an invalidation of the path with a query covers every query of it from now on; if the policy
+    /// [replaces the key](Policy::replace_key_with), an invalidation of any path covers all that is
+    /// stored under replaced keys.
+    ///
     /// # Errors
     ///
     /// Fails if the policy's tags name captures: there is no template to take them from.
@@ -399,6 +418,7 @@ impl CacheHandle {
     pub fn layer(&self, policy: Policy) -> Result<CacheLayer, Error> {
         let row = self.cache.stats.row(RouteId::LAYER);
         let route = Route::new("layer", policy, &[], row)?;
+        self.cache.routes.note_unlisted(&route);
         Ok(CacheLayer {
             cache: self.cache.clone(),
             route: Some(Arc::new(route)),
@@ -418,7 +438,7 @@ impl CacheHandle {
     }
 
     /// Invalidates the responses stored for a URI: `/products/7` covers any query, `/search?q=a`
-    /// only this one.
+    /// only this one, and what the route's policy counts as the same; see [`Invalidation::uri`].
     ///
     /// # Errors
     ///

@@ -61,8 +61,8 @@
 //! | `Authorization`, `Cookie`, API keys, identities that a gateway has established ([some two hundred headers](CacheLayerBuilder::credential_header)) | bypass, unless the response says that it is for everyone, or the policy is [`shared_with_everyone`](Policy::shared_with_everyone) or [`partition_by`](Policy::partition_by) | one user's page must not be shown to another |
 //! | `Set-Cookie` in the response | not stored | it is for one client |
 //! | `Vary` | honoured; up to 32 variants per key; `*` is never stored; a response that allows one origin by name is kept apart by `Origin` all the same | |
-//! | key | scheme, authority, path and query as received; headers from which handlers build links (`Forwarded`, `X-Forwarded-Host`, `X-Forwarded-Proto`, `X-Host` and their kin) or that name a tenant (`X-Tenant-Id`, `X-Org-Id`, `X-Account-Id` and the like), see [`also_key`](CacheLayerBuilder::also_key) | handlers rarely name them in `Vary` |
-//! | a GET with a body, or with `X-HTTP-Method-Override` and the like | bypass | its response depends on more than its key |
+//! | key | scheme (`http` where the request does not say it: see [`CacheLayerBuilder::scheme`]), authority, path and query as received, path and query as a layer in front has rewritten them (with the `axum` feature); headers from which handlers build links (`Forwarded`, `X-Forwarded-Host`, `X-Forwarded-Proto`, `X-Host` and their kin) or that name a tenant (`X-Tenant-Id`, `X-Org-Id`, `X-Account-Id` and the like), see [`also_key`](CacheLayerBuilder::also_key) | handlers rarely name them in `Vary` |
+//! | a GET with a body, with `X-HTTP-Method-Override` and the like, or with a `Host` that is not its target's | bypass | its response depends on more than its key |
 //! | body | up to 1 MiB, and up to an eighth of the store; larger ones pass through and are not stored | |
 //! | concurrent misses | share one handler call and read its body as it arrives (request coalescing, or single-flight) | a popular page that expires must not cause a cache stampede |
 //! | the store fails | the request goes to the handler; nothing fails | |

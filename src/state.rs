@@ -7,6 +7,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use http::header::HeaderName;
+use http::uri::Scheme;
 use http::{Extensions, StatusCode};
 
 use crate::body::{Budget, EmptyBody};
@@ -39,6 +40,8 @@ pub(crate) struct CacheState {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) routes: RouteTable,
     pub(crate) fields: FieldRules,
+    /// The scheme of requests that do not say it.
+    pub(crate) scheme: Scheme,
     pub(crate) targets: Vec<HeaderName>,
     pub(crate) clock: Clock,
     pub(crate) status_headers: StatusHeaders,
@@ -188,7 +191,7 @@ impl CacheState {
     pub(crate) async fn invalidate(self: &Arc<Self>, what: &[Invalidation]) -> Result<(), Error> {
         let log = self.store.shared_log();
         let deadline = self.store_deadline.saturating_add(log.ack_delay());
-        let recording = kept_going(log.invalidate(what));
+        let recording = kept_going(log.invalidate(&self.routes.covered(what)));
         let operation = Operation::Invalidate;
         let recorded = self.within(deadline, operation, recording).await;
         match &recorded {

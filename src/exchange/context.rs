@@ -96,7 +96,7 @@ impl Mount {
         if signals.flags.body || has_body {
             return Err(BypassReason::Content);
         }
-        examine(route, &signals, parts, key)
+        examine(&self.cache, route, &signals, parts, key)
     }
 
     /// Does the same for a request whose body is no part of what it asks for.
@@ -107,7 +107,7 @@ impl Mount {
         key: &mut KeyBuilder,
     ) -> Result<(Flags, RequestTtl), BypassReason> {
         let signals = Signals::scan(&parts.headers, &self.cache.fields);
-        examine(route, &signals, parts, key)
+        examine(&self.cache, route, &signals, parts, key)
     }
 
     pub(super) fn view<'a>(
@@ -144,7 +144,7 @@ impl Mount {
             mount: self.found_by(&parts.extensions),
             route: view.route.clone(),
             key: key.key().to_owned(),
-            subject: target.subject(tags.into_vec()),
+            subject: target.subject(&view.route.policy.key, tags.into_vec()),
             method: parts.method.clone(),
             headers: Opaque(Arc::new(parts.headers.clone())),
             flags,
@@ -176,14 +176,20 @@ impl Mount {
 }
 
 fn examine<'a>(
+    cache: &CacheState,
     route: &Route,
     signals: &Signals<'a>,
     parts: &'a Parts,
     key: &mut KeyBuilder,
 ) -> Result<(Flags, RequestTtl), BypassReason> {
+    let target = Target::of(&parts.uri, &parts.extensions);
+    if target.contradicts(signals.host) {
+        return Err(BypassReason::Host);
+    }
     let ttl = admissible(route, signals, parts)?;
     let policy = &route.policy;
-    Target::of(&parts.uri, &parts.extensions)
+    target
+        .with_usual_scheme(&cache.scheme)
         .with_host(signals.host)
         .write_key(&signals.keyed, &policy.key, &policy.identity, parts, key)
         .map_err(|_| BypassReason::Partition)?;

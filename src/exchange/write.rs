@@ -1,6 +1,7 @@
 //! A write: what it invalidates is recorded before its response's head leaves, and also when nobody
 //! is left to see that head.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(super) struct Write {
     cache: Arc<CacheState>,
     uri: Uri,
     authority: Option<HeaderValue>,
-    /// The invalidations it causes: those its route names and its own URI, then those its response
+    /// The invalidations it causes: those its route names and its own path, then those its response
     /// names.
     evicted: Evictions,
     terms: Terms,
@@ -48,7 +49,7 @@ impl Write {
         let host = parts.headers.get(header::HOST);
         let target = Target::of(&parts.uri, &parts.extensions).with_host(host);
         let (mut evicted, terms) = cache.routes.evicted_by(&parts.method, target.path());
-        evicted.push(Invalidation::of_target(target));
+        evicted.push(Invalidation::of_target(target.with_any_query()));
         let as_get = match parts.method {
             Method::POST => as_get(mount, parts),
             _ => None,
@@ -140,7 +141,9 @@ impl Write {
     /// Takes what is about to be written out of use, where the route wants that.
     fn announced(&self) -> Option<Intent> {
         let log = self.cache.store.log();
-        self.terms.two_phase.then(|| log.begin_write(&self.evicted))
+        self.terms
+            .two_phase
+            .then(|| log.begin_write(&self.covered()))
     }
 
     /// Returns whether something was written, or may have been: nobody saw the answer of an origin
@@ -158,8 +161,13 @@ impl Write {
         let now = self.cache.clock.instant();
         let until = now.checked_add(self.terms.hold_after.min(LONGEST));
         if let (false, Some(until)) = (self.terms.hold_after.is_zero(), until) {
-            self.cache.store.log().hold(&self.evicted, now, until);
+            self.cache.store.log().hold(&self.covered(), now, until);
         }
+    }
+
+    /// Returns the invalidations it causes, as the log takes them.
+    fn covered(&self) -> Cow<'_, [Invalidation]> {
+        self.cache.routes.covered(&self.evicted)
     }
 
     fn pass<B>(
@@ -270,7 +278,7 @@ impl Drop for Pending {
         if !self.done {
             let cache = &self.write.cache;
             self.write.hold();
-            cache.in_background(cache.store.shared_log().invalidate(&self.write.evicted));
+            cache.in_background(cache.store.shared_log().invalidate(&self.write.covered()));
             cache.recorded(&self.write.evicted);
             cache.sweep_soon();
         }

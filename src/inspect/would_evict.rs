@@ -23,7 +23,7 @@ const EXAMPLES: usize = 20;
 pub(crate) fn would_evict(cache: &CacheState, what: &Invalidation) -> Option<WouldEvict> {
     // A separate log with nothing else in it, so that the one predicate decides here as well.
     let log = Log::with_capacity(1);
-    log.append(std::slice::from_ref(what));
+    log.append(&cache.routes.covered(std::slice::from_ref(what)));
     let mut would = WouldEvict::default();
     let listed = cache.store.visit(&mut |_, stored| {
         would.examined += 1;

@@ -48,6 +48,11 @@ impl InvalidationKind {
 impl Invalidation {
     /// Invalidates a URI: with a query that query only, without one every query of the path.
     ///
+    /// A query is read by the policy of the route that reads of the path come under: what the policy
+    /// leaves out of keys does not count here either, nor does the order of parameters where it does
+    /// not count there. So this covers all that a GET of the URI may be given. Where a policy
+    /// [replaces the key](crate::Policy::replace_key_with), that is everything stored under such keys.
+    ///
     /// Takes a path with or without a query, or an absolute URI, of which only the path and the
     /// query count: the same path under another host is invalidated too. No character is a
     /// wildcard. A lone `?` means no query.
@@ -123,9 +128,13 @@ impl Invalidation {
     }
 
     /// Returns what this matches.
-    #[cfg(feature = "redis")]
     pub(crate) fn selector(&self) -> &Selector {
         &self.selector
+    }
+
+    /// Returns an invalidation of something else to the same effect.
+    pub(crate) fn with_selector(&self, selector: Selector) -> Self {
+        Self { selector, ..*self }
     }
 
     /// Returns whether this only marks what matches as stale.

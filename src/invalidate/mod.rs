@@ -48,7 +48,5 @@ pub(crate) use log::NotToStore;
 pub use position::Position;
 
 pub(crate) use intent::Intent;
-pub(crate) use invalidation::InvalidationKind;
-#[cfg(feature = "redis")]
-pub(crate) use invalidation::Selector;
+pub(crate) use invalidation::{InvalidationKind, Selector};
 pub(crate) use state::Verdict;

@@ -45,6 +45,10 @@ use crate::error::Error;
 /// Spellings of one URI match alike: `%7E` and `~`, `%2f` and `%2F`, `/a/../b` and `/b`, `é` and
 /// `%C3%A9`. An escaped reserved character is not the character: `%2F` is no slash, `%2A` no star.
 ///
+/// A query is matched as the policy of its route leaves it: without the parameters that
+/// [`ignore_query`](crate::Policy::ignore_query) and its like leave out, and where their order does not
+/// count, in the order of their names.
+///
 /// Patterns whose only wildcard is a last segment of `*` or `**` cost the same however many there
 /// are, and so do those over values whose only wildcard is at the end, behind a `:` or a `/`. Of the
 /// others a log keeps a few hundred precisely, and then goes by their literal

@@ -1,5 +1,6 @@
 //! Patterns by the way their matches are found.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +24,21 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
+    /// Returns the text with which every path begins that this matches; `None` for a pattern over
+    /// values.
+    pub(crate) fn literal_beginning(&self) -> Option<Cow<'_, str>> {
+        let beginning = match self {
+            Self::Everything => return Some("".into()),
+            Self::Path(path) | Self::PathQuery(path, _) => Cow::from(&**path),
+            Self::Children(root) | Self::Subtree(root) => Cow::from(&**root),
+            Self::KeyPrefix(..) => return None,
+            Self::Glob(glob) if glob.namespace().is_some() => return None,
+            Self::Glob(glob) => glob.literal_prefix().unwrap_or_default().into(),
+        };
+        // The path of a namespace begins with no slash.
+        (beginning.is_empty() || beginning.starts_with('/')).then_some(beginning)
+    }
+
     /// Returns whether this matches a path and query in canonical form.
     pub(crate) fn matches(&self, path: &str, query: Option<&str>) -> bool {
         match self {

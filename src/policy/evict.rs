@@ -10,7 +10,7 @@ use crate::invalidate::Invalidation;
 use crate::pattern::{Braces, Captures, Pattern, TagTemplate, Template};
 use crate::semantics::invalidation::is_safe;
 
-/// The evictions of a successful write, besides its own URI.
+/// The evictions of a successful write, besides its own path.
 ///
 /// `{name}` in a pattern or a tag stands for what the write's route captured under that name, as
 /// text: a captured `*` is a star and nothing more. In a pattern the text is compared as a path is
@@ -84,7 +84,7 @@ impl Evict {
         Self::nothing().and(EvictRule::Everything)
     }
 
-    /// Evicts nothing but the URI that was written to.
+    /// Evicts nothing but the path that was written to.
     pub fn nothing() -> Self {
         Self::default()
     }
@@ -206,7 +206,7 @@ impl CompiledEvict {
         methods.is_none_or(|methods| methods.contains(method))
     }
 
-    /// Returns what a write with these captures invalidates besides its own URI.
+    /// Returns what a write with these captures invalidates besides its own path.
     pub(crate) fn bind(&self, captures: Captures<'_>) -> SmallVec<[Invalidation; 4]> {
         let bound = self.rules.iter().map(|rule| rule.bind(captures));
         match self.soft {

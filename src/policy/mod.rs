@@ -10,6 +10,7 @@ use http::request::Parts;
 
 mod evict;
 mod fields;
+mod reach;
 mod route;
 mod ttl;
 
@@ -473,6 +474,10 @@ impl Policy {
     ///
     /// **Requests to which it gives the same text are given the same response**, whatever else they
     /// ask for. Forwarding fields and the parts added by other methods stay in the key.
+    ///
+    /// Only the function knows which requests these are. So a write to any path of such a route evicts
+    /// all that is stored under replaced keys, and so does every invalidation of a path or pattern that
+    /// may mean one of them; it carries the tag `replaced-key`.
     pub fn replace_key_with<F>(mut self, key: F) -> Self
     where
         F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,

@@ -1,5 +1,6 @@
 //! The route table: which policy a request comes under, and what a write evicts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Method;
@@ -8,9 +9,10 @@ use smallvec::SmallVec;
 
 use super::Policy;
 use super::evict::{CompiledEvict, Evict, Terms};
+use super::reach::Reach;
 use crate::error::Error;
 use crate::invalidate::Invalidation;
-use crate::pattern::TagTemplate;
+use crate::pattern::{TagTemplate, canonical};
 use crate::semantics::no_vary_search::NoVarySearch;
 use crate::status::BypassReason;
 use crate::target::other_reading;
@@ -24,8 +26,8 @@ use crate::telemetry::{RouteId, Row, Rows};
 /// path as the client sent it, so under axum's `nest` they include the prefix.
 ///
 /// A read that no route matches is not cached, unless [`otherwise`](Self::otherwise) gives a
-/// policy for it. A successful write always evicts what is stored for its own URI; `on_write` adds
-/// what else it made stale.
+/// policy for it. A successful write always evicts what is stored for its own path, with whatever query;
+/// `on_write` adds what else it made stale.
 ///
 /// # Examples
 ///
@@ -59,7 +61,7 @@ impl Routes {
         self
     }
 
-    /// Says what a successful write to a path that matches `template` evicts, besides its own URI.
+    /// Says what a successful write to a path that matches `template` evicts, besides its own path.
     ///
     /// All rules that match a write add up, however specific: one for `/products/{*rest}` also holds
     /// for a write that another for `/products/{id}` matches. A rule holds for every unsafe method
@@ -85,6 +87,7 @@ impl Routes {
             let names = captures(&template)?;
             let row = table.rows.row(RouteId::nth(table.read_templates.len()));
             let route = Arc::new(Route::new(&template, policy, &names, row)?);
+            table.reach.add(&template, &route.policy.key);
             table
                 .reads
                 .insert(template.as_str(), route)
@@ -96,7 +99,9 @@ impl Routes {
         }
         if let Some(policy) = self.otherwise {
             let row = table.rows.row(RouteId::OTHERWISE);
-            table.otherwise = Some(Arc::new(Route::new("otherwise", policy, &[], row)?));
+            let route = Route::new("otherwise", policy, &[], row)?;
+            table.reach.add("", &route.policy.key);
+            table.otherwise = Some(Arc::new(route));
         }
         Ok(table)
     }
@@ -120,6 +125,7 @@ pub(crate) struct RouteTable {
     rows: Rows,
     writes: Vec<WriteRule>,
     otherwise: Option<Arc<Route>>,
+    reach: Reach,
 }
 
 /// What writes to the paths of one template evict.
@@ -266,18 +272,31 @@ impl RouteTable {
         if route.tags.is_empty() {
             return Tags::new();
         }
-        match self.reads.at(path) {
+        // Canonical, as invalidations are: a tag must not depend on the spelling of who came first.
+        match self.reads.at(&canonical(path)) {
             Ok(found) => route.tags(&pairs(&found.params)),
             Err(_) => route.tags(&[]),
         }
     }
 
-    /// Returns whether there is no rule at all: no read is cached, and writes evict their own URI.
+    /// Returns whether there is no rule at all: no read is cached, and writes evict their own path.
     pub(crate) fn is_empty(&self) -> bool {
         self.read_templates.is_empty() && self.otherwise.is_none() && self.writes.is_empty()
     }
 
-    /// Returns what a write to `path` evicts besides its own URI, and on what terms: all that the
+    /// Returns the invalidations that these come to under the rules of the routes: none of them leaves
+    /// out what may be given to whom it means.
+    pub(crate) fn covered<'a>(&self, what: &'a [Invalidation]) -> Cow<'a, [Invalidation]> {
+        let rule_of = |path: &str| self.read(path).map(|route| &route.policy.key);
+        self.reach.of(what, rule_of)
+    }
+
+    /// Notes the key rule of a layer with a policy of its own, which is not in this table.
+    pub(crate) fn note_unlisted(&self, route: &Route) {
+        self.reach.note_unlisted(&route.policy.key);
+    }
+
+    /// Returns what a write to `path` evicts besides its own path, and on what terms: all that the
     /// rules say that match it.
     ///
     /// A path that says the same in two ways (`/%61` for `/a`) may be either to the handler: it

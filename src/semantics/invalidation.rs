@@ -16,6 +16,7 @@ mod reference;
 mod tests;
 
 use reference::Reference;
+pub(crate) use reference::is_same_authority;
 
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");

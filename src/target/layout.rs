@@ -53,12 +53,12 @@ fn split_headers<'a, 'b>(parts: &'a [Part<'b>]) -> (&'a [Part<'b>], &'a [Part<'b
         .unwrap_or((&[], parts))
 }
 
-/// Finds scheme, authority, path and query: before them may stand the path that the handler is
-/// shown and what a function was to put in their place, and did not.
+/// Finds scheme, authority, path and query: before them may stand the path and query that the handler
+/// is shown and what a function was to put in their place, and did not.
 fn find_uri(parts: &[Part<'_>], path: &str) -> Option<usize> {
     let is_path = |at: &usize| match parts.get(at + 2) {
         Some(Some(part)) => str::from_utf8(part).is_ok_and(|part| canonical(part) == path),
         _ => false,
     };
-    (0..=2).find(is_path)
+    (0..=3).find(is_path)
 }

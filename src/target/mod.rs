@@ -2,7 +2,7 @@
 //!
 //! This is the one place that says whether two requests ask for the same thing. A stored response's
 //! key, the subject that invalidations are matched against, the invalidation of a URI and the eviction
-//! of a write's own URI are all made from a [`Target`].
+//! of a write's own path are all made from a [`Target`].
 
 mod identity;
 mod layout;
@@ -18,5 +18,5 @@ pub(crate) use layout::KeyLayout;
 #[cfg(any(fuzzing, test))]
 pub(crate) use query::QueryRule;
 pub(crate) use request::{Target, original_uri, other_reading};
-pub(crate) use rule::{KeyPart, KeyRule};
+pub(crate) use rule::{KeyPart, KeyRule, REPLACED_KEY};
 pub(crate) use subject::{Subject, SubjectRef};

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::pattern::canonical_query;
 use crate::semantics::no_vary_search::{self, NoVarySearch, Parameters};
 
 /// A route's rule for queries.
@@ -47,12 +48,34 @@ impl QueryRule {
     /// Returns what matters of a query. `None` where all of it is left out, as if there had been
     /// none.
     pub(crate) fn apply<'a>(&self, query: &'a str) -> Option<Cow<'a, str>> {
-        if matches!(self.names, QueryNames::All) && !self.any_order {
+        if self.is_trivial() {
             return Some(query.into());
         }
+        self.select(query, |name| self.keeps(name)).map(Into::into)
+    }
+
+    /// Returns what matters of a query to invalidations, in canonical form.
+    ///
+    /// Queries that [`apply`](Self::apply) counts as the same come to the same here. Spellings of one
+    /// query do too, which are several keys.
+    pub(crate) fn canonical<'a>(&self, query: &'a str) -> Option<Cow<'a, str>> {
+        let query = canonical_query(query);
+        if self.is_trivial() {
+            return Some(query);
+        }
+        self.select(&query, |name| self.keeps_in_canonical(name))
+            .map(Into::into)
+    }
+
+    /// Returns whether all of a query matters as it is.
+    pub(crate) fn is_trivial(&self) -> bool {
+        matches!(self.names, QueryNames::All) && !self.any_order
+    }
+
+    fn select(&self, query: &str, keeps: impl Fn(&str) -> bool) -> Option<String> {
         let mut parameters: Vec<&str> = query
             .split('&')
-            .filter(|parameter| self.keeps(name_of(parameter)))
+            .filter(|parameter| keeps(name_of(parameter)))
             .collect();
         if parameters.is_empty() {
             return None;
@@ -62,7 +85,7 @@ impl QueryRule {
             // may depend on.
             parameters.sort_by_cached_key(|parameter| decoded(name_of(parameter)));
         }
-        Some(parameters.join("&").into())
+        Some(parameters.join("&"))
     }
 
     fn keeps(&self, name: &str) -> bool {
@@ -76,6 +99,20 @@ impl QueryRule {
                     .iter()
                     .any(|kept| kept == name || kept.as_bytes() == &*decoded)
             }
+        }
+    }
+
+    /// Keeps nothing that [`keeps`](Self::keeps) does not keep in every spelling: what is left out of
+    /// keys must not tell subjects apart.
+    fn keeps_in_canonical(&self, name: &str) -> bool {
+        let name = decoded(name);
+        let is_named = |other: &String| other.as_bytes() == &*name;
+        match &self.names {
+            QueryNames::All => true,
+            QueryNames::Without(names) => !names
+                .iter()
+                .any(|ignored| is_named(ignored) || decoded(ignored) == name),
+            QueryNames::Only(names) => names.iter().any(is_named),
         }
     }
 }

@@ -4,29 +4,31 @@ use std::borrow::Cow;
 
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{Extensions, Uri};
 use sha2::{Digest, Sha256};
 
 use super::identity::{Identity, NoPartition};
-use super::rule::{KeyRule, write_value};
+use super::rule::{KeyRule, REPLACED_KEY, write_value};
 use super::subject::Subject;
 use crate::key::KeyBuilder;
 use crate::pattern::canonical;
+use crate::semantics::invalidation::is_same_authority;
 
 /// The resource that a request asks for, or that a URI given by hand names: authority, path and query,
 /// as they came. The rule of a route says which of that matters.
 ///
 /// Everything that has to agree on what is the same is made from it: the key of a stored response, the
 /// subject that invalidations are matched against, the invalidation of a URI, and the eviction of a
-/// write's own URI.
+/// write's own path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     scheme: Option<&'a str>,
     authority: Option<&'a [u8]>,
     path: &'a str,
     query: Option<&'a str>,
-    /// The path that the handler is shown, where that may be another.
-    shown: Option<&'a str>,
+    /// The URI that the handler is shown, where that may be another.
+    shown: Option<&'a Uri>,
 }
 
 /// The request headers that are part of every key.
@@ -42,7 +44,7 @@ impl<'a> Target<'a> {
             authority: original.authority().map(|known| known.as_str().as_bytes()),
             path: original.path(),
             query: original.query(),
-            shown: is_other.then(|| uri.path()),
+            shown: is_other.then_some(uri),
         }
     }
 
@@ -85,6 +87,28 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Leaves the scheme out where it is `usual`, the one that requests come by which do not say it: over
+    /// HTTP/1.1 none does, over HTTP/2 all do, and both mean the same page.
+    pub(crate) fn with_usual_scheme(self, usual: &Scheme) -> Self {
+        let is_other = |scheme: &&str| !scheme.eq_ignore_ascii_case(usual.as_str());
+        Self {
+            scheme: self.scheme.filter(is_other),
+            ..self
+        }
+    }
+
+    /// Returns whether `Host` names another authority than the target does. A handler may read either
+    /// ([RFC 9113 §8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
+    pub(crate) fn contradicts(self, host: Option<&HeaderValue>) -> bool {
+        let (Some(authority), Some(host)) = (self.authority, host) else {
+            return false;
+        };
+        match (str::from_utf8(authority), host.to_str()) {
+            (Ok(authority), Ok(host)) => !is_same_authority(authority, host, self.scheme),
+            _ => true,
+        }
+    }
+
     /// Returns the path, as it came: routes are found by it.
     pub(crate) fn path(self) -> &'a str {
         self.path
@@ -95,9 +119,24 @@ impl<'a> Target<'a> {
         self.query
     }
 
+    /// Returns the same target with any query.
+    pub(crate) fn with_any_query(self) -> Self {
+        Self {
+            query: None,
+            ..self
+        }
+    }
+
     /// Returns the subject of a response to this target: what invalidations are matched against.
-    pub(crate) fn subject(self, tags: impl Into<Box<[Box<str>]>>) -> Subject {
-        Subject::new(self.path, self.query, tags)
+    ///
+    /// It follows the route's rule as the key does: whoever came first, a stored response is found by
+    /// the URI of everyone whom it may be given to.
+    pub(crate) fn subject(self, rule: &KeyRule, mut tags: Vec<Box<str>>) -> Subject {
+        if rule.replacement.is_some() {
+            tags.push(REPLACED_KEY.into());
+        }
+        let query = self.query.and_then(|query| rule.query.canonical(query));
+        Subject::new(self.path, query.as_deref(), tags)
     }
 
     /// Writes the key of a request for this target: all that the layer, the route's rule and its
@@ -117,9 +156,10 @@ impl<'a> Target<'a> {
             key.part(name.as_str().as_bytes());
             write_value(name, value, key);
         }
-        if let Some(shown) = self.shown.filter(|shown| !self.path.ends_with(shown)) {
-            // Not a prefix that was taken off, but another path that the handler is shown.
-            key.part(shown.as_bytes());
+        if let Some(shown) = self.shown.filter(|shown| self.is_rewritten(shown, rule)) {
+            let query = shown.query().and_then(|query| rule.query.apply(query));
+            key.part(shown.path().as_bytes())
+                .optional(query.as_deref().map(str::as_bytes));
         }
         let replacement = rule.replacement(request);
         if let Some(replacement) = &replacement {
@@ -134,6 +174,17 @@ impl<'a> Target<'a> {
             key.part(&Sha256::digest(partition));
         }
         Ok(())
+    }
+
+    /// Returns whether the handler is shown another path, and not one of which a prefix was taken off,
+    /// or another query.
+    fn is_rewritten(self, shown: &Uri, rule: &KeyRule) -> bool {
+        fn applied<'q>(rule: &KeyRule, query: Option<&'q str>) -> Option<Cow<'q, str>> {
+            query.and_then(|query| rule.query.apply(query))
+        }
+        !self.path.ends_with(shown.path())
+            || self.query != shown.query()
+                && applied(rule, self.query) != applied(rule, shown.query())
     }
 
     fn write_uri(self, rule: &KeyRule, key: &mut KeyBuilder) {

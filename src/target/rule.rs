@@ -22,6 +22,12 @@ pub(crate) struct KeyRule {
     pub(crate) replacement: Option<KeyPart>,
 }
 
+/// The tag of every response that is stored on a route whose policy replaces the key.
+///
+/// Nobody can say without a request which URIs such a policy counts as the same. So an invalidation of
+/// one of them is one of all.
+pub(crate) const REPLACED_KEY: &str = "replaced-key";
+
 /// A part of a key computed by the operator's function.
 #[derive(Clone)]
 pub(crate) struct KeyPart(pub(crate) Naming);

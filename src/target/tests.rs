@@ -5,10 +5,14 @@ use std::sync::Arc;
 use http::header::{HOST, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Uri};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample;
 use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::key::KeyBuilder;
+use crate::semantics::no_vary_search::{NoVarySearch, Parameters};
 
 fn written(rule: &KeyRule, request: &Parts) -> Vec<u8> {
     let target = Target::of(&request.uri, &request.extensions);
@@ -254,6 +258,53 @@ fn whatever_may_be_meant_by_a_cookie_tells_keys_apart() {
         assert_eq!(shown(same), shown(&["a=1"]), "{same:?}");
     }
     assert_eq!(shown(&["a=1; a=2"]), shown(&["a=1", "a=2"]));
+}
+
+proptest! {
+    #[test]
+    fn what_a_rule_counts_as_the_same_has_the_same_subject(
+        kind in 0_u8..4,
+        any_order in any::<bool>(),
+        names in vec(parameter_name(), 1..3),
+        one in query(),
+        other in query(),
+    ) {
+        let mut rule = KeyRule::default();
+        rule.query.any_order = any_order;
+        match kind {
+            0 => {}
+            1 => rule.query.ignore(names.into_iter()),
+            2 => rule.query.only(names.into_iter()),
+            _ => rule.query.no_vary_search(NoVarySearch {
+                any_order,
+                parameters: Parameters::Only(names),
+            }),
+        }
+        let target = |query: &str| Target::of_text(&format!("/p?{query}")).subject(&rule, vec![]);
+        if rule.query.apply(&one) == rule.query.apply(&other) {
+            prop_assert_eq!(target(&one), target(&other));
+        }
+        // What is read by the rule twice is as if it had been read once.
+        let once = rule.query.canonical(&one).unwrap_or_default();
+        let twice = rule.query.canonical(&once).unwrap_or_default();
+        prop_assert_eq!(&once, &twice);
+    }
+}
+
+fn parameter_name() -> impl Strategy<Value = String> {
+    sample::select(vec![
+        "a", "b", "%61", "%62", "a+b", "a%20b", "%C3%BC", "%c3%bc", "ü", "%", "",
+    ])
+    .prop_map(Into::into)
+}
+
+fn query() -> impl Strategy<Value = String> {
+    let parameter = (
+        parameter_name(),
+        sample::select(vec!["", "=", "=1", "=%31"]),
+    );
+    vec(parameter.prop_map(|(name, value)| name + value), 0..4)
+        .prop_map(|parameters| parameters.join("&"))
 }
 
 #[test]

@@ -76,13 +76,37 @@ async fn http_2_is_served_and_evicted_as_http_1_is() {
             assert_eq!(lines, expected, "{once} of {method} {status}");
         }
     }
-    // HTTP/1.1 does not say the scheme, which is part of the key; a write is one for both.
+    // A write is one for both.
     let mut wire = Wire::to(address).await;
     wire.send(&ask("PUT", "/")).await;
     assert_eq!(essence(&wire.head().await)[2], "x-cache: BYPASS");
     assert_eq!(wire.bytes(4).await, b"0123");
     let answer = over_h2(&mut sender, "GET", &[], nothing()).await;
     assert_eq!((answer.x_cache(), answer.text()), ("MISS", "0123"));
+    // So is what is stored.
+    wire.send(&ask("GET", "/")).await;
+    assert_eq!(essence(&wire.head().await)[2], "x-cache: HIT");
+    assert_eq!(wire.bytes(4).await, b"0123");
+}
+
+#[tokio::test]
+async fn over_http_2_a_host_that_is_not_the_authority_is_passed_by() {
+    let show = async |headers: HeaderMap| {
+        let host = headers.get("host");
+        host.map_or("a".to_owned(), |host| host.to_str().unwrap().to_owned())
+    };
+    let app = Router::new().fallback(show).layer(layer());
+    let mut sender = h2(serve_as(false, app).await).await;
+    for (fields, expected) in [
+        (&[("host", "evil.example")][..], ("BYPASS", "evil.example")),
+        (&[], ("MISS", "a")),
+        (&[("host", "a")], ("HIT", "a")),
+        (&[("host", "A:80")], ("HIT", "a")),
+        (&[("host", "evil.example")], ("BYPASS", "evil.example")),
+    ] {
+        let answer = over_h2(&mut sender, "GET", fields, support::whole("")).await;
+        assert_eq!((answer.x_cache(), answer.text()), expected, "{fields:?}");
+    }
 }
 
 #[tokio::test]

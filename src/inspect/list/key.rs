@@ -14,7 +14,8 @@ pub struct KeyInfo {
     /// The key's SHA-256 digest in hexadecimal. For a response stored without `Vary` it equals
     /// [`Explanation::key`](crate::Explanation::key).
     pub digest: String,
-    /// The scheme of the request target, if it has one, as over HTTP/2.
+    /// The scheme of the request target, where it is not the usual one; see
+    /// [`CacheLayerBuilder::scheme`](crate::CacheLayerBuilder::scheme).
     pub scheme: Option<String>,
     /// The authority of the request target, or its `Host`.
     pub authority: Option<String>,

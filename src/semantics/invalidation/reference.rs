@@ -54,9 +54,8 @@ impl<'a> Reference<'a> {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(ours), Some(theirs)) => {
-                let ours = without_default_port(ours, scheme);
-                let theirs = without_default_port(theirs, scheme);
-                !ours.is_empty() && ours.eq_ignore_ascii_case(theirs)
+                !without_default_port(ours, scheme).is_empty()
+                    && is_same_authority(ours, theirs, scheme)
             }
         };
         same_scheme && same_authority
@@ -104,6 +103,12 @@ fn is_scheme(name: &str) -> bool {
 
 fn is_http(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+}
+
+/// Returns whether two authorities are the same, whatever their case and whether or not they name the
+/// port that the scheme implies ([RFC 9110 §4.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-4.2.3)).
+pub(crate) fn is_same_authority(one: &str, other: &str, scheme: Option<&str>) -> bool {
+    without_default_port(one, scheme).eq_ignore_ascii_case(without_default_port(other, scheme))
 }
 
 /// Cuts off a port that the scheme implies, or an empty one.

@@ -3,6 +3,7 @@
 mod by_hand;
 mod races;
 mod rules;
+mod shared_keys;
 mod slow_store;
 mod spellings;
 mod unfinished_writes;

@@ -6,6 +6,7 @@ mod hostile_paths;
 mod key_parts;
 mod mounts;
 mod request_fields;
+mod rewritten;
 mod uris;
 
 use tower_response_cache::Policy;

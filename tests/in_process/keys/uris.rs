@@ -1,9 +1,10 @@
 //! Paths, queries, hosts and schemes.
 
-use tower_response_cache::Policy;
+use http::uri::Scheme;
+use tower_response_cache::{CacheLayer, Policy, Routes};
 
-use super::{assert_apart, assert_together, echoing};
-use crate::support::MINUTE;
+use super::{assert_apart, assert_together, echo, echoing};
+use crate::support::{Bench, MINUTE};
 
 #[tokio::test]
 async fn paths_that_differ_in_one_byte_are_kept_apart() {
@@ -166,17 +167,49 @@ async fn the_case_of_a_host_does_not_matter() {
 }
 
 #[tokio::test]
-async fn the_authority_of_an_absolute_target_counts_and_not_the_host_field() {
+async fn a_host_that_is_not_the_targets_is_bypassed() {
     let bench = echoing(Policy::ttl(MINUTE));
-    let asked = ("http://one.example/p", &[("host", "evil.example")][..]);
-    let stored = bench.get_with(asked.0, asked.1).await;
-    assert_eq!(stored.x_cache(), "MISS");
-    let evil = bench.get_with("/p", &[("host", "evil.example")]).await;
-    assert_eq!(evil.x_cache(), "MISS");
-    let same = bench
-        .get_with("http://one.example/p", &[("host", "other.example")])
-        .await;
-    assert_eq!(same.x_cache(), "HIT");
+    let target = "http://one.example/p";
+    for host in [
+        "evil.example",
+        "one.example:8080",
+        "one.example:443",
+        "one.example.",
+        "",
+        "user@one.example",
+        "one.example,evil.example",
+    ] {
+        let answer = bench.get_with(target, &[("host", host)]).await;
+        assert_eq!(answer.x_cache(), "BYPASS", "{host}");
+        assert!(answer.field("cache-status").contains("detail=host"));
+    }
+    assert_eq!(bench.get(target).await.x_cache(), "MISS");
+    for same in [
+        "one.example",
+        "One.Example",
+        "one.example:80",
+        "one.example:",
+    ] {
+        let answer = bench.get_with(target, &[("host", same)]).await;
+        assert_eq!(answer.x_cache(), "HIT", "{same}");
+    }
+    let secure = ("https://one.example:443/p", &[("host", "one.example")][..]);
+    assert_eq!(bench.get_with(secure.0, secure.1).await.x_cache(), "MISS");
+    let other_port = [("host", "one.example:80")];
+    let answer = bench.get_with("https://one.example/p", &other_port).await;
+    assert_eq!(answer.x_cache(), "BYPASS");
+}
+
+#[tokio::test]
+async fn the_host_counts_where_the_target_names_no_authority() {
+    let bench = echoing(Policy::ttl(MINUTE));
+    for (uri, fields) in [
+        ("http://one.example/p", &[][..]),
+        ("/p", &[("host", "other.example")][..]),
+    ] {
+        assert_eq!(bench.get_with(uri, fields).await.x_cache(), "MISS", "{uri}");
+        assert_eq!(bench.get_with(uri, fields).await.x_cache(), "HIT", "{uri}");
+    }
 }
 
 #[tokio::test]
@@ -193,21 +226,47 @@ async fn a_request_with_two_hosts_is_bypassed() {
 
 #[tokio::test]
 async fn schemes_are_kept_apart() {
-    assert_apart(
-        &echoing(Policy::ttl(MINUTE)),
-        &[
-            ("http://example.com/p", &[]),
-            ("https://example.com/p", &[]),
-            (
-                "/p",
-                &[("host", "example.com"), ("x-forwarded-proto", "http")],
-            ),
-            (
-                "/p",
-                &[("host", "example.com"), ("x-forwarded-proto", "https")],
-            ),
-            ("/p", &[("host", "example.com")]),
-        ],
-    )
-    .await;
+    let proto = |proto| [("host", "example.com"), ("x-forwarded-proto", proto)];
+    let (http, https) = (proto("http"), proto("https"));
+    for usual in [Scheme::HTTP, Scheme::HTTPS] {
+        let bench = echoing_by(usual.clone());
+        let mut answers = Vec::new();
+        for (uri, fields) in [
+            ("http://example.com/p", &[][..]),
+            ("https://example.com/p", &[][..]),
+            ("/p", &http[..]),
+            ("/p", &https[..]),
+        ] {
+            let first = bench.get_with(uri, fields).await;
+            assert_eq!(first.x_cache(), "MISS", "{uri} {fields:?} {usual}");
+            answers.push((uri, fields, first.text().to_owned()));
+        }
+        for (uri, fields, first) in answers {
+            let again = bench.get_with(uri, fields).await;
+            assert_eq!((again.x_cache(), again.text()), ("HIT", &*first));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_stored_once_for_targets_with_and_without_the_usual_scheme() {
+    const HOST: &[(&str, &str)] = &[("host", "example.com")];
+    let (http, https) = ("http://example.com/p", "https://example.com/p");
+    for (usual, same, other) in [(Scheme::HTTP, http, https), (Scheme::HTTPS, https, http)] {
+        let bench = echoing_by(usual);
+        assert_together(&bench, (same, &[]), ("/p", HOST)).await;
+        assert_eq!(bench.get(other).await.x_cache(), "MISS", "{other}");
+        bench.handle.invalidate_all().await.unwrap();
+        let first = bench.get_with("/p", HOST).await;
+        assert_eq!(
+            (first.x_cache(), bench.get(same).await.x_cache()),
+            ("MISS", "HIT")
+        );
+        assert_eq!(bench.get(other).await.x_cache(), "MISS", "{other}");
+    }
+}
+
+fn echoing_by(usual: Scheme) -> Bench {
+    let routes = Routes::new().otherwise(Policy::ttl(MINUTE));
+    Bench::with_builder(CacheLayer::builder().scheme(usual).routes(routes), echo())
 }
