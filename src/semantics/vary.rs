@@ -276,19 +276,16 @@ fn matches_language(range: &[u8], tag: &[u8]) -> bool {
     }
 }
 
-/// Joins the lines of a field. `None` where the request does not have it.
-///
-/// How lines are joined is for the field's grammar to say. Where that is not known here, a byte that
-/// no line can contain keeps them apart: some handlers read the first line alone.
+/// Joins the lines of a field ([RFC 9110 §5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3)),
+/// and the crumbs of a cookie as HTTP/2 wants it
+/// ([RFC 9113 §8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)). `None` where the request
+/// does not have it.
 fn combined<'a>(name: &HeaderName, request: &'a HeaderMap) -> Option<Cow<'a, [u8]>> {
     let mut lines = request.get_all(name).iter().map(HeaderValue::as_bytes);
     let first = lines.next()?;
     let (separator, trim): (&[u8], bool) = match *name {
-        // As HTTP/2 wants it of the crumbs of a cookie (RFC 9113 §8.2.3).
         header::COOKIE => (b"; ", true),
-        // RFC 9110 §5.3.
-        _ if is_list(name) => (b", ", true),
-        _ => (b"\n", false),
+        _ => (b", ", is_list(name)),
     };
     let shown = |line: &'a [u8]| if trim { line.trim_ascii() } else { line };
     let mut value = Cow::Borrowed(shown(first));

@@ -108,12 +108,12 @@ fn a_field_of_unknown_grammar_is_compared_byte_for_byte() {
         "x-api-key",
         "x-forwarded-for",
     ] {
-        let values: [&[&str]; 9] = [
+        assert_eq!(normal(name, &["1", "2"]), normal(name, &["1, 2"]));
+        let values: [&[&str]; 8] = [
             &["1,2"],
             &["1, 2"],
             &["1 ,2"],
             &["1\t,2"],
-            &["1", "2"],
             &["2", "1"],
             &["1, 2", ""],
             &["a"],

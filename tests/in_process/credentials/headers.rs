@@ -93,10 +93,8 @@ async fn an_answer_for_one_credential_is_given_to_nobody_else_whatever_header_ca
                     assert_eq!(answer.text(), format!("secrets of {who}"), "{name}");
                     assert_eq!(answer.x_cache(), "BYPASS", "{name}");
                     let status = answer.field("cache-status");
-                    assert!(
-                        status.ends_with("fwd=bypass; detail=credential"),
-                        "{status}"
-                    );
+                    let says = ["fwd=bypass", "detail=credential"];
+                    assert!(says.iter().all(|word| status.contains(word)), "{status}");
                 }
             }
             let nobody = bench.get("/me").await;
@@ -252,7 +250,7 @@ async fn a_header_of_ones_own_is_what_it_is_said_to_be() {
             let answer = bench.get_with("/", &[(name, "x")]).await;
             assert_eq!(answer.x_cache(), "BYPASS", "{name}");
             let detail = format!("detail={detail}");
-            assert!(answer.field("cache-status").ends_with(&detail), "{name}");
+            assert!(answer.field("cache-status").contains(&detail), "{name}");
         }
         let keyed = builder(Policy::ttl(MINUTE)).also_key(own.clone());
         let bench = Bench::with_builder(keyed, secrets_by(name));
