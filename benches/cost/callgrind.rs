@@ -1,10 +1,11 @@
 //! Counts instructions and allocations by running this program under callgrind.
 
-use std::collections::HashMap;
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
+use std::{fs, thread};
 
 use crate::cases::Case;
 use crate::request_of;
@@ -46,20 +47,44 @@ pub(crate) fn count(case: &Case) -> Option<Counted> {
     })
 }
 
+/// Counts these cases at the same time, as many as there are cores: the counts do not depend on what
+/// else is running.
+pub(crate) fn count_ahead(cases: impl Iterator<Item = &'static Case>) {
+    let mut all: Vec<_> = cases.flat_map(|case| [case, request_of(case)]).collect();
+    all.sort_unstable_by_key(|case| case.name);
+    all.dedup_by_key(|case| case.name);
+    let (all, next) = (&all, &AtomicUsize::new(0));
+    let count = || {
+        while all
+            .get(next.fetch_add(1, Relaxed))
+            .copied()
+            .and_then(gross)
+            .is_some()
+        {}
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(count);
+        }
+    });
+}
+
 fn gross(case: &Case) -> Option<Counted> {
-    static KNOWN: Mutex<Option<HashMap<&'static str, Counted>>> = Mutex::new(None);
+    static KNOWN: Mutex<BTreeMap<&'static str, Counted>> = Mutex::new(BTreeMap::new());
     if !is_installed() {
         return None;
     }
-    let mut known = KNOWN.lock().expect("nothing panics with it");
-    let known = known.get_or_insert_default();
-    Some(*known.entry(case.name).or_insert_with(|| {
-        let (once, twice) = (run(case, REQUESTS), run(case, 2 * REQUESTS));
-        Counted {
-            instructions: (twice.instructions - once.instructions) / REQUESTS as f64,
-            allocations: (twice.allocations - once.allocations) / REQUESTS as f64,
-        }
-    }))
+    let known = || KNOWN.lock().expect("nothing panics with it");
+    if let Some(counted) = known().get(case.name) {
+        return Some(*counted);
+    }
+    let (once, twice) = (run(case, REQUESTS), run(case, 2 * REQUESTS));
+    let counted = Counted {
+        instructions: (twice.instructions - once.instructions) / REQUESTS as f64,
+        allocations: (twice.allocations - once.allocations) / REQUESTS as f64,
+    };
+    known().insert(case.name, counted);
+    Some(counted)
 }
 
 fn run(case: &Case, requests: u64) -> Counted {
@@ -68,7 +93,9 @@ fn run(case: &Case, requests: u64) -> Counted {
 
 /// Runs this many requests of a case, and returns callgrind's profile of them.
 pub(crate) fn profile(case: &Case, requests: u64, arguments: &[&str]) -> String {
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cost.callgrind");
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("cost-{}.callgrind", RUNS.fetch_add(1, Relaxed));
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let program = std::env::current_exe().expect("the program knows where it is");
     let status = Command::new("valgrind")
         .args(["-q", "--tool=callgrind", "--compress-strings=no"])
@@ -79,7 +106,9 @@ pub(crate) fn profile(case: &Case, requests: u64, arguments: &[&str]) -> String 
         .status()
         .expect("valgrind was there a moment ago");
     assert!(status.success(), "{} failed under callgrind", case.name);
-    fs::read_to_string(out).expect("callgrind has written its file")
+    let profile = fs::read_to_string(&out).expect("callgrind has written its file");
+    fs::remove_file(&out).expect("it was there a moment ago");
+    profile
 }
 
 /// Reads callgrind's profile: all instructions, and the calls of the allocator's functions.

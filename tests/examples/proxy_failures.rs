@@ -1,4 +1,4 @@
-//! `examples/reverse_proxy` when the origin fails, and when it is told to stop.
+//! `examples/reverse_proxy` when the origin fails, and when it is stopped.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Pages that come in versions, what each version looks like, and who was told of it when.
+//! Pages that come in versions, what each version looks like, and which writes were acknowledged when.
 
 use std::fmt;
 use std::time::{Duration, Instant};

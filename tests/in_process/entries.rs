@@ -1,4 +1,4 @@
-//! Listing what is stored: what is told of each entry, which are let through, in what order.
+//! Listing what is stored: what it says of each entry, which are let through, in what order.
 
 use std::sync::Arc;
 

@@ -33,11 +33,11 @@ fn duration() -> Duration {
 
 /// Memory of a process that is really there, in bytes.
 fn resident(pid: u32) -> u64 {
-    let told = Command::new("ps")
+    let output = Command::new("ps")
         .args(["-o", "rss=", "-p", &pid.to_string()])
         .output();
-    let told = String::from_utf8(told.unwrap().stdout).unwrap();
-    told.trim().parse::<u64>().unwrap() << 10
+    let output = String::from_utf8(output.unwrap().stdout).unwrap();
+    output.trim().parse::<u64>().unwrap() << 10
 }
 
 fn store(redis: &Redis, capacity: usize) -> RedisStoreBuilder {
@@ -98,8 +98,8 @@ async fn neither_redis_nor_the_nodes_grow_with_what_is_invalidated() {
             break;
         }
         if began.elapsed() >= duration * samples.len() as u32 / SAMPLES {
-            let told = redis.ask("ZCARD {tower-response-cache}:L").number();
-            assert!(told <= capacity as i64 + 1, "{told} in the log");
+            let length = redis.ask("ZCARD {tower-response-cache}:L").number();
+            assert!(length <= capacity as i64 + 1, "{length} in the log");
             samples.push([resident(server), resident(std::process::id())]);
         }
     }

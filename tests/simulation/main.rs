@@ -8,7 +8,7 @@
 //!     SEED=1234 cargo test --test simulation -- --nocapture
 //!
 //! `SCHEDULES` sets how many are run, `FIRST_SEED` where they begin. This folder is a package of its
-//! own besides, which is quick to build optimized: `tests/mutants` runs the schedules there, and
+//! own besides, which is quick to build optimized: `tests/mutants/run` runs the schedules there, and
 //! shows that each guard of the promise is missed when it is taken away.
 //!
 //! What is checked, of every answer: that its version is no older than the last that was

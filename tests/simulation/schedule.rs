@@ -270,7 +270,7 @@ impl Schedule {
             tokio::task::yield_now().await;
             self.advance(Duration::from_millis(250)).await;
         }
-        Err(format!("{} tasks go on for ever", tasks()))
+        Err(format!("{} tasks go on forever", tasks()))
     }
 
     fn dice<T>(&self, roll: impl FnOnce(&mut Dice) -> T) -> T {

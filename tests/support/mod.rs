@@ -124,7 +124,7 @@ impl Origin {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// The header sections of all requests so far.
+    /// The headers of all requests so far.
     pub fn seen(&self) -> Vec<HeaderMap> {
         self.seen.lock().unwrap().clone()
     }

@@ -137,7 +137,7 @@ async fn who_is_refused_can_connect_when_it_heals_and_who_was_connected_stays_so
     loop {
         match TcpStream::connect(proxy.address()).await {
             Ok(mut stream) => break assert_eq!(read(&mut stream, 1).await, "a"),
-            _ => assert!(Instant::now() < deadline, "refused for ever"),
+            _ => assert!(Instant::now() < deadline, "refused forever"),
         }
     }
 }

@@ -8,7 +8,7 @@ const SHORT: usize = 1024;
 
 const MAX_MEMORY: usize = 1 << 20;
 
-/// As long as a line of a header section that common servers let through.
+/// As long as a header line that common servers let through.
 const LONG_LINE: usize = 16 * 1024;
 
 /// Makes a fuzz target of a function of the library.

@@ -1,4 +1,4 @@
-//! Clients that have the response already, and are told so with 304.
+//! Clients that have the response already, and are answered 304.
 
 use tower_response_cache::Policy;
 

@@ -1,4 +1,4 @@
-//! What is counted and measured, and how it is told: statistics, health, Prometheus' text.
+//! What is counted and measured, and how it is reported: statistics, health, Prometheus' text.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod hot_keys;

@@ -264,7 +264,7 @@ async fn the_global_provider_is_used_and_tells_caches_apart_by_name() {
         stored.map(|one| one.points["http.route=otherwise"])
     };
     assert_eq!((stored("one"), stored("other")), (Some(1.0), Some(2.0)));
-    // What is gone is told of no more.
+    // What is gone is no longer reported.
     drop(one);
     assert_eq!((stored("one"), stored("other")), (None, Some(2.0)));
 }

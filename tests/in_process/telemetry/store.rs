@@ -1,4 +1,4 @@
-//! A store that takes its time, fails when told to, and has something to tell of its health.
+//! A store that takes its time, fails on demand, and reports its health.
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -43,7 +43,7 @@ impl Visit for Seen {
     }
 }
 
-/// Sees all that is told.
+/// Sees all that is traced.
 #[derive(Clone, Default)]
 struct Watcher(Arc<Mutex<Vec<Told>>>);
 

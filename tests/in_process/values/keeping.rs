@@ -94,14 +94,14 @@ async fn the_ttl_is_five_minutes_unless_it_is_said_otherwise() {
     let (handle, clock) = cache();
     let numbers = handle.values::<u32>("numbers");
     numbers.set("n", &1).await.unwrap();
-    let for_ever = numbers.ttl(Duration::MAX);
-    for_ever.set("for ever", &2).await.unwrap();
+    let forever = numbers.ttl(Duration::MAX);
+    forever.set("forever", &2).await.unwrap();
     clock.advance(FIVE_MINUTES - MOMENT);
     assert_eq!(found(&numbers, "n").await, Some(1));
     clock.advance(MOMENT);
     assert_eq!(found(&numbers, "n").await, None);
     clock.advance(MINUTE * 1_000_000);
-    assert_eq!(found(&numbers, "for ever").await, Some(2));
+    assert_eq!(found(&numbers, "forever").await, Some(2));
 }
 
 #[tokio::test]
