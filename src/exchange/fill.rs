@@ -162,15 +162,15 @@ fn pass_on<B>(
         Some(reason) => Outcome::Bypass(reason),
         None => fetch.miss(Some(refusal.detail())),
     };
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        read.report(outcome, None);
-        return Response::from_parts(head, CacheBody::pass(body));
-    }
     let mut response = Response::from_parts(head, CacheBody::pass(body));
     invalidation::strip(response.headers_mut());
     read.stamp(response.headers_mut(), outcome, parameters);
     conditionally(read, conditions, response)
 }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        read.report(outcome, None);
+        return response;
+    }
 
 /// Reports that the response to a call which began then is stored.
 fn stored_since(read: &ReadContext, requested: Instant) {
