@@ -439,6 +439,11 @@ impl Plan {
             true => Err(NotStorable::Tags),
             false => Ok(self),
         }
+    /// Returns how old the response was when it was received, and when that was.
+    pub(super) fn aged(&self) -> (Duration, Instant) {
+        (self.times.initial_age, self.times.received)
+    }
+
     }
 
     /// Makes the response to be stored. `None` where the body turns out not to be what the head

@@ -96,6 +96,7 @@ where
     };
     let servable_until = plan.servable_until();
     let refused = refused_by_log(&read, position, plan.subject.borrow());
+    let aged = plan.aged();
     let result = leader.clone().map(|leader| {
         let head = (plan.fields().clone(), plan.nominated.clone());
         (leader, head, plan.subject.tags().into())
@@ -125,6 +126,7 @@ where
             fields,
             headers: OnceLock::new(),
             fill,
+            aged,
             nominated,
             request: read.headers.clone(),
             tags,
@@ -165,12 +167,12 @@ fn pass_on<B>(
     let mut response = Response::from_parts(head, CacheBody::pass(body));
     invalidation::strip(response.headers_mut());
     read.stamp(response.headers_mut(), outcome, parameters);
-    conditionally(read, conditions, response)
-}
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         read.report(outcome, None);
         return response;
     }
+    conditionally(read, conditions, response)
+}
 
 /// Reports that the response to a call which began then is stored.
 fn stored_since(read: &ReadContext, requested: Instant) {
