@@ -38,7 +38,8 @@ where
         parameters,
     } = received;
     if fetch.read.method == Method::HEAD {
-        return pass_head_on(&fetch, head, body, interval, position);
+        let response = pass_head_on(&fetch, head, body, interval, position);
+        return conditionally(&fetch.read, conditions, response);
     }
     let outcome = fetch.miss(None);
     match admit::admit(&fetch.read, &head, &body.size_hint(), interval) {
@@ -95,8 +96,8 @@ where
         budget: cache.budget.clone(),
     };
     let servable_until = plan.servable_until();
-    let refused = refused_by_log(&read, position, plan.subject.borrow());
     let aged = plan.aged();
+    let refused = refused_by_log(&read, position, plan.subject.borrow());
     let result = leader.clone().map(|leader| {
         let head = (plan.fields().clone(), plan.nominated.clone());
         (leader, head, plan.subject.tags().into())
@@ -125,8 +126,8 @@ where
             status: head.status,
             fields,
             headers: OnceLock::new(),
-            fill,
             aged,
+            fill,
             nominated,
             request: read.headers.clone(),
             tags,
@@ -166,11 +167,11 @@ fn pass_on<B>(
     };
     let mut response = Response::from_parts(head, CacheBody::pass(body));
     invalidation::strip(response.headers_mut());
-    read.stamp(response.headers_mut(), outcome, parameters);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         read.report(outcome, None);
         return response;
     }
+    read.stamp(response.headers_mut(), outcome, parameters);
     conditionally(read, conditions, response)
 }
 
