@@ -90,7 +90,7 @@ where
         }
     };
     let limits = Limits {
-        max_body: read.route.policy.max_body.min(cache.max_body),
+        max_body: plan.max_body,
         expected: plan.expected,
         finish_abandoned: read.route.policy.collapsing.finish_abandoned,
         budget: cache.budget.clone(),
