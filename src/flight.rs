@@ -83,6 +83,8 @@ pub(crate) struct StreamingResult {
     pub(crate) fields: PackedFields,
     /// The same, made when the first asks for it: most flights nobody joins.
     pub(crate) headers: OnceLock<Opaque<HeaderMap>>,
+    /// The response's age when it was received, and when that was.
+    pub(crate) aged: (Duration, Instant),
     pub(crate) fill: Arc<Fill>,
     /// The fields that the response's `Vary` nominates, and the request they were answered for.
     pub(crate) nominated: Vec<HeaderName>,

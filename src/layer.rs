@@ -116,6 +116,9 @@ pub struct CacheLayerBuilder {
 /// Bytes that all running fills together may hold by default.
 const COLLAPSE_BUDGET: usize = 64 << 20;
 
+/// The least that a store with a bound takes: an eighth of it holds one small response.
+const LEAST_CAPACITY: usize = 8 << 10;
+
 impl Default for CacheLayerBuilder {
     fn default() -> Self {
         Self {
@@ -315,7 +318,8 @@ impl CacheLayerBuilder {
     /// # Errors
     ///
     /// Fails with [`ErrorKind::Config`](crate::ErrorKind::Config) if a route, an eviction rule
-    /// or a name cannot work; the message names it and says what to change.
+    /// or a name cannot work, or the store has no room for any response; the message names it and
+    /// says what to change.
     pub fn build(self) -> Result<CacheLayer, Error> {
         let mut status_headers = self.status_headers;
         if let Some(name) = &self.name {
@@ -337,7 +341,15 @@ impl CacheLayerBuilder {
         let store = self
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::default()));
-        let capacity = usize::try_from(store.usage().capacity).unwrap_or(usize::MAX);
+        let usage = store.usage();
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (capacity, largest_entry) = (bytes(usage.capacity), bytes(usage.largest_entry));
+        if capacity != 0 && capacity < LEAST_CAPACITY {
+            return Err(Error::config(format!(
+                "a store of {capacity} bytes is too small for any response: give it \
+                 {LEAST_CAPACITY} at least, or take `NoStore` to store nothing"
+            )));
+        }
         let routes = self.routes.build()?;
         let stats = Stats::new(routes.rows().clone());
         stats.listen(Listener::Latencies, self.measure_latency);
@@ -349,6 +361,10 @@ impl CacheLayerBuilder {
                 usize::MAX
             } else {
                 capacity / 8
+            },
+            largest_entry: match largest_entry {
+                0 => usize::MAX,
+                largest => largest,
             },
             store,
             routes,

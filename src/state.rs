@@ -48,6 +48,8 @@ pub(crate) struct CacheState {
     pub(crate) budget: Arc<Budget>,
     /// The largest body any policy may store.
     pub(crate) max_body: usize,
+    /// The most that an entry takes in the store, all included.
+    pub(crate) largest_entry: usize,
     pub(crate) store_deadline: Duration,
     /// Makes the body of a request that is sent a second time.
     pub(crate) empty_body: Option<EmptyBody>,

@@ -134,7 +134,9 @@ pub(crate) fn may_forward(headers: &mut HeaderMap) -> bool {
     // A number too long to count is more than there are proxies.
     let most = str::from_utf8(most).ok().and_then(|most| most.parse().ok());
     let left = most.unwrap_or(u32::MAX).checked_sub(1);
-    headers.extend(left.map(|left| (MAX_FORWARDS, left.into())));
+    if let Some(left) = left {
+        headers.insert(MAX_FORWARDS, left.into());
+    }
     left.is_some()
 }
 

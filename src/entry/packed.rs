@@ -168,6 +168,11 @@ pub(crate) struct FieldWriter {
 }
 
 impl PackedFields {
+    /// Returns how many bytes the fields take.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn head(&self) -> StoredHead<'_> {
         StoredHead {
             bytes: &self.bytes,

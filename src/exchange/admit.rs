@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) requested: Instant,
     /// The length the head announces.
     pub(super) expected: Option<u64>,
+    /// The largest body with which it is stored.
+    pub(super) max_body: usize,
     /// It is given an entity tag if it has none.
     etag: bool,
 }
@@ -128,6 +130,12 @@ pub(super) fn admit(
     let storable = judge(read, head, &directives)?;
     let times = times(read, head, &directives, &storable, interval)?;
     let fields = stored_fields(read, head, &directives, expected, interval.received);
+    let subject = subject(read, &head.headers, directive).ok_or(NotStorable::Tags)?;
+    let around = fields.size() + around_body(read, &subject, &nominated);
+    let room = read.cache().largest_entry.saturating_sub(around);
+    if expected.is_some_and(|expected| expected > room as u64) {
+        return Err(NotStorable::TooLarge);
+    }
     Ok(Plan {
         status: head.status,
         fields,
@@ -139,12 +147,28 @@ pub(super) fn admit(
             with_cookie: with_cookie(read, &storable, &directives),
             lifetime_by_handler: lifetime_by_handler(head).is_some(),
         },
-        subject: subject(read, &head.headers, directive).ok_or(NotStorable::Tags)?,
+        subject,
         nominated,
         requested: interval.requested.instant,
         expected,
+        max_body: room.min(policy.max_body).min(read.cache().max_body),
         etag: policy.generate_etag,
     })
+}
+
+/// Returns about how much an entry takes besides its headers and its body, rather more than less.
+fn around_body(read: &ReadContext, subject: &Subject, nominated: &[HeaderName]) -> usize {
+    // Its numbers, an entity tag of ours, and what a store adds to an entry.
+    const AROUND: usize = 512;
+    let tags: usize = subject.tags().iter().map(|tag| tag.len() + 16).sum();
+    let selecting: usize = nominated
+        .iter()
+        .flat_map(|name| read.headers.get_all(name))
+        .map(HeaderValue::len)
+        .sum();
+    let subject = subject.borrow();
+    let uri = subject.path().len() + subject.query().map_or(0, str::len);
+    AROUND + uri + tags + selecting + read.key.borrow().as_bytes().len()
 }
 
 /// Returns whether a response is one that must not be held back, or that another protocol follows.
@@ -418,6 +442,11 @@ pub(super) fn subject(
 const MOST_TAGS: usize = 2 * invalidation::MAX_NAMES;
 
 impl Plan {
+    /// Returns how old the response was when it was received, and when that was.
+    pub(super) fn aged(&self) -> (Duration, Instant) {
+        (self.times.initial_age, self.times.received)
+    }
+
     /// Adds the tags of what is stored already to those of a response that updates it: a 304 need
     /// not repeat what the inner service said beside the 200, and an invalidation by one of them is
     /// still meant for it.

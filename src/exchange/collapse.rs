@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::Response;
-use http::header::HeaderName;
+use http::header::{self, HeaderName};
 
 use super::call::Inner;
 use super::context::{ReadContext, ReadView};
 use super::judge::{Decision, judge};
 use super::lookup::{self, Found};
-use super::replay::replay_now;
+use super::replay::{age_field, replay_now};
 use super::respond::{conditionally, respond};
 use crate::body::{CacheBody, FillReader};
 use crate::entry::StoredResponse;
@@ -148,6 +148,14 @@ fn read_along<B>(
     };
     let headers = result.headers().clone();
     let mut response = respond(result.status, headers, CacheBody::filling(reader));
+    if read.cache().status_headers.age {
+        // RFC 9111 §5.1: it was not made for this request.
+        let (initial, received) = result.aged;
+        let age = initial.saturating_add(read.now().saturating_duration_since(received));
+        response
+            .headers_mut()
+            .insert(header::AGE, age_field(age.as_secs()));
+    }
     read.stamp(response.headers_mut(), outcome, StatusParameters::default());
     Taken::Answer(conditionally(read, &read.headers, response))
 }

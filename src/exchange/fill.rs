@@ -38,7 +38,8 @@ where
         parameters,
     } = received;
     if fetch.read.method == Method::HEAD {
-        return pass_head_on(&fetch, head, body, interval, position);
+        let response = pass_head_on(&fetch, head, body, interval, position);
+        return conditionally(&fetch.read, conditions, response);
     }
     let outcome = fetch.miss(None);
     match admit::admit(&fetch.read, &head, &body.size_hint(), interval) {
@@ -89,12 +90,13 @@ where
         }
     };
     let limits = Limits {
-        max_body: read.route.policy.max_body.min(cache.max_body),
+        max_body: plan.max_body,
         expected: plan.expected,
         finish_abandoned: read.route.policy.collapsing.finish_abandoned,
         budget: cache.budget.clone(),
     };
     let servable_until = plan.servable_until();
+    let aged = plan.aged();
     let refused = refused_by_log(&read, position, plan.subject.borrow());
     let result = leader.clone().map(|leader| {
         let head = (plan.fields().clone(), plan.nominated.clone());
@@ -124,6 +126,7 @@ where
             status: head.status,
             fields,
             headers: OnceLock::new(),
+            aged,
             fill,
             nominated,
             request: read.headers.clone(),
@@ -162,12 +165,12 @@ fn pass_on<B>(
         Some(reason) => Outcome::Bypass(reason),
         None => fetch.miss(Some(refusal.detail())),
     };
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        read.report(outcome, None);
-        return Response::from_parts(head, CacheBody::pass(body));
-    }
     let mut response = Response::from_parts(head, CacheBody::pass(body));
     invalidation::strip(response.headers_mut());
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        read.report(outcome, None);
+        return response;
+    }
     read.stamp(response.headers_mut(), outcome, parameters);
     conditionally(read, conditions, response)
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderName;
 use http::{Method, StatusCode};
 
 use super::candidate::Candidate;
@@ -13,6 +14,7 @@ use super::lookup::Found;
 use crate::entry::StoredResponse;
 use crate::invalidate::Verdict;
 use crate::semantics::cache_control::CacheControl;
+use crate::semantics::preconditions::Precondition;
 use crate::semantics::reuse::{self, AgeVerdict};
 use crate::status::{Miss, Outcome, StaleReason};
 use crate::target::Identity;
@@ -46,9 +48,31 @@ impl Decision {
 /// Judges what was found: whether this client may be given it, whether an invalidation has
 /// overtaken it, and whether it is fresh.
 pub(crate) fn judge(view: &ReadView<'_>, found: Found) -> Decision {
-    match judge_stored(view, found) {
+    let decision = match judge_stored(view, found) {
+        decision if view.client.flags.precondition => unless_refused(view, decision),
+        decision => decision,
+    };
+    match decision {
         Decision::Fetch(..) if only_if_cached(view) => Decision::Unsatisfied,
         decision => decision,
+    }
+}
+
+/// Leaves a client whose `If-Match` or `If-Unmodified-Since` fails to the inner service: they are
+/// not for a cache to refuse by (RFC 9111 §4.3.2), and the inner service may not look at them.
+#[cold]
+fn unless_refused(view: &ReadView<'_>, decision: Decision) -> Decision {
+    let (Decision::Hit(stored, _)
+    | Decision::Stale(stored, _)
+    | Decision::ServeAndRefresh(stored, _)) = &decision
+    else {
+        return decision;
+    };
+    let field = |name: &HeaderName| stored.head().get(name);
+    let clock = &view.cache.clock;
+    match conditions::evaluate(stored.status, field, view.client.headers, clock) {
+        Precondition::Failed => Decision::missing(Miss::Request),
+        _ => decision,
     }
 }
 

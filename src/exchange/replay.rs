@@ -187,7 +187,7 @@ fn make<B>(
 /// The greatest age that is sent (RFC 9111 §1.2.2).
 const MOST_AGE: u64 = (1 << 31) - 1;
 
-fn age_field(seconds: u64) -> HeaderValue {
+pub(super) fn age_field(seconds: u64) -> HeaderValue {
     HeaderValue::from(seconds.min(MOST_AGE))
 }
 

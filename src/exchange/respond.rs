@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 use super::conditions::{evaluate, field};
 use super::context::ReadContext;
 use crate::body::CacheBody;
+use crate::semantics::invalidation;
 use crate::semantics::preconditions::{self, Precondition};
 use crate::state::CacheState;
 use crate::status::{Outcome, StatusParameters};
@@ -48,6 +49,7 @@ pub(crate) fn pass<B>(
     response: Response<B>,
 ) -> Response<CacheBody<B>> {
     let mut response = response.map(CacheBody::pass);
+    invalidation::strip(response.headers_mut());
     cache.bypassed(route, outcome);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         cache

@@ -494,7 +494,8 @@ impl Policy {
         self
     }
 
-    /// Stores no body larger than this. By default 1 MiB; never more than an eighth of the store.
+    /// Stores no body larger than this. By default 1 MiB; never more than an eighth of the store, nor
+    /// than fits into the store's [largest entry](crate::Usage::largest_entry) beside its headers.
     ///
     /// A larger body is passed on as it comes and not held in memory.
     pub fn max_body(mut self, bytes: usize) -> Self {

@@ -346,7 +346,11 @@ impl Store for TieredStore {
 
     /// Returns how much is in memory.
     fn usage(&self) -> Usage {
-        self.near.usage()
+        Usage {
+            // What is too large for the near cache is served from Redis.
+            largest_entry: 0,
+            ..self.near.usage()
+        }
     }
 }
 

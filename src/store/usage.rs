@@ -11,6 +11,9 @@ pub struct Usage {
     pub bytes: u64,
     /// The most bytes the store will take; zero where it has no such bound of its own.
     pub capacity: u64,
+    /// The largest entry the store keeps, its key and overhead included; zero where it has no such
+    /// bound of its own.
+    pub largest_entry: u64,
     /// Entries evicted for capacity since the store was made.
     pub evictions: u64,
     /// Entries removed because they had been invalidated, since the store was made.

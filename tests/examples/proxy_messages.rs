@@ -237,6 +237,7 @@ async fn a_request_goes_as_far_as_max_forwards_lets_it() {
     };
     let told = ask("2").await;
     assert!(told.body().contains("max-forwards: 1\n"), "{}", told.body());
+    assert_eq!(told.body().matches("max-forwards").count(), 1);
     let last = ask("0").await;
     assert_eq!(last.status(), 200);
     assert!(

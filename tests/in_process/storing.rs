@@ -493,3 +493,40 @@ async fn a_coded_body_is_stored_as_the_bytes_it_is() {
         assert_eq!((part.status.as_u16(), &part.body[..]), (206, &body[2..4]));
     }
 }
+
+#[tokio::test]
+async fn tags_never_leave_whatever_becomes_of_a_request() {
+    let origin = Origin::new(|request, call| async move {
+        let status = request.headers().get("x-status");
+        let status = status.map_or(200, |status| status.to_str().unwrap().parse().unwrap());
+        let fields = [("surrogate-key", "user-17"), ("cache-tag", "acme")];
+        respond(status, &fields, call.to_string())
+    });
+    let routes = Routes::new()
+        .route("/never", Policy::bypass())
+        .route("/on", Policy::ttl(MINUTE));
+    let bench = Bench::with_routes(routes, origin);
+    for (method, uri, fields) in [
+        ("GET", "/on", &[][..]),
+        ("GET", "/on", &[("authorization", "a")]),
+        ("GET", "/on", &[("upgrade", "x")]),
+        ("GET", "/on", &[("cache-control", "no-store")]),
+        ("GET", "/on?101", &[("x-status", "101"), ("upgrade", "x")]),
+        ("GET", "/on?102", &[("x-status", "101")]),
+        ("GET", "/on?500", &[("x-status", "500")]),
+        ("HEAD", "/on?head", &[]),
+        ("GET", "/never", &[]),
+        ("GET", "/no-route", &[]),
+        ("OPTIONS", "/on", &[]),
+        ("POST", "/on", &[]),
+        ("POST", "/on", &[("x-status", "500")]),
+        ("CONNECT", "/on", &[]),
+    ] {
+        let answer = bench.ask(request(method, uri, fields)).await;
+        let what = format!("{method} {uri} {fields:?}");
+        assert_eq!(answer.field("surrogate-key"), "(absent)", "{what}");
+        assert_eq!(answer.field("cache-tag"), "(absent)", "{what}");
+    }
+    bench.handle.set_bypass(true);
+    assert_eq!(bench.get("/on").await.field("cache-tag"), "(absent)");
+}

@@ -256,6 +256,7 @@ impl Store for MemoryStore {
             entries: self.shards.iter().map(Shard::entries).sum(),
             bytes: self.shards.iter().map(Shard::bytes).sum(),
             capacity: self.max_bytes as u64,
+            largest_entry: self.largest_entry as u64,
             evictions: self.evictions.load(Ordering::Relaxed),
             swept_invalidated: self.swept.invalidated.load(Ordering::Relaxed),
             swept_expired: self.swept.expired.load(Ordering::Relaxed),

@@ -7,7 +7,7 @@ use tower_response_cache::{CacheLayer, NoStore, Routes};
 
 use super::{CALLERS, SECOND, all, gated, get, policy, spawn_many, streaming};
 use crate::support::{
-    Answer, Bench, Gate, Origin, TestBody, chunk, respond_with, scripted, settle, whole,
+    Answer, Bench, Gate, Origin, TestBody, chunk, respond_with, scripted, seconds, settle, whole,
 };
 
 async fn data(body: &mut TestBody) -> Bytes {
@@ -173,4 +173,28 @@ async fn without_collapsing_every_miss_calls() {
     gate.open();
     all(callers).await;
     assert_eq!(bench.get("/a").await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn what_is_shared_says_how_old_it_is() {
+    for (stated, ages) in [("100", ["100", "100", "130"]), ("0", ["0", "0", "30"])] {
+        let (script, body) = scripted();
+        let body = std::sync::Mutex::new(Some(body));
+        let origin = Origin::new(move |_, _| {
+            let body = body.lock().unwrap().take().expect("one call");
+            let fields = [("age", stated), ("cache-control", "max-age=500")];
+            async move { respond_with(200, &fields, body) }
+        });
+        let bench = Bench::new(policy(), origin);
+        let leader = bench.send(get("/a")).await;
+        assert_eq!(leader.headers()["age"], ages[0], "the handler's own");
+        for (number, age) in ages.into_iter().enumerate().skip(1) {
+            let joined = bench.send(get("/a")).await;
+            assert_eq!(joined.headers()["age"], age);
+            assert_eq!(joined.headers()["x-cache"], "MISS");
+            bench.clock.advance(seconds(30 * number as u64));
+        }
+        script.send(chunk("all")).unwrap();
+        drop(script);
+    }
 }

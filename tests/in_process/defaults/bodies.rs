@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use tokio::sync::Semaphore;
-use tower_response_cache::{MemoryStore, Policy};
+use tower_response_cache::{ErrorKind, MemoryStore, Policy};
 
 use super::{builder, is_stored};
 use crate::support::{
@@ -150,4 +150,49 @@ async fn a_stored_response_gets_an_entity_tag_only_where_the_policy_says_so() {
     let bench = Bench::new(Policy::ttl(MINUTE).generate_etag(), own);
     bench.get("/").await;
     assert_eq!(bench.get("/").await.field("etag"), "\"own\"");
+}
+
+#[tokio::test]
+async fn what_is_too_large_an_entry_for_the_store_is_not_called_stored() {
+    const MIB: usize = 1 << 20;
+    let largest = 7 * MIB;
+    // Around the edge: whatever is called stored is there.
+    for (length, stored) in [
+        (10 * MIB, Some(false)),
+        (largest, Some(false)),
+        (largest - 100, None),
+        (largest - 400, None),
+        (largest - 700, None),
+        (largest - 2000, Some(true)),
+        (6 * MIB, Some(true)),
+    ] {
+        for announced in [true, false] {
+            let bench = Bench::with_builder(
+                builder(Policy::ttl(MINUTE).max_body(16 * MIB)).store(MemoryStore::new(256 * MIB)),
+                sized(length, announced),
+            );
+            let first = bench.get("/").await;
+            let called = first.field("cache-status").contains("; stored");
+            let hit = bench.get("/").await.x_cache() == "HIT";
+            if announced {
+                assert_eq!(called, hit, "{length}");
+            }
+            assert!(stored.is_none_or(|stored| stored == hit), "{length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_too_small_for_any_response_is_refused() {
+    for bytes in [1, 1000, (8 << 10) - 1] {
+        let builder = builder(Policy::ttl(MINUTE)).store(MemoryStore::new(bytes));
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("8192"), "{error}");
+    }
+    let bench = Bench::with_builder(
+        builder(Policy::ttl(MINUTE)).store(MemoryStore::new(8 << 10)),
+        Origin::counting(),
+    );
+    assert!(is_stored(&bench).await, "the least holds a small one");
 }
