@@ -34,8 +34,9 @@ pub(crate) struct Flights<L = FlightResult>(Mutex<Table<L>>);
 #[derive(Debug)]
 struct Table<L> {
     running: HashMap<Key, Arc<Flight<L>>, KeyHasher>,
-    /// Until when.
-    uncacheable: HashMap<Key, Instant, KeyHasher>,
+    /// Until when, by the keys' hashes: a key may be as long as a request's head. Two keys of one
+    /// hash cost each other the sharing, for as long as one of them is remembered.
+    uncacheable: HashMap<u64, Instant, KeyHasher>,
     /// When to look again which of them can be forgotten, if there is no more room.
     next_purge: Option<Instant>,
 }
@@ -47,6 +48,8 @@ pub(crate) struct Flight<L = FlightResult> {
     pub(crate) position: Position,
     /// Before the inner service was called.
     pub(crate) began: Instant,
+    /// The same moment, by the clock that waits go by.
+    since: tokio::time::Instant,
     /// Set once, before those who wait are notified.
     end: OnceLock<End<L>>,
     ended: Notify,
@@ -156,13 +159,16 @@ pub(crate) enum Shared<A, R: Clone = FlightResult> {
     Alone,
 }
 
-/// The times that a caller looks for a flight to join before it goes alone. Each turn means that
-/// the flight it had joined was overtaken by an invalidation or left by its leader.
+/// The times that a caller is let down before it goes alone: each time a flight that it had joined
+/// was overtaken by an invalidation or left by its leader.
 const TURNS: usize = 4;
 
 /// Joins the flight for a key, and takes what it brings, or leads a new one.
 ///
-/// Waits for no longer than `max_wait` in all.
+/// A flight without a result is overdue `max_wait` after its beginning. Nobody joins it then, and
+/// one of those who wait leads the next: the others wait for whichever ends first. So a flight that
+/// hangs delays nobody who comes later, and a slow inner service gets one call more every
+/// `max_wait`, not a herd of them.
 ///
 /// # Cancel safety
 ///
@@ -173,21 +179,26 @@ pub(crate) async fn join_or_lead<R: Clone, S: Sharer<R>>(
     max_wait: Duration,
     sharer: &mut S,
 ) -> Shared<S::Answer, R> {
-    let mut give_up = None;
-    for _ in 0..TURNS {
+    let mut overdue: Vec<Arc<Flight<R>>> = Vec::new();
+    let mut waiting = None;
+    let mut turns = 0;
+    while turns < TURNS {
         let now = sharer.now();
-        let joinable = |flight: &Flight<R>| sharer.may_join(flight);
+        let joinable = |flight: &Flight<R>| !flight.is_overdue(max_wait) && sharer.may_join(flight);
         let flight = match flights.join(key, now, || sharer.position(), joinable) {
             Join::Lead(leader) => return Shared::Lead(leader),
             Join::Wait(flight) => flight,
             Join::Alone => break,
         };
-        let give_up =
-            *give_up.get_or_insert_with(|| tokio::time::Instant::now().checked_add(max_wait));
-        let waiting = sharer.wait();
-        let result = flight.result_until(give_up).await;
-        drop(waiting);
-        let taken = match result {
+        waiting.get_or_insert_with(|| sharer.wait());
+        let until = flight.overdue_at(max_wait);
+        let Some((flight, end)) = first_to_end(&overdue, &flight, until).await else {
+            overdue.push(flight);
+            continue;
+        };
+        overdue.retain(|overdue| !Arc::ptr_eq(overdue, &flight));
+        turns += 1;
+        let taken = match end {
             Ok(result) => sharer.take(&flight, result),
             Err(NoResult::Abandoned) => Taken::Again,
             Err(NoResult::NotForOthers) => Taken::Alone,
@@ -199,6 +210,28 @@ pub(crate) async fn join_or_lead<R: Clone, S: Sharer<R>>(
         }
     }
     Shared::Alone
+}
+
+/// Waits for the end of a flight, or of one of those that are overdue, for no longer than `until`.
+async fn first_to_end<R: Clone>(
+    overdue: &[Arc<Flight<R>>],
+    flight: &Arc<Flight<R>>,
+    until: Option<tokio::time::Instant>,
+) -> Option<(Arc<Flight<R>>, End<R>)> {
+    let first = async {
+        if overdue.is_empty() {
+            return (flight.clone(), flight.result().await);
+        }
+        let all = || overdue.iter().chain([flight]);
+        let ends = all().map(|flight| Box::pin(flight.result()));
+        let (end, first, _) = futures_util::future::select_all(ends).await;
+        let flight = all().nth(first).unwrap_or(flight);
+        (flight.clone(), end)
+    };
+    match until {
+        Some(until) => tokio::time::timeout_at(until, first).await.ok(),
+        None => Some(first.await),
+    }
 }
 
 impl<L> Default for Flights<L> {
@@ -247,7 +280,7 @@ impl<L: Clone> Flights<L> {
     pub(crate) fn is_cacheable(&self, key: &Key) {
         let mut table = self.lock();
         if !table.uncacheable.is_empty() {
-            table.uncacheable.remove(key);
+            table.uncacheable.remove(&key.borrow().hash64());
         }
     }
 
@@ -256,7 +289,8 @@ impl<L: Clone> Flights<L> {
         let mut table = self.lock();
         table.make_room(now);
         if table.uncacheable.len() < MOST_UNCACHEABLE {
-            table.uncacheable.insert(key.clone(), now + UNCACHEABLE);
+            let hash = key.borrow().hash64();
+            table.uncacheable.insert(hash, now + UNCACHEABLE);
         }
     }
 }
@@ -297,6 +331,7 @@ impl<L> Table<L> {
         let flight = Arc::new(Flight {
             position,
             began: now,
+            since: tokio::time::Instant::now(),
             end: OnceLock::new(),
             ended: Notify::new(),
         });
@@ -318,9 +353,10 @@ impl<L> Table<L> {
         if self.uncacheable.is_empty() {
             return false;
         }
-        let known = self.uncacheable.get(key).copied();
+        let hash = key.borrow().hash64();
+        let known = self.uncacheable.get(&hash).copied();
         if known.is_some_and(|until| until <= now) {
-            self.uncacheable.remove(key);
+            self.uncacheable.remove(&hash);
         }
         known.is_some_and(|until| until > now)
     }
@@ -355,15 +391,14 @@ impl<L: Clone> Flight<L> {
         self.end.get()?.as_ref().ok()
     }
 
-    /// Waits for the flight's result, and has none when that takes too long.
-    async fn result_until(&self, give_up: Option<tokio::time::Instant>) -> End<L> {
-        match give_up {
-            Some(give_up) => {
-                let result = tokio::time::timeout_at(give_up, self.result());
-                result.await.unwrap_or(Err(NoResult::NotForOthers))
-            }
-            None => self.result().await,
-        }
+    /// Returns when the flight is overdue that has no result; `None` for never.
+    fn overdue_at(&self, max_wait: Duration) -> Option<tokio::time::Instant> {
+        self.since.checked_add(max_wait)
+    }
+
+    fn is_overdue(&self, max_wait: Duration) -> bool {
+        let now = tokio::time::Instant::now();
+        self.end.get().is_none() && self.overdue_at(max_wait).is_some_and(|at| at <= now)
     }
 
     /// Waits until the flight has landed or freed those who wait.
@@ -407,6 +442,11 @@ impl<L: Clone> Leader<L> {
     /// Returns the log's position before the inner service was called.
     pub(crate) fn position(&self) -> Position {
         self.flight.position
+    }
+
+    /// Returns whether those who wait have waited for as long as they may.
+    pub(crate) fn is_overdue(&self, max_wait: Duration) -> bool {
+        self.flight.is_overdue(max_wait)
     }
 
     /// Gives those who wait what the call brought. The flight can be joined until the leader is

@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::uri::Scheme;
 use tower_layer::Layer;
 
+use crate::background::Background;
 use crate::body::{Budget, EmptyBody};
 use crate::clock::Clock;
 use crate::entry::{PreparedList, VariantHints};
@@ -107,11 +108,15 @@ pub struct CacheLayerBuilder {
     name: Option<String>,
     store_deadline: Duration,
     collapse_budget: usize,
+    background_fetches: usize,
     empty_body: Option<EmptyBody>,
     measure_latency: bool,
     hot_keys: Option<usize>,
     meter: OtelMeter,
 }
+
+/// Fetches that may run in the background at once by default.
+const BACKGROUND_FETCHES: usize = 256;
 
 /// Bytes that all running fills together may hold by default.
 const COLLAPSE_BUDGET: usize = 64 << 20;
@@ -132,6 +137,7 @@ impl Default for CacheLayerBuilder {
             name: None,
             store_deadline: Duration::from_millis(50),
             collapse_budget: COLLAPSE_BUDGET,
+            background_fetches: BACKGROUND_FETCHES,
             empty_body: None,
             measure_latency: false,
             hot_keys: None,
@@ -272,6 +278,17 @@ impl CacheLayerBuilder {
         self
     }
 
+    /// Bounds how many fetches run at once that no client waits for: background refreshes, and
+    /// fetches whose clients have left. The default is 256.
+    ///
+    /// Such a fetch takes no place in a concurrency limit outside of the cache. Beyond the bound, the
+    /// fetch of a client that leaves is dropped, as it is without a cache, and a refresh is left to
+    /// the next request that is served the stale response.
+    pub fn background_fetches(mut self, most: usize) -> Self {
+        self.background_fetches = most;
+        self
+    }
+
     /// Sets the function that makes an empty request body of the service's type.
     ///
     /// When the inner service answers a conditional or partial request about something that is not
@@ -378,10 +395,12 @@ impl CacheLayerBuilder {
             empty_body: self.empty_body,
             flights: Arc::new(Flights::default()),
             variant_hints: VariantHints::default(),
+            background: Background::new(self.background_fetches),
             bypass: AtomicBool::new(false),
             stats,
             prepared: PreparedList::new(capacity),
             sweeping: AtomicBool::new(false),
+            sweep_wanted: Arc::default(),
             #[cfg(feature = "values")]
             value_flights: Arc::default(),
             #[cfg(feature = "values")]

@@ -65,6 +65,7 @@
 //! | a GET with a body, with `X-HTTP-Method-Override` and the like, or with a `Host` that is not its target's | bypass | its response depends on more than its key |
 //! | body | up to 1 MiB, and up to an eighth of the store; larger ones pass through and are not stored | |
 //! | concurrent misses | share one handler call and read its body as it arrives (request coalescing, or single-flight) | a popular page that expires must not cause a cache stampede |
+//! | fetches that no client waits for: refreshes, and those whose client has left | up to 256 at once; beyond that a refresh is left to a later request, and the call of a client that leaves is dropped | clients that leave must not pile up handler calls |
 //! | the store fails | the request goes to the handler; nothing fails | |
 //!
 //! # Never older than an acknowledged write
@@ -130,6 +131,7 @@ pub mod metrics {}
 #[cfg(feature = "admin")]
 #[cfg_attr(docsrs, doc(cfg(feature = "admin")))]
 pub mod admin;
+mod background;
 mod body;
 mod clock;
 mod directive;

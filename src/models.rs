@@ -281,7 +281,7 @@ fn fill(tap: &Arc<Tap>, committed: &Arc<AtomicUsize>) -> Arc<Fill> {
     let limits = Limits {
         max_body: 100,
         expected: None,
-        finish_abandoned: false,
+        finish_abandoned: None,
         budget: Budget::new(1000),
     };
     let committed = committed.clone();

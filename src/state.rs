@@ -3,13 +3,15 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
 
 use http::header::HeaderName;
 use http::uri::Scheme;
 use http::{Extensions, StatusCode};
+use tokio::sync::Notify;
 
+use crate::background::Background;
 use crate::body::{Budget, EmptyBody};
 use crate::clock::{self, Clock};
 use crate::directive::Invalidate;
@@ -27,6 +29,10 @@ use crate::target::SubjectRef;
 #[cfg(feature = "values")]
 use crate::telemetry::ValueRegistry;
 use crate::telemetry::{Operation, RequestRecord, RouteId, Stats, Timed, trace};
+
+/// The pause between two rounds of a sweep where nothing is invalidated, and how many times as long
+/// as the last round it is at least.
+const BETWEEN_ROUNDS: (Duration, u32) = (Duration::from_secs(2), 9);
 
 /// Invalidations that come together are swept up together.
 const GATHER: Duration = Duration::from_millis(200);
@@ -56,11 +62,15 @@ pub(crate) struct CacheState {
     /// The fetches under way.
     pub(crate) flights: Arc<Flights>,
     pub(crate) variant_hints: VariantHints,
+    /// The fetches that no client waits for.
+    pub(crate) background: Arc<Background>,
     pub(crate) bypass: AtomicBool,
     pub(crate) stats: Stats,
     pub(crate) prepared: PreparedList,
-    /// A background sweep runs.
+    /// A background task sweeps the store.
     pub(crate) sweeping: AtomicBool,
+    /// Notified of what is to be swept up soon.
+    pub(crate) sweep_wanted: Arc<Notify>,
     /// The closure calls under way for values.
     #[cfg(feature = "values")]
     pub(crate) value_flights: Arc<Flights<Arc<StoredValue>>>,
@@ -251,32 +261,29 @@ impl CacheState {
         self.warned.swap(second, Ordering::Relaxed) != second
     }
 
-    /// Starts a sweep in the background, unless one is under way: the store reclaims the room of
-    /// what nothing may serve any more.
+    /// Has the store reclaim the room of what has just been invalidated.
     pub(crate) fn sweep_soon(self: &Arc<Self>) {
-        // AcqRel: pairs with the release at a sweep's end, so that one of two sweeps sees this.
-        if self.sweeping.swap(true, Ordering::AcqRel) {
+        // Kept until the sweeper hears it.
+        self.sweep_wanted.notify_one();
+        self.keep_swept();
+    }
+
+    /// Has the store reclaim the room of what nothing may serve any more, in the background, for as
+    /// long as the cache and the runtime last; the next call after that begins again.
+    pub(crate) fn keep_swept(self: &Arc<Self>) {
+        // AcqRel: pairs with the release at a sweeper's end.
+        if self.sweeping.load(Ordering::Relaxed) || self.sweeping.swap(true, Ordering::AcqRel) {
             return;
         }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            // Nothing is lost but time: what is invalidated is never served, swept up or not.
-            self.sweeping.store(false, Ordering::Release);
-            return;
+        let sweeper = Sweeper {
+            cache: Arc::downgrade(self),
+            wanted: self.sweep_wanted.clone(),
         };
-        // Weak: a sweep keeps no cache alive.
-        let cache = Arc::downgrade(self);
-        runtime.spawn(async move {
-            tokio::time::sleep(GATHER).await;
-            while cache.upgrade().is_some_and(|cache| {
-                let more = cache.store.sweep();
-                if !more {
-                    cache.sweeping.store(false, Ordering::Release);
-                }
-                more
-            }) {
-                tokio::time::sleep(PAUSE).await;
-            }
-        });
+        // Without a runtime nothing is lost but time: what may not be served never is, swept up or
+        // not.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(sweeper.run());
+        }
     }
 
     /// Records what the inner service asks for with its response to a request that is no write, and
@@ -309,6 +316,47 @@ impl CacheState {
             let record = RequestRecord::default();
             self.stats
                 .notify_listeners(&self.clock, row, outcome, &record);
+        }
+    }
+}
+
+/// Sweeps a cache's store, round after round. It keeps no cache alive.
+struct Sweeper {
+    cache: Weak<CacheState>,
+    wanted: Arc<Notify>,
+}
+
+impl Sweeper {
+    async fn run(self) {
+        let mut rest = BETWEEN_ROUNDS.0;
+        while self.cache.strong_count() > 0 {
+            if tokio::time::timeout(rest, self.wanted.notified())
+                .await
+                .is_ok()
+            {
+                tokio::time::sleep(GATHER).await;
+            }
+            let began = tokio::time::Instant::now();
+            while self.step() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            rest = BETWEEN_ROUNDS.0.max(began.elapsed() * BETWEEN_ROUNDS.1);
+        }
+    }
+
+    fn step(&self) -> bool {
+        self.cache
+            .upgrade()
+            .is_some_and(|cache| cache.store.sweep())
+    }
+}
+
+impl Drop for Sweeper {
+    /// Lets another begin: the runtime may end before the cache does.
+    fn drop(&mut self) {
+        // One that panicked, as it does on a runtime without a timer, would panic again.
+        if let (Some(cache), false) = (self.cache.upgrade(), std::thread::panicking()) {
+            cache.sweeping.store(false, Ordering::Release);
         }
     }
 }

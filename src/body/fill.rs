@@ -28,6 +28,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 
 use super::frame::{BoxError, into_bytes};
+use crate::background::Background;
 use crate::sync::{Mutex, MutexGuard};
 
 mod backlog;
@@ -57,8 +58,8 @@ pub(crate) struct Limits {
     pub(crate) max_body: usize,
     /// The length the head announced, if it did.
     pub(crate) expected: Option<u64>,
-    /// Read on when every reader has gone.
-    pub(crate) finish_abandoned: bool,
+    /// Where to read on when every reader has gone; `None` if nobody is to.
+    pub(crate) finish_abandoned: Option<Arc<Background>>,
     /// The bytes that all fills together may hold.
     pub(crate) budget: Arc<Budget>,
 }

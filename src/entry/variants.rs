@@ -76,12 +76,14 @@ impl Variants {
     #[must_use]
     pub fn size(&self) -> usize {
         let value = |value: &Option<HeaderValue>| value.as_ref().map_or(0, HeaderValue::len);
+        let key = |key: &Option<Key>| key.as_ref().map_or(0, |key| key.as_bytes().len());
         let known: usize = self
             .known
             .iter()
             .map(|variant| {
                 mem::size_of::<Variant>()
                     + variant.key.as_bytes().len()
+                    + key(&variant.any_language)
                     + value(&variant.etag)
                     + value(&variant.content_language)
             })

@@ -53,6 +53,7 @@ pub(super) fn store_until(
     if !cache.store.log().may_store(stored.position, subject, began) {
         return false;
     }
+    cache.keep_swept();
     // What came between the lookup and now is asked for where that costs no waiting.
     let known = match cache.store.get(read.key.borrow()) {
         MaybeReady::Now(Ok(Some(Stored::Variants(known)))) => Some(known),
@@ -110,8 +111,12 @@ fn variant(read: &ReadContext, stored: &StoredResponse, names: &[HeaderName]) ->
     }
 }
 
-/// Takes what is stored for this request out of the store.
+/// Takes what is stored for this request out of the store. The answer to a client that forbids
+/// storing says nothing about what is stored for others.
 pub(super) fn discard(read: &ReadContext) {
+    if read.directives.no_store {
+        return;
+    }
     let cache = read.cache();
     let key = read.selected_key();
     cache.in_background(cache.store.remove(key.borrow()));

@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Response;
 use tracing::Instrument;
 
+use crate::background::Background;
 use crate::body::CacheBody;
 
 /// The time that a fetch is given when nobody waits for it any more.
@@ -21,11 +23,12 @@ pub(crate) type Journey<B, E> =
 /// brings, and that can be stored.
 pub(super) struct Detached<B: 'static, E: 'static> {
     journey: Option<Journey<B, E>>,
-    finish: bool,
+    /// Where it is finished, if there is room; `None` if it is dropped in any case.
+    finish: Option<Arc<Background>>,
 }
 
 impl<B, E> Detached<B, E> {
-    pub(super) fn new(journey: Journey<B, E>, finish: bool) -> Self {
+    pub(super) fn new(journey: Journey<B, E>, finish: Option<Arc<Background>>) -> Self {
         Self {
             journey: Some(journey),
             finish,
@@ -59,10 +62,12 @@ impl<B, E> Drop for Detached<B, E> {
         let Some(journey) = self.journey.take() else {
             return;
         };
-        if !self.finish || std::thread::panicking() {
+        let Some(background) = self.finish.take().filter(|_| !std::thread::panicking()) else {
             return;
-        }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && let Some(place) = background.enter()
+        {
             // Whoever waits for this flight gets its landing; the response itself has no reader
             // left, and is read on for the store.
             let finished = async move {
@@ -73,6 +78,7 @@ impl<B, E> Drop for Detached<B, E> {
                 if let Some(reader) = reader {
                     reader.read_on().await;
                 }
+                drop(place);
             };
             runtime.spawn(finished.in_current_span());
         }

@@ -129,6 +129,7 @@ where
         }
         None => outlives_its_client(&read, &candidate).then_some(true),
     };
+    let finish = finish.map(|finish| finish.then(|| read.cache().background.clone()));
     let fetch = Fetch::new(read, why, candidate, leader);
     let call = Call { inner, request };
     match finish {
@@ -153,10 +154,11 @@ fn outlives_its_client(read: &ReadContext, candidate: &Candidate) -> bool {
     read.route.policy.staleness.soft_timeout.is_some()
         && matches!(candidate, Candidate::Stale(_))
         && read.asks_for_the_whole()
+        && !read.directives.no_store
 }
 
-/// Refreshes a stored response that was served stale, unless that is under way or was found
-/// useless a moment ago.
+/// Refreshes a stored response that was served stale, unless that is under way, was found useless a
+/// moment ago, or finds no room in the background.
 pub(super) fn refresh_in_background<S, Q, B>(
     read: Arc<ReadContext>,
     inner: S,
@@ -170,11 +172,14 @@ pub(super) fn refresh_in_background<S, Q, B>(
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
-    if !read.asks_for_the_whole() {
+    if !read.asks_for_the_whole() || read.directives.no_store {
         // Its answer would be none to store.
         return;
     }
     let Join::Lead(leader) = collapse::lead_alone(&read) else {
+        return;
+    };
+    let Some(place) = read.cache().background.enter() else {
         return;
     };
     read.route.row.count(Event::Refreshed);
@@ -190,6 +195,7 @@ pub(super) fn refresh_in_background<S, Q, B>(
         if let Ok(Ok(response)) = tokio::time::timeout(ABANDONED, lead(fetch, call)).await {
             response.into_body().read_on().await;
         }
+        drop(place);
     };
     runtime.spawn(refresh.instrument(span));
 }

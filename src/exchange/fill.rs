@@ -92,7 +92,10 @@ where
     let limits = Limits {
         max_body: plan.max_body,
         expected: plan.expected,
-        finish_abandoned: read.route.policy.collapsing.finish_abandoned,
+        finish_abandoned: match read.route.policy.collapsing.finish_abandoned {
+            true => Some(cache.background.clone()),
+            false => None,
+        },
         budget: cache.budget.clone(),
     };
     let servable_until = plan.servable_until();

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
@@ -15,18 +16,21 @@ use super::call::{self, Call, Content, Failure, Fetch, InnerService, Received};
 use super::candidate::Candidate;
 use super::collapse::{stored_elsewhere, stored_result};
 use super::commit::store;
+use super::context::ReadContext;
 use super::replay::replay_now;
 use super::respond::conditionally;
 use super::validate::{Validated, stale_in_place_of_error, unanswered, validate_response};
 use super::{fill, retry};
 use crate::body::{CacheBody, Captured, into_bytes};
-use crate::entry::StoredResponse;
+use crate::entry::{StoredResponse, Variants};
 use crate::flight::FlightResult;
 use crate::invalidate::{Position, Verdict};
+use crate::key::KeyRef;
 use crate::policy::TtlPrecedence;
 use crate::semantics::{preconditions, validation};
+use crate::state::CacheState;
 use crate::status::{Miss, Outcome, StatusParameters};
-use crate::store::{FillLease, Stored};
+use crate::store::{FillLease, MaybeReady, Stored};
 use crate::telemetry::Operation;
 use crate::telemetry::trace::FillSpan;
 
@@ -112,38 +116,70 @@ where
 async fn found_by_another_node<B>(fetch: &Fetch) -> Option<Response<CacheBody<B>>> {
     let leader = fetch.leader.as_ref()?;
     let read = &fetch.read;
-    let key = read.selected_key();
-    match read.cache().store.claim(key.borrow()).get().await {
-        FillLease::Unshared => None,
-        FillLease::Granted(lease) => {
-            leader.holds(lease);
-            None
+    let (key, max_wait) = (read.selected_key(), read.route.policy.collapsing.max_wait);
+    let mut pause = FIRST_LOOK;
+    let found = loop {
+        match claim(read.cache(), key.borrow()).await {
+            FillLease::Unshared => return None,
+            FillLease::Granted(lease) => {
+                leader.holds(lease);
+                return None;
+            }
+            FillLease::Elsewhere => break stored_elsewhere(read).await?,
+            FillLease::Pending if leader.is_overdue(max_wait) => return None,
+            FillLease::Pending => {}
         }
-        FillLease::Elsewhere => {
-            let found = Arc::new(stored_elsewhere(read).await?);
-            let parameters = StatusParameters::default();
-            let response = replay_now(read, &found.stored, found.outcome, parameters);
-            leader.publish(FlightResult::Stored(found));
-            Some(response)
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(BETWEEN_LOOKS);
+        if let Some(found) = stored_elsewhere(read).await {
+            break found;
         }
-    }
+    };
+    let found = Arc::new(found);
+    let parameters = StatusParameters::default();
+    let response = replay_now(read, &found.stored, found.outcome, parameters);
+    leader.publish(FlightResult::Stored(found));
+    Some(response)
+}
+
+/// The pauses between two looks at whether another node has finished: the first, and the longest.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(40);
+
+/// Asks once who makes the fetch. Without an answer in time, this node does.
+async fn claim(cache: &CacheState, key: KeyRef<'_>) -> FillLease {
+    let claimed = match cache.store.claim(key) {
+        MaybeReady::Now(lease) => return lease,
+        MaybeReady::Later(lease) => MaybeReady::Later(Box::pin(async move { Ok(lease.await) })),
+    };
+    let claimed = cache.bounded(Operation::Get, claimed).await;
+    claimed.unwrap_or_else(|error| {
+        cache.store_failed(Operation::Get, &error);
+        FillLease::Unshared
+    })
 }
 
 /// More variants than this are not looked at for one that may stand in.
 const MOST_TRIED: usize = 4;
 
-/// Looks for a stored variant whose validator may save a body, where none was selected.
+/// Looks for a stored variant whose validator may save a body, where none was selected: for no
+/// longer than the store's deadline, however many there are.
 ///
 /// Only where the origin decides, and among variants that say the same in another form: handlers
 /// often make an entity tag of the version of what a page shows, and give the pages of different
 /// people the same one.
 async fn stand_in(fetch: &Fetch) -> Option<Arc<StoredResponse>> {
-    let read = &fetch.read;
     let (Miss::Vary, Candidate::Nothing, Some(variants)) =
-        (fetch.why, &fetch.candidate, &read.variants)
+        (fetch.why, &fetch.candidate, &fetch.read.variants)
     else {
         return None;
     };
+    let deadline = fetch.read.cache().store_deadline;
+    let found = tokio::time::timeout(deadline, stand_in_among(&fetch.read, variants));
+    found.await.ok()?
+}
+
+async fn stand_in_among(read: &ReadContext, variants: &Variants) -> Option<Arc<StoredResponse>> {
     if !read.may_share()
         || read.route.policy.ttl.origin != TtlPrecedence::OriginOnly
         || !variants.differ_in_negotiation_alone()

@@ -85,7 +85,7 @@ async fn find_far(
         true => guessed?,
         false => cache.store.get(chosen.borrow()).get().await?,
     };
-    cache.variant_hints.learn(key, variants);
+    cache.variant_hints.learn(&key, variants);
     Ok(Found::among(variants.clone(), found))
 }
 

@@ -116,6 +116,7 @@ fn reading(cache: &CacheState) -> MetricsReading<'_> {
         usage: cache.store.usage(),
         health: cache.store.health(),
         bypassed: cache.bypass.load(Ordering::Relaxed),
+        background: &cache.background,
     }
 }
 

@@ -516,8 +516,11 @@ impl Policy {
         self
     }
 
-    /// Bounds how long a request waits for the head of another request's response before it calls
-    /// the handler itself. By default 10 seconds.
+    /// Bounds how long a call of the handler keeps other requests waiting for the head of its
+    /// response. By default 10 seconds.
+    ///
+    /// After that, the next request, or one of those that wait, calls the handler again. The others
+    /// wait on, for whichever call answers first.
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.collapsing.max_wait = wait;
         self

@@ -130,11 +130,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Asks which node makes the fetch for a key, and waits for another one that is making it.
+    /// Asks which node makes the fetch for a key.
     ///
-    /// The layer asks once for each fetch that others may wait for. The default does not coordinate
-    /// nodes: each makes its own fetch. A store that cannot tell, because it fails or has waited for
-    /// long enough, answers [`FillLease::Unshared`].
+    /// The layer asks for each fetch that others may wait for, and again while the answer is
+    /// [`FillLease::Pending`], for as long as the policy lets requests
+    /// [wait](crate::Policy::max_wait). Each answer has the store's
+    /// [deadline](crate::CacheLayerBuilder::store_deadline). The default does not coordinate nodes:
+    /// each makes its own fetch. A store that cannot tell answers [`FillLease::Unshared`].
     fn claim(&self, key: KeyRef<'_>) -> MaybeReady<FillLease> {
         let _ = key;
         MaybeReady::Now(FillLease::Unshared)

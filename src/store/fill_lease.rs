@@ -12,6 +12,8 @@ pub enum FillLease {
     /// This node makes the fetch on behalf of others, which wait until the lease is dropped. The
     /// layer drops it when the response has been stored, or is not going to be.
     Granted(Box<dyn GrantedLease>),
+    /// Another node is making the fetch: ask again in a moment.
+    Pending,
     /// Another node has made the fetch. What it stored can be looked up.
     Elsewhere,
 }

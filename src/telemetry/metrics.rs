@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::counters::{Event, Row, outcomes};
 use super::latency::Operation;
 use super::stats::Stats;
+use crate::background::Background;
 use crate::invalidate::InvalidationKind;
 use crate::status::{Miss, Outcome};
 use crate::store::{StoreHealth, StoreState, Usage};
@@ -19,6 +20,7 @@ pub(crate) struct MetricsReading<'a> {
     pub(crate) usage: Usage,
     pub(crate) health: StoreHealth,
     pub(crate) bypassed: bool,
+    pub(crate) background: &'a Background,
 }
 
 /// A source of readings: a cache, while it exists.
@@ -69,7 +71,7 @@ const fn metric(
 
 use Instrument::{Counter, Gauge, Histogram};
 
-pub(crate) static METRICS: [Metric; 25] = [
+pub(crate) static METRICS: [Metric; 27] = [
     metric(
         "http.cache.requests",
         "{request}",
@@ -139,6 +141,18 @@ pub(crate) static METRICS: [Metric; 25] = [
         "{refresh}",
         "Background refreshes begun after a response was served at once.",
         Counter(|reading, see| events(reading, Event::Refreshed, see)),
+    ),
+    metric(
+        "http.cache.background",
+        "{fetch}",
+        "Fetches currently running in the background, which no client waits for.",
+        Gauge(|reading, see| see(&[], reading.background.running() as f64)),
+    ),
+    metric(
+        "http.cache.background.refused",
+        "{fetch}",
+        "Fetches dropped because too many ran in the background.",
+        Counter(|reading, see| see(&[], reading.background.refused())),
     ),
     metric(
         "http.cache.invalidations",

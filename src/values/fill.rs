@@ -25,8 +25,8 @@ impl<T, C: Codec<T>> Values<T, C> {
     /// Looks a value up, or calls `make` and stores the value that it returns.
     ///
     /// When several callers in this process lack the same key at the same time, one of them calls its
-    /// closure and the others wait for it, for at most [`max_wait`](Self::max_wait): request
-    /// coalescing, or single-flight. All of them get its value, which is stored under the TTL and the
+    /// closure and the others wait for it; when that takes longer than [`max_wait`](Self::max_wait),
+    /// one more of them calls its own: request coalescing, or single-flight. All of them get its value, which is stored under the TTL and the
     /// tags of the caller that made it. A caller that comes after an invalidation which overtook the
     /// call does not get that value: it makes a call of its own, and the first value is not stored.
     /// The caller that made the value gets it in any case.

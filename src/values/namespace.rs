@@ -165,6 +165,7 @@ impl ValueNamespace {
             .into_iter()
             .partition(|(_, value)| !value.lifetime().is_zero());
         self.counts.add(ValueEvent::Set, useful.len());
+        self.cache.keep_swept();
         if !useless.is_empty() {
             let keys: Vec<_> = useless.iter().map(|(key, _)| key.borrow()).collect();
             self.clear(&keys).await?;
@@ -204,6 +205,7 @@ impl ValueNamespace {
             return;
         };
         self.counts.add(ValueEvent::Set, 1);
+        self.cache.keep_swept();
         // Until it is stored, the flight can be found and joined.
         self.cache.in_background_with(answer, leader);
     }

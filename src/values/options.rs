@@ -75,8 +75,11 @@ impl<T, C> Values<T, C> {
         }
     }
 
-    /// Bounds how long [`get_or_insert_with`](Self::get_or_insert_with) waits for another caller's
-    /// closure before it calls its own. The default is 10 seconds.
+    /// Bounds how long a closure keeps other callers of
+    /// [`get_or_insert_with`](Self::get_or_insert_with) waiting. The default is 10 seconds.
+    ///
+    /// After that, the next caller, or one of those that wait, calls its own closure. The others wait
+    /// on, for whichever closure ends first.
     #[must_use]
     pub fn max_wait(&self, wait: Duration) -> Self {
         Self {

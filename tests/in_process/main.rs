@@ -12,6 +12,7 @@ mod credentials;
 mod defaults;
 mod entries;
 mod freshness;
+mod in_the_way;
 mod invalidation;
 mod keys;
 mod layer_order;

@@ -19,7 +19,7 @@ const MIB: usize = 1 << 20;
 const CHUNK: usize = 64 << 10;
 const BODY: usize = 10 * MIB;
 
-fn in_use() -> usize {
+pub(crate) fn in_use() -> usize {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated - stats.bytes_deallocated
 }

@@ -9,4 +9,5 @@ mod support;
 mod bodies;
 #[cfg(target_os = "linux")]
 mod bound;
+mod long_keys;
 mod redis_log;

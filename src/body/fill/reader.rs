@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::backlog::Take;
 use super::{ABANDONED, Fill, FillEnd, STALL};
+use crate::background::Background;
 use crate::body::frame::BoxError;
 
 /// How often a reader polls the inner body for one frame before it lets other tasks run: a body may
@@ -161,22 +162,27 @@ impl FillReader {
             // is the end, perhaps with trailers, if they are there already.
             return self.fill.finish_complete();
         }
-        let may_go_on = self.fill.limits.finish_abandoned && !self.in_background;
-        let runtime = Handle::try_current().ok().filter(|_| may_go_on);
+        let background = self.fill.limits.finish_abandoned.as_ref();
+        let background = background.filter(|_| !self.in_background);
+        let runtime = background.and_then(|_| Handle::try_current().ok());
         let mut shared = self.fill.lock();
         if shared.backlog.readers() > 0 || shared.end.is_some() {
             return;
         }
-        match runtime {
-            Some(runtime) if shared.storing.is_some() => {
+        let runtime = runtime.filter(|_| shared.storing.is_some());
+        match runtime.zip(background.and_then(Background::enter)) {
+            Some((runtime, place)) => {
                 let slot = shared.backlog.join(Instant::now());
                 drop(shared);
                 let mut reader = Self::new(self.fill.clone(), slot);
                 // Now: a runtime that shuts down drops the task before it ever runs.
                 reader.in_background = true;
-                runtime.spawn(reader.read_on());
+                runtime.spawn(async move {
+                    reader.read_on().await;
+                    drop(place);
+                });
             }
-            _ => {
+            None => {
                 // Under the same lock that saw no reader: nobody can join in between.
                 let error: BoxError = "the response was abandoned".into();
                 self.fill.finish(shared, FillEnd::Failed(error.into()));

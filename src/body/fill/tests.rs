@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::reader::FillReader;
 use super::*;
+use crate::background::Background;
 
 type Script = UnboundedSender<Result<Frame<Bytes>, BoxError>>;
 
@@ -73,7 +74,7 @@ fn limits(max_body: usize) -> Limits {
     Limits {
         max_body,
         expected: None,
-        finish_abandoned: false,
+        finish_abandoned: None,
         budget: Budget::new(1 << 20),
     }
 }
@@ -594,7 +595,7 @@ async fn a_stalled_reader_holds_the_others_back_for_a_bounded_time() {
 async fn an_abandoned_body_is_read_no_further_than_it_can_be_stored() {
     let budget = Budget::new(1 << 20);
     let limits = Limits {
-        finish_abandoned: true,
+        finish_abandoned: Some(Background::new(1)),
         budget: budget.clone(),
         ..limits(1000)
     };
@@ -620,7 +621,7 @@ async fn an_abandoned_body_is_read_no_further_than_it_can_be_stored() {
 async fn an_abandoned_body_that_hangs_is_given_up_unless_somebody_joined() {
     for joined in [false, true] {
         let bench = bench(Limits {
-            finish_abandoned: true,
+            finish_abandoned: Some(Background::new(1)),
             ..limits(1000)
         });
         bench.send("x");
@@ -644,7 +645,7 @@ async fn an_abandoned_body_that_hangs_is_given_up_unless_somebody_joined() {
 #[test]
 fn a_runtime_that_shuts_down_ends_what_it_was_reading() {
     let bench = bench(Limits {
-        finish_abandoned: true,
+        finish_abandoned: Some(Background::new(1)),
         ..limits(1000)
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -22,15 +22,12 @@ const NOT_FOR_OTHERS: &[u8] = b"alone";
 /// How long that is remembered.
 const ALONE: Duration = Duration::from_secs(10);
 
-/// The pauses between two looks at whether another node has finished: the first, and the longest.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(40);
-
 /// The leases of fills that one node asks for.
 #[derive(Clone, Debug)]
 pub(super) struct FillClaims {
     entries: Arc<Entries>,
-    max_wait: Duration,
+    /// How long a lease lasts whose node does not end it.
+    longest: Duration,
 }
 
 /// The lease of a node that makes the fetch. Dropped, it goes to the next node that asks.
@@ -42,46 +39,34 @@ struct RedisFillLease {
 }
 
 impl FillClaims {
-    pub(super) fn new(entries: Arc<Entries>, max_wait: Duration) -> Self {
-        Self { entries, max_wait }
+    pub(super) fn new(entries: Arc<Entries>, longest: Duration) -> Self {
+        Self { entries, longest }
     }
 
-    /// Asks for the lease of a fill, or waits until another node has made the fetch: for no longer
-    /// than `max_wait`. Whatever fails, the fetch is made.
+    /// Asks for the lease of a fill. Whatever fails, the fetch is made.
     pub(super) async fn claim(self, key: Key) -> FillLease {
         let follower = self.entries.follower().clone();
         let backend = follower.backend();
         let name = self.entries.names().fill(key.borrow());
-        let (began, mut pause) = (now(), FIRST_LOOK);
-        loop {
-            let calling = Bytes::from_static(CALLING);
-            let claimed = backend.claim(name.clone(), calling, self.max_wait).await;
-            match follower.noted(claimed) {
-                // The node that had the lease may have finished since this one looked.
-                Ok(true) => {
-                    let lease = RedisFillLease::new(follower.clone(), name);
-                    return match self.has_servable(&key).await {
-                        true => FillLease::Elsewhere,
-                        false => FillLease::Granted(Box::new(lease)),
-                    };
-                }
-                Ok(false) => {}
-                Err(_) => return FillLease::Unshared,
+        let calling = Bytes::from_static(CALLING);
+        let claimed = backend.claim(name.clone(), calling, self.longest).await;
+        match follower.noted(claimed) {
+            // The node that had the lease may have finished since this one looked.
+            Ok(true) => {
+                let lease = RedisFillLease::new(follower.clone(), name);
+                return match self.has_servable(&key).await {
+                    true => FillLease::Elsewhere,
+                    false => FillLease::Granted(Box::new(lease)),
+                };
             }
-            match follower.noted(backend.get(name.clone()).await) {
-                Ok(Some(found)) if found == CALLING => {}
-                // The lease ended between the two questions.
-                Ok(None) => continue,
-                Ok(Some(_)) | Err(_) => return FillLease::Unshared,
-            }
-            if now().saturating_duration_since(began) >= self.max_wait {
-                return FillLease::Unshared;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(BETWEEN_LOOKS);
-            if let Ok(Some(_)) = self.entries.find(&key, Retention::Brief).await {
-                return FillLease::Elsewhere;
-            }
+            Ok(false) => {}
+            Err(_) => return FillLease::Unshared,
+        }
+        match follower.noted(backend.get(name).await) {
+            // Without a value, the lease ended between the two questions.
+            Ok(Some(found)) if found != CALLING => FillLease::Unshared,
+            Ok(_) => FillLease::Pending,
+            Err(_) => FillLease::Unshared,
         }
     }
 

@@ -265,7 +265,8 @@ impl RedisStoreBuilder {
     }
 
     /// Has one node call the handler when several miss the same response at the same time. The others
-    /// wait for what it stores, for at most `max_wait`. By default each node makes its own call.
+    /// wait for what it stores, for at most `max_wait`, and for no longer than the policy lets requests
+    /// [wait](crate::Policy::max_wait). By default each node makes its own call.
     ///
     /// Worth it where a handler is much slower than Redis: a miss takes two round trips more. Whatever
     /// fails, the call is made. A response that turns out not to be for others frees those who wait,

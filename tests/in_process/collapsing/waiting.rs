@@ -13,7 +13,7 @@ use super::{CALLERS, SECOND, all, gated, get, policy, spawn_many};
 use crate::support::{Answer, Bench, Gate, Origin, TestBody, TestRequest, respond, settle};
 
 #[tokio::test(start_paused = true)]
-async fn who_has_waited_long_enough_goes_alone() {
+async fn one_of_those_who_have_waited_long_enough_makes_the_next_call() {
     let gate = Gate::shut();
     let bench = Bench::new(policy().max_wait(3 * SECOND), gated(&gate));
     let callers = spawn_many(&bench, CALLERS, "/a");
@@ -21,15 +21,19 @@ async fn who_has_waited_long_enough_goes_alone() {
     tokio::time::sleep(3 * SECOND - Duration::from_millis(2)).await;
     settle().await;
     assert_eq!(bench.origin.calls(), 1);
-    tokio::time::sleep(Duration::from_millis(4)).await;
-    settle().await;
-    assert_eq!(bench.origin.calls(), CALLERS);
+    for calls in 2..5 {
+        tokio::time::sleep(Duration::from_millis(4)).await;
+        settle().await;
+        assert_eq!(bench.origin.calls(), calls);
+        tokio::time::sleep(3 * SECOND - Duration::from_millis(4)).await;
+        assert_eq!(bench.origin.calls(), calls);
+    }
     gate.open();
     all(callers).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_bound_on_waiting_covers_one_leader_after_another() {
+async fn a_wait_counts_from_the_beginning_of_the_call() {
     let gate = Gate::shut();
     let policy = policy().max_wait(3 * SECOND).stop_when_abandoned();
     let bench = Bench::new(policy, gated(&gate));
@@ -43,11 +47,67 @@ async fn the_bound_on_waiting_covers_one_leader_after_another() {
     first.abort();
     settle().await;
     assert_eq!(bench.origin.calls(), 2);
+    tokio::time::sleep(2 * SECOND).await;
+    let fourth = bench.spawn(get("/a"));
+    settle().await;
+    assert_eq!(
+        bench.origin.calls(),
+        2,
+        "the second call is two seconds old"
+    );
     tokio::time::sleep(SECOND + Duration::from_millis(2)).await;
     settle().await;
-    assert_eq!(bench.origin.calls(), 3);
+    assert_eq!(bench.origin.calls(), 3, "and now it is overdue");
     gate.open();
-    all(vec![second, third]).await;
+    all(vec![second, third, fourth]).await;
+}
+
+/// A handler whose first call hangs.
+fn hanging_once(fields: &'static [(&'static str, &'static str)]) -> Origin {
+    Origin::new(move |_, call| async move {
+        if call == 1 {
+            std::future::pending::<()>().await;
+        }
+        respond(200, fields, call.to_string())
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_delays_nobody_who_comes_when_it_is_overdue() {
+    for fields in [&[][..], &[("cache-control", "no-store")]] {
+        let bench = Bench::new(policy(), hanging_once(fields));
+        let hung = bench.spawn(get("/a"));
+        settle().await;
+        tokio::time::sleep(300 * SECOND).await;
+        for _ in 0..3 {
+            let asked = tokio::time::Instant::now();
+            bench.get("/a").await;
+            assert!(asked.elapsed() < SECOND, "{fields:?}");
+            tokio::time::sleep(30 * SECOND).await;
+        }
+        hung.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_a_slow_handler_take_the_answer_that_comes_first() {
+    for (seconds, calls) in [(12, 2), (35, 4)] {
+        let origin = Origin::new(move |_, call| async move {
+            tokio::time::sleep(seconds * SECOND).await;
+            respond(200, &[], call.to_string())
+        });
+        let bench = Bench::new(policy(), origin);
+        let asked = tokio::time::Instant::now();
+        let callers = (0..1000).map(|_| {
+            let answer = bench.spawn(get("/a"));
+            tokio::spawn(async move { (answer.await.unwrap(), asked.elapsed()) })
+        });
+        let answers = all(callers.collect()).await;
+        let first = (answers.iter())
+            .filter(|(answer, took)| answer.text() == "1" && *took < (seconds + 1) * SECOND);
+        assert_eq!(first.count(), 1001 - calls);
+        assert_eq!(bench.origin.calls(), calls);
+    }
 }
 
 fn layer() -> CacheLayer {

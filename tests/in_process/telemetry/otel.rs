@@ -181,7 +181,7 @@ async fn what_is_exported_is_what_is_documented() {
         })
         .collect();
     let documented = documented();
-    assert_eq!(documented.len(), 25);
+    assert_eq!(documented.len(), 27);
     for (name, expected) in &documented {
         assert_eq!(exported.get(name), Some(expected), "{name}");
     }

@@ -420,3 +420,34 @@ async fn a_closure_may_borrow_and_move() {
     assert_eq!(moving.await, Ok(user(7, "Grace")));
     assert_eq!(name, "Ada");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_that_hangs_delays_nobody_who_comes_when_it_is_overdue() {
+    let (handle, _) = cache();
+    let (numbers, calls, gate) = numbers(&handle);
+    let hung = ask_at(&numbers, &calls, 1, &gate);
+    settle().await;
+    tokio::time::sleep(5 * MINUTE).await;
+    let asked = tokio::time::Instant::now();
+    let made = numbers.get_or_insert_with("n", async || Ok::<_, ()>(2));
+    assert_eq!((made.await, asked.elapsed()), (Ok(2), Duration::ZERO));
+    hung.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_those_who_wait_for_a_slow_closure_makes_the_next_call() {
+    let (handle, _) = cache();
+    let (numbers, calls, _) = numbers(&handle);
+    let asking: Vec<_> = (0..1000)
+        .map(|_| {
+            ask(&numbers, &calls, async {
+                tokio::time::sleep(seconds(12)).await;
+                Ok(1)
+            })
+        })
+        .collect();
+    for asked in asking {
+        assert_eq!(asked.await.unwrap(), Ok(1));
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
