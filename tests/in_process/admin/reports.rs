@@ -135,10 +135,11 @@ async fn explain_tells_of_the_request_that_a_client_would_send() {
         ("url=/products/1", "MISS", "uri-miss"),
         ("url=http://other.example/products/1", "MISS", "uri-miss"),
         (
-            "url=http://shop.example/products/1&version=2",
+            "url=https://shop.example/products/1&version=2",
             "MISS",
             "uri-miss",
         ),
+        ("url=http://shop.example/products/1&version=2", "HIT", "hit"),
         ("url=http://shop.example/nowhere", "BYPASS", "no-route"),
         (
             "url=http://shop.example/products/1&method=PUT",
