@@ -122,11 +122,11 @@ impl FieldRules {
     }
 
     fn look_up(&self, name: &str) -> Option<Treatment> {
-        let found = self
-            .named
-            .binary_search_by(|rule| rule.0.as_str().cmp(name));
-        if let Ok(at) = found {
+        if let Ok(at) = self.place(name) {
             return Some(self.named[at].1);
+        }
+        if !self.beginning_marks.may_have(name) {
+            return None;
         }
         let mut beginnings = self.beginnings.iter();
         let found = beginnings.find(|(beginning, _)| name.starts_with(beginning));
