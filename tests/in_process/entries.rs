@@ -177,7 +177,7 @@ async fn an_entry_tells_what_its_key_is_made_of() {
     let routes = Routes::new()
         .route(
             "/mine",
-            policy()
+            Policy::ttl(MINUTE)
                 .key_part(|_| Some("ada\u{7}".to_owned()))
                 .partition_by(|_| Some("ada".to_owned())),
         )
