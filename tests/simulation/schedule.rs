@@ -63,8 +63,11 @@ pub(crate) fn run(seed: u64, traced: bool) -> Result<Tally, Violation> {
         .unwrap();
     runtime.block_on(tokio::task::unconstrained(async {
         let mut schedule = Schedule::new(seed, traced);
-        let went = schedule.go().await;
-        let world = &schedule.world;
+        let world = schedule.world.clone();
+        let went = match schedule.go().await {
+            Ok(tally) => schedule.end().await.map(|()| tally),
+            Err(what) => Err(what),
+        };
         went.map_err(|what| Violation {
             what,
             trace: world.trace(),
@@ -203,7 +206,6 @@ impl Schedule {
             self.read_finally(resource);
             self.drain().await?;
         }
-        self.end().await?;
         let stats: CacheStats = self.handle.stats();
         Ok(Tally {
             reads: stats.hits + stats.stale_hits + stats.revalidated + stats.misses,
@@ -252,23 +254,32 @@ impl Schedule {
         Ok(())
     }
 
-    /// Nothing may go on when nobody waits for it any more.
-    async fn end(&mut self) -> Result<(), String> {
+    /// Nothing may go on when nobody waits for it any more, and the cache is gone: the task that
+    /// sweeps lives as long as the cache.
+    async fn end(self) -> Result<(), String> {
+        let Self {
+            world,
+            clock,
+            cache,
+            handle,
+            ..
+        } = self;
+        drop((cache, handle));
         let tasks = || {
             tokio::runtime::Handle::current()
                 .metrics()
                 .num_alive_tasks()
         };
         for _ in 0..200 {
-            while self.world.steps() > 0 {
-                self.world.let_one_on();
+            while world.steps() > 0 {
+                world.let_one_on();
                 tokio::task::yield_now().await;
             }
             if tasks() == 0 {
                 return Ok(());
             }
             tokio::task::yield_now().await;
-            self.advance(Duration::from_millis(250)).await;
+            advance(&world, &clock, Duration::from_millis(250)).await;
         }
         Err(format!("{} tasks go on forever", tasks()))
     }
@@ -278,13 +289,7 @@ impl Schedule {
     }
 
     async fn advance(&self, by: Duration) {
-        {
-            let mut state = self.world.lock();
-            state.note(|| format!("time goes on by {by:?}"));
-            state.time += by;
-        }
-        self.clock.advance(by);
-        tokio::time::advance(by).await;
+        advance(&self.world, &self.clock, by).await;
     }
 
     fn woken(&self) -> usize {
@@ -713,4 +718,14 @@ impl Read {
             )),
         }
     }
+}
+
+async fn advance(world: &World, clock: &ManualClock, by: Duration) {
+    {
+        let mut state = world.lock();
+        state.note(|| format!("time goes on by {by:?}"));
+        state.time += by;
+    }
+    clock.advance(by);
+    tokio::time::advance(by).await;
 }

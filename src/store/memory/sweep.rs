@@ -116,7 +116,8 @@ const VALIDATION: (Duration, Duration) = (Duration::from_secs(600), Duration::fr
 /// Returns whether nothing will use a response any more.
 ///
 /// A response is used while it is fresh (RFC 9111 §4.2), then while it may be served stale (RFC 5861),
-/// and then for conditional requests (RFC 9111 §4.3), if it has a validator.
+/// and then for conditional requests (RFC 9111 §4.3), if it has a validator. One that must be validated
+/// also says that an origin which cannot be reached is a 504 (RFC 9111 §5.2.2.2).
 fn is_past_use(response: &StoredResponse, now: Instant) -> bool {
     let lifetime = response.lifetime();
     let stale = response
@@ -127,8 +128,12 @@ fn is_past_use(response: &StoredResponse, now: Instant) -> bool {
         return false;
     };
     // Looked at last: the headers are somewhere else in memory.
-    match response.head().etag().or(response.head().last_modified()) {
-        Some(_) => since >= lifetime.clamp(VALIDATION.0, VALIDATION.1),
-        None => true,
+    let has_validator = || {
+        let head = response.head();
+        head.etag().or(head.last_modified()).is_some()
+    };
+    match response.reuse.never_stale || has_validator() {
+        true => since >= lifetime.clamp(VALIDATION.0, VALIDATION.1),
+        false => true,
     }
 }
