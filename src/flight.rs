@@ -439,6 +439,11 @@ pub(crate) struct Leader<L: Clone = FlightResult> {
 }
 
 impl<L: Clone> Leader<L> {
+    /// Returns the key of what the call brings.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// Returns the log's position before the inner service was called.
     pub(crate) fn position(&self) -> Position {
         self.flight.position

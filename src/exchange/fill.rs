@@ -75,18 +75,21 @@ where
         ..
     } = fetch;
     let cache = read.cache().clone();
-    let flight_key = read.selected_key();
     let leader = match leader {
         Some(leader) if plan.is_always_validated() => {
             // No other request may be given it without asking the inner service itself.
             leader.not_for_others();
             let now = cache.clock.instant();
-            read.mount.flights.is_uncacheable(&flight_key, now);
+            read.mount.flights.is_uncacheable(leader.key(), now);
             None
         }
-        leader => {
-            read.mount.flights.is_cacheable(&flight_key);
-            leader
+        Some(leader) => {
+            read.mount.flights.is_cacheable(leader.key());
+            Some(leader)
+        }
+        None => {
+            read.mount.flights.is_cacheable(&read.selected_key());
+            None
         }
     };
     let limits = Limits {

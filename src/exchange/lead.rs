@@ -116,7 +116,7 @@ where
 async fn found_by_another_node<B>(fetch: &Fetch) -> Option<Response<CacheBody<B>>> {
     let leader = fetch.leader.as_ref()?;
     let read = &fetch.read;
-    let (key, max_wait) = (read.selected_key(), read.route.policy.collapsing.max_wait);
+    let (key, max_wait) = (leader.key(), read.route.policy.collapsing.max_wait);
     let mut pause = FIRST_LOOK;
     let found = loop {
         match claim(read.cache(), key.borrow()).await {

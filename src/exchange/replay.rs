@@ -188,7 +188,11 @@ fn make<B>(
 const MOST_AGE: u64 = (1 << 31) - 1;
 
 pub(super) fn age_field(seconds: u64) -> HeaderValue {
-    HeaderValue::from(seconds.min(MOST_AGE))
+    match seconds {
+        // The age of most answers that are shared. A constant takes no allocation.
+        0 => const { HeaderValue::from_static("0") },
+        _ => HeaderValue::from(seconds.min(MOST_AGE)),
+    }
 }
 
 /// Fields that are added to a replay, besides those stored.

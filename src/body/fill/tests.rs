@@ -322,11 +322,11 @@ impl Run {
             over,
             read,
         } = &mut self.readers[which];
-        let told = woken.0.swap(false, Ordering::SeqCst);
+        let rung = woken.0.swap(false, Ordering::SeqCst);
         let waker = Waker::from(woken.clone());
         let polled = reader.poll_frame(&mut Context::from_waker(&waker));
         assert!(
-            !*asleep || told || polled.is_pending(),
+            !*asleep || rung || polled.is_pending(),
             "a reader slept through what it waited for"
         );
         *asleep = polled.is_pending();
