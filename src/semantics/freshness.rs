@@ -57,10 +57,11 @@ pub(crate) fn lifetime(
         return Lifetime::Explicit(until_expires(headers, received.wall));
     }
     let may_guess = is_heuristically_cacheable(status) || cache_control.public;
-    if may_guess && !is_pragma_alone(headers, directives) {
-        return heuristic(headers, received.wall).map_or(Lifetime::Unstated, Lifetime::Heuristic);
+    let guessed = may_guess.then(|| heuristic(headers, received.wall));
+    match guessed.flatten() {
+        Some(lifetime) if !is_pragma_alone(headers, directives) => Lifetime::Heuristic(lifetime),
+        _ => Lifetime::Unstated,
     }
-    Lifetime::Unstated
 }
 
 /// Tells whether the origin states a lifetime, be it zero
