@@ -33,6 +33,13 @@ pub(crate) struct Mount {
     pub(crate) route: Option<Arc<Route>>,
 }
 
+/// A request that the cache may be asked for.
+pub(super) struct Examined<'a> {
+    pub(super) flags: Flags,
+    ttl: RequestTtl,
+    target: Target<'a>,
+}
+
 /// A read, as far as judging a stored response for it goes.
 #[derive(Clone, Copy)]
 pub(super) struct ReadView<'a> {
@@ -84,14 +91,14 @@ impl Mount {
     }
 
     /// Decides from a read's head and body alone whether the cache may be asked, and for which key.
-    /// Returns the TTL that the policy has for it.
-    pub(super) fn examine(
+    /// Returns the facts that are of use later.
+    pub(super) fn examine<'a>(
         &self,
         route: &Route,
-        parts: &Parts,
+        parts: &'a Parts,
         has_body: bool,
         key: &mut KeyBuilder,
-    ) -> Result<(Flags, RequestTtl), BypassReason> {
+    ) -> Result<Examined<'a>, BypassReason> {
         let signals = Signals::scan(&parts.headers, &self.cache.fields);
         if signals.flags.body || has_body {
             return Err(BypassReason::Content);
@@ -100,12 +107,12 @@ impl Mount {
     }
 
     /// Does the same for a request whose body is no part of what it asks for.
-    pub(super) fn examine_head(
+    pub(super) fn examine_head<'a>(
         &self,
         route: &Route,
-        parts: &Parts,
+        parts: &'a Parts,
         key: &mut KeyBuilder,
-    ) -> Result<(Flags, RequestTtl), BypassReason> {
+    ) -> Result<Examined<'a>, BypassReason> {
         let signals = Signals::scan(&parts.headers, &self.cache.fields);
         examine(&self.cache, route, &signals, parts, key)
     }
@@ -130,10 +137,10 @@ impl Mount {
         view: &ReadView<'_>,
         parts: &Parts,
         key: &KeyBuilder,
-        ttl: RequestTtl,
+        examined: &Examined<'_>,
         variants: Option<Arc<Variants>>,
     ) -> ReadContext {
-        let target = Target::of(&parts.uri, &parts.extensions);
+        let target = examined.target;
         let tags = self.cache.routes.tags(view.route, target.path());
         let flags = view.client.flags;
         let directives = match flags.cache_control {
@@ -149,7 +156,7 @@ impl Mount {
             headers: Opaque(Arc::new(parts.headers.clone())),
             flags,
             directives,
-            ttl,
+            ttl: examined.ttl,
             variants,
             began: view.began,
             warming: parts.extensions.get().cloned(),
@@ -181,7 +188,7 @@ fn examine<'a>(
     signals: &Signals<'a>,
     parts: &'a Parts,
     key: &mut KeyBuilder,
-) -> Result<(Flags, RequestTtl), BypassReason> {
+) -> Result<Examined<'a>, BypassReason> {
     let target = Target::of(&parts.uri, &parts.extensions);
     if target.contradicts(signals.host) {
         return Err(BypassReason::Host);
@@ -193,7 +200,11 @@ fn examine<'a>(
         .with_host(signals.host)
         .write_key(&signals.keyed, &policy.key, &policy.identity, parts, key)
         .map_err(|_| BypassReason::Partition)?;
-    Ok((signals.flags, ttl))
+    Ok(Examined {
+        flags: signals.flags,
+        ttl,
+        target,
+    })
 }
 
 /// Decides from the request alone whether the cache may be asked, and asks the policy for its TTL.

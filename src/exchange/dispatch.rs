@@ -95,14 +95,14 @@ where
     let has_body = !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0);
     let (mut parts, body) = request.into_parts();
     let mut key = KeyBuilder::default();
-    let (flags, ttl) = match mount.examine(route, &parts, has_body, &mut key) {
+    let examined = match mount.examine(route, &parts, has_body, &mut key) {
         Ok(examined) => examined,
         Err(bypass) => {
             let request = Request::from_parts(parts, body);
             return pass(mount, route.row.id, bypass, inner, request);
         }
     };
-    let view = mount.view(route, &parts, flags);
+    let view = mount.view(route, &parts, examined.flags);
     let found = match lookup::find(&mount.cache, key.key(), &parts.headers) {
         MaybeReady::Now(Ok(found)) => found,
         MaybeReady::Now(Err(error)) => {
@@ -111,7 +111,7 @@ where
             return pass(mount, route.row.id, BypassReason::Store, inner, request);
         }
         MaybeReady::Later(waiting) => {
-            let read = Box::new(mount.context(&view, &parts, &key, ttl, None));
+            let read = Box::new(mount.context(&view, &parts, &key, &examined, None));
             mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             return Progress::taking(wait_and_fetch(read, waiting, take_ready(inner), request));
@@ -124,14 +124,14 @@ where
             Progress::done(response)
         }
         Settled::Refreshing(response, stored) => {
-            let read = Arc::new(mount.context(&view, &parts, &key, ttl, variants));
+            let read = Arc::new(mount.context(&view, &parts, &key, &examined, variants));
             mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             refresh_in_background(read, take_ready(inner), request, stored);
             Progress::done(response)
         }
         Settled::Fetch(why, candidate) => {
-            let read = Arc::new(mount.context(&view, &parts, &key, ttl, variants));
+            let read = Arc::new(mount.context(&view, &parts, &key, &examined, variants));
             mount.note_on(&mut parts.extensions);
             let request = Request::from_parts(parts, body);
             Progress::taking(fetch(read, take_ready(inner), request, why, candidate))

@@ -54,7 +54,7 @@ pub(crate) async fn foresee(
     };
     let route = mount.route(target.path(), &mut { RouteId::NONE })?;
     let mut key = KeyBuilder::default();
-    let (flags, _) = mount.examine(route, parts, false, &mut key)?;
+    let examined = mount.examine(route, parts, false, &mut key)?;
     let found = lookup::find(cache, key.key(), &parts.headers);
     let found = cache
         .bounded(Operation::Get, found)
@@ -63,7 +63,7 @@ pub(crate) async fn foresee(
             cache.store_failed(Operation::Get, &error);
             BypassReason::Store
         })?;
-    let view = mount.view(route, parts, flags);
+    let view = mount.view(route, parts, examined.flags);
     Ok(Foreseen {
         route: route.clone(),
         key: key.key().digest(),

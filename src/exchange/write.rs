@@ -249,9 +249,9 @@ fn as_get(mount: &Arc<Mount>, parts: &Parts) -> Option<ReadContext> {
     let target = Target::of(&parts.uri, &parts.extensions);
     let route = mount.route(target.path(), &mut { RouteId::NONE }).ok()?;
     let mut key = KeyBuilder::default();
-    let (flags, ttl) = mount.examine_head(route, parts, &mut key).ok()?;
-    let view = mount.view(route, parts, flags);
-    let mut read = mount.context(&view, parts, &key, ttl, None);
+    let examined = mount.examine_head(route, parts, &mut key).ok()?;
+    let view = mount.view(route, parts, examined.flags);
+    let mut read = mount.context(&view, parts, &key, &examined, None);
     read.method = Method::GET;
     Some(read)
 }
