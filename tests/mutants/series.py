@@ -78,7 +78,9 @@ def copy_to(tree):
 
 
 def what_was_built(folder, names):
-    return [name for name in names if Path(folder, name, "CACHEDIR.TAG").exists()]
+    # Fuzzers that run write into their folders meanwhile.
+    built = {"corpus", "findings"} if Path(folder).name == "fuzz" else set()
+    return [n for n in names if n in built or Path(folder, n, "CACHEDIR.TAG").exists()]
 
 
 def bring_up_to_date(tree, wanted):
