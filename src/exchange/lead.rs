@@ -23,9 +23,8 @@ use super::validate::{Validated, stale_in_place_of_error, unanswered, validate_r
 use super::{fill, retry};
 use crate::body::{CacheBody, Captured, into_bytes};
 use crate::entry::{StoredResponse, Variants};
-use crate::flight::FlightResult;
+use crate::flight::{FlightResult, Leader};
 use crate::invalidate::{Position, Verdict};
-use crate::key::KeyRef;
 use crate::policy::TtlPrecedence;
 use crate::semantics::{preconditions, validation};
 use crate::state::CacheState;
@@ -115,11 +114,23 @@ where
 /// Has one node call the inner service for all of them, and answers from what another has stored.
 async fn found_by_another_node<B>(fetch: &Fetch) -> Option<Response<CacheBody<B>>> {
     let leader = fetch.leader.as_ref()?;
+    match fetch.read.cache().store.claim(leader.key().borrow()) {
+        MaybeReady::Now(FillLease::Unshared) => None,
+        // Boxed, for it is large, and only needed where nodes share a store.
+        claimed => Box::pin(wait_for_another_node(fetch, leader, claimed)).await,
+    }
+}
+
+async fn wait_for_another_node<B>(
+    fetch: &Fetch,
+    leader: &Leader,
+    mut claimed: MaybeReady<FillLease>,
+) -> Option<Response<CacheBody<B>>> {
     let read = &fetch.read;
-    let (key, max_wait) = (leader.key(), read.route.policy.collapsing.max_wait);
+    let (cache, max_wait) = (read.cache(), read.route.policy.collapsing.max_wait);
     let mut pause = FIRST_LOOK;
     let found = loop {
-        match claim(read.cache(), key.borrow()).await {
+        match within_deadline(cache, claimed).await {
             FillLease::Unshared => return None,
             FillLease::Granted(lease) => {
                 leader.holds(lease);
@@ -134,6 +145,7 @@ async fn found_by_another_node<B>(fetch: &Fetch) -> Option<Response<CacheBody<B>
         if let Some(found) = stored_elsewhere(read).await {
             break found;
         }
+        claimed = cache.store.claim(leader.key().borrow());
     };
     let found = Arc::new(found);
     let parameters = StatusParameters::default();
@@ -146,9 +158,9 @@ async fn found_by_another_node<B>(fetch: &Fetch) -> Option<Response<CacheBody<B>
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(40);
 
-/// Asks once who makes the fetch. Without an answer in time, this node does.
-async fn claim(cache: &CacheState, key: KeyRef<'_>) -> FillLease {
-    let claimed = match cache.store.claim(key) {
+/// Waits for who makes the fetch. Without an answer in time, this node does.
+async fn within_deadline(cache: &CacheState, claimed: MaybeReady<FillLease>) -> FillLease {
+    let claimed = match claimed {
         MaybeReady::Now(lease) => return lease,
         MaybeReady::Later(lease) => MaybeReady::Later(Box::pin(async move { Ok(lease.await) })),
     };
